@@ -1,0 +1,84 @@
+// src/engine/store.h: the objects of the single-machine Kubernetes, inside the engine's process.
+//   Owns    every object: in memory for reading, in SQLite (WAL, synchronous=FULL) before a write is acknowledged.
+//   Used by the API server (which adds HTTP, validation of requests, patches and access), the controllers, the node agent
+//           and the service proxy. All on the engine's one thread; only the disk write is offloaded (group commit).
+//   Rules   resourceVersion is one counter for the whole store. metadata.generation grows when anything outside metadata
+//           and status changes. An object with deletionTimestamp goes when its finalizers are empty (and, for pods, when
+//           the node agent removes it with grace period 0).
+#pragma once
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/async/task.h"
+#include "lib/base/clock.h"
+#include "lib/json/json.h"
+#include "lib/kube/client.h"
+
+namespace workflow::engine {
+
+using ObjectPtr = std::shared_ptr<const json::object>;
+
+struct StoreEvent {
+  enum class Type { added, modified, deleted } type;
+  ObjectPtr object;
+  ObjectPtr before;  // null for added
+  std::int64_t resource_version = 0;
+};
+
+struct DeleteOptions {
+  std::optional<int> grace_period_seconds;
+  std::string propagation;                                // "", Background, Foreground, Orphan
+  std::optional<std::string> uid, resource_version;       // preconditions → conflict
+};
+
+class Store {
+ public:
+  // Opens or creates `file`; throws internal with the remedy when it is damaged or the disk is full.
+  Store(Executor executor, Clock& clock, const std::filesystem::path& file);
+  ~Store();
+
+  // Reading never waits. `ns` "" with list = all namespaces; ignored for cluster-scoped resources.
+  ObjectPtr find(const kube::Resource& r, const std::string& ns, const std::string& name) const;
+  std::vector<ObjectPtr> list(const kube::Resource& r, const std::string& ns = "") const;
+  std::int64_t resource_version() const;
+
+  // Writing returns once durable, with the object as stored. Fills in uid, creationTimestamp, generation,
+  // resourceVersion, apiVersion, kind; generateName; throws conflict, not_found (also for a missing namespace), forbidden
+  // (namespace is terminating).
+  Task<ObjectPtr> create(const kube::Resource& r, json::object object);
+  // The whole object but its status; metadata.resourceVersion, if present, must match.
+  Task<ObjectPtr> update(const kube::Resource& r, json::object object);
+  // Only the status of the object is taken.
+  Task<ObjectPtr> update_status(const kube::Resource& r, json::object object);
+  // Reads, lets `change` edit a copy, and writes it, atomically (nothing can come between). Returns null when the object
+  // is absent; does not write when `change` returns false. `change` may edit everything, status included.
+  Task<ObjectPtr> edit(const kube::Resource& r, std::string ns, std::string name,
+                       std::function<bool(json::object&)> change);
+  // Begins or completes deletion as Kubernetes does. Absent: not_found.
+  Task<ObjectPtr> remove(const kube::Resource& r, std::string ns, std::string name, DeleteOptions options = {});
+
+  // Calls `on_event` for every change of `r` from now on, in order, on the engine's thread, after it is durable. The
+  // subscription ends with the returned object.
+  class Subscription {
+   public:
+    virtual ~Subscription() = default;
+  };
+  std::unique_ptr<Subscription> subscribe(const kube::Resource& r, std::function<void(const StoreEvent&)> on_event);
+  // The events of `r` after `since`, oldest first; nullopt when they are no longer remembered (410 Gone).
+  std::optional<std::vector<StoreEvent>> events_since(const kube::Resource& r, std::int64_t since) const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+// Records a Kubernetes Event about `object` (aggregating repeats), type Normal or Warning.
+Task<> record_event(Store& store, const Clock& clock, ObjectPtr object, std::string type, std::string reason,
+                    std::string message, std::string component);
+
+}  // namespace workflow::engine
