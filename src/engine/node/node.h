@@ -1,0 +1,109 @@
+// src/engine/node/node.h: the node agent: runs the pods that are bound to this machine, through CRI.
+//   Owns    containerd (starts, watches, restarts it), volumes, pod logs, the Node object and the status of its pods.
+//   Used by engine.cpp (run), the API server (logs, exec, attach, stats) and `workflow up` (import_image), `down` (teardown).
+//   Rules   containers outlive the engine and containerd; whatever runs when the engine starts is adopted.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/proxy/network.h"
+#include "engine/store.h"
+#include "lib/http/http.h"
+
+namespace workflow::engine {
+
+struct NodeConfig {
+  std::filesystem::path state;    // absolute
+  std::string node_name;          // default: the host's name, made a DNS label
+  NetworkConfig network;
+  std::string service_account_ca_pem;  // ca.crt of the automatic service account volume
+  std::filesystem::path cni_bin = "/usr/lib/cni";
+  std::filesystem::path containerd = "containerd", runc = "runc", ctr = "ctr";  // looked up in PATH
+  std::string registry_host = "localhost:5555";  // images of this host are pulled over plain HTTP …
+  std::optional<std::string> registry_service;   // … from this `namespace/service`, default deis/deis-registry
+  std::uint64_t log_max_bytes = 10u << 20;       // a container's log is rotated at this size …
+  int log_max_files = 5;                         // … and so many are kept
+};
+// A default configuration for a state folder: what teardown needs, and the base of a running engine's.
+NodeConfig node_config(const std::filesystem::path& state, std::string_view pod_cidr, std::string_view service_cidr);
+
+// A token of a service account, bound to a pod.
+struct TokenRequest {
+  std::string ns, service_account;
+  std::vector<std::string> audiences;  // empty: the API server's own
+  std::chrono::seconds lifetime{3607};
+  std::string pod_name, pod_uid;
+};
+struct IssuedToken {
+  Secret token;
+  Time expires;
+};
+using TokenIssuer = std::function<Task<IssuedToken>(TokenRequest)>;
+
+struct PodLogOptions {
+  std::string container;  // "": the only one, else the annotation kubectl.kubernetes.io/default-container
+  bool follow = false, previous = false, timestamps = false;
+  std::optional<std::int64_t> tail_lines, since_seconds, limit_bytes;
+  std::optional<Time> since_time;
+};
+struct ExecOptions {
+  std::string container;
+  std::vector<std::string> command;  // exec only
+  bool in = false, out = true, err = true, tty = false;
+};
+
+// Use of a container, or of the whole node.
+struct Usage {
+  std::uint64_t cpu_nanocores = 0;
+  std::uint64_t memory_bytes = 0;  // working set
+};
+struct PodUsage {
+  std::string ns, pod;
+  Time at;
+  std::chrono::nanoseconds window{};
+  std::vector<std::pair<std::string, Usage>> containers;
+};
+
+class Node {
+ public:
+  Node(Executor executor, NodeConfig config, Store& store, Clock& clock, TokenIssuer tokens);
+  ~Node();
+
+  // Starts or adopts containerd, registers the Node object, runs the pods with spec.nodeName == node_name until
+  // cancelled. Cancelling stops no container. Throws unavailable, naming the Debian package, when containerd, runc or the
+  // CNI plugins are missing.
+  Task<> run();
+  // Resolves once containerd answers and the Node object is Ready.
+  Task<> ready();
+  const std::string& name() const;
+
+  // GET pods/log. Throws not_found, invalid (which container?) before anything is streamed.
+  Task<http::StreamBody> logs(std::string ns, std::string pod, PodLogOptions options);
+  // GET or POST pods/exec and pods/attach: an answer that upgrades to a WebSocket (v5.channel.k8s.io, v4.channel.k8s.io).
+  Task<http::Response> exec(const http::Request& request, std::string ns, std::string pod, ExecOptions options);
+  Task<http::Response> attach(const http::Request& request, std::string ns, std::string pod, ExecOptions options);
+
+  // Current use, for metrics.k8s.io and the summary. Pods without a first sample are left out.
+  Task<std::vector<PodUsage>> pod_usage();
+  Task<Usage> node_usage();
+
+  // Loads a docker or OCI archive (tar) into containerd; returns at once when this very file is loaded already.
+  // Resolves to the names of the images in it.
+  Task<std::vector<std::string>> import_image(std::filesystem::path archive);
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+// Removes every trace of an engine's pods from the machine: containers, shims, mounts, network namespaces, bridge,
+// nftables tables, cgroups, containerd. Volumes, images and the objects stay. The engine must not run.
+Task<> teardown(NodeConfig config);
+
+}  // namespace workflow::engine
