@@ -40,6 +40,7 @@ constexpr Command commands[] = {
     {"up", workflow::platform::up_main, "start the platform on this machine"},
     {"down", workflow::platform::down_main, "stop it, leaving its state"},
     {"status", workflow::platform::status_main, "show its components"},
+    {"keeper", workflow::platform::keeper_main, "restarts the engine when it dies; `up` starts it"},
 #endif
 #ifdef WF_HAS_engine
     {"engine", workflow::engine::engine_main, "the single-machine Kubernetes"},
