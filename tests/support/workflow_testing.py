@@ -1,0 +1,51 @@
+"""What the integration and end-to-end tests share: where the programs are, free ports, waiting for a condition."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("WORKFLOW_BIN", ROOT / "build" / "bin"))
+WORKFLOW = BIN / "workflow"
+DEIS = BIN / "deis"
+
+
+def free_port():
+    """A TCP port that nothing listens on now, outside the kernel's ephemeral range."""
+    for port in range(21000, 31000):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+            if port not in _given:
+                _given.add(port)
+                return port
+    raise RuntimeError("no free port")
+
+
+_given = set()
+
+
+def wait_for(condition, limit=10.0, what="condition", every=0.02):
+    """Returns the first true result of `condition`; fails the test after `limit` seconds, naming `what`."""
+    deadline = time.monotonic() + limit
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {limit} s: {what}")
+        time.sleep(every)
+
+
+def run(*argv, check=True, **options):
+    """subprocess.run with text output; a failure shows what the program said."""
+    options.setdefault("timeout", 120)
+    done = subprocess.run([str(a) for a in argv], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, argv))} ended with {done.returncode}:\n{done.stdout}")
+    return done
