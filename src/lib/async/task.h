@@ -45,7 +45,7 @@ class TaskGroup {
   void spawn(std::string name, Task<> task);
   void cancel();      // asks all to end
   Task<> join();      // waits until none runs
-  Task<> stop();      // cancel, then join
+  Task<> stop();      // cancel, then join; finishes even when its caller is cancelled meanwhile
   std::size_t size() const;
 
  private:
@@ -68,12 +68,19 @@ class Notifier {
   std::unique_ptr<asio::steady_timer> timer_;
 };
 
-// A bounded queue between coroutines of one executor.
+// A bounded queue between coroutines of one executor: push(value) waits while it is full and returns false once it is
+// closed; pop() waits while it is empty and returns nullopt once it is closed and empty. See task_inl.h.
 template <typename T>
 class Channel;
 
 // True for the exception that cancellation throws: rethrow it, never log it.
 bool is_cancelled(const std::exception_ptr& error);
+
+// Once cancelled, a coroutine throws at each further co_await. Clean-up that waits (`co_await group.stop()`) therefore
+// runs through `with_cleanup`: whether `task` returned, threw or was cancelled, `cleanup` runs to its end, and then the
+// outcome of `task` goes on. Inside one coroutine, `co_await keep_waiting();` first does the same for what follows.
+Task<> with_cleanup(Task<> task, std::function<Task<>()> cleanup);
+inline auto keep_waiting() { return asio::this_coro::throw_if_cancelled(false); }
 
 // Runs `main_task` on this thread's new io_context until it returns, or cancels it on SIGTERM and SIGINT and waits for its
 // clean end. Returns the process's exit status; an exception is logged and gives 1.
