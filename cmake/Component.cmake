@@ -3,6 +3,8 @@
 #   DEPS are other components' names, or CMake targets that contain "::".
 #   FUZZ: each file is a libFuzzer target under the fuzz preset; in every other build it replays its corpus
 #   (testdata/<name>_corpus/) as a ctest.
+add_custom_target(unit_tests COMMENT "Every unit test and corpus replay, without the servers")
+
 function(workflow_component name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;TESTS;FUZZ" ${ARGN})
   set(target wf_${name})
@@ -27,11 +29,13 @@ function(workflow_component name)
     add_executable(${name}_tests ${ARG_TESTS})
     target_link_libraries(${name}_tests PRIVATE ${target} GTest::gtest_main GTest::gmock)
     target_compile_definitions(${name}_tests PRIVATE WF_TESTDATA="${CMAKE_CURRENT_SOURCE_DIR}/testdata")
+    add_dependencies(unit_tests ${name}_tests)
     gtest_discover_tests(${name}_tests TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST)
   endif()
   foreach(file IN LISTS ARG_FUZZ)
     get_filename_component(fuzz_name ${file} NAME_WE)
     add_executable(${fuzz_name} ${file})
+    add_dependencies(unit_tests ${fuzz_name})
     target_link_libraries(${fuzz_name} PRIVATE ${target})
     if(WORKFLOW_FUZZ)
       target_link_options(${fuzz_name} PRIVATE -fsanitize=fuzzer)
