@@ -40,7 +40,8 @@ install_packages() {
 
 # build_targets TARGET...: the release build, in build/.
 build_targets() {
-  export CCACHE_DIR=${CCACHE_DIR:-$HOME/.cache/ccache}
+  # The cache serves every checkout of the project, wherever it lies.
+  export CCACHE_DIR=${CCACHE_DIR:-$HOME/.cache/ccache} CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
   [ -f build/build.ninja ] || cmake --preset release > build/logs/configure.log 2>&1 ||
     { tail -n 20 build/logs/configure.log >&2; fail "configuring failed"; }
   NINJA_STATUS='[%f/%t] ' ninja -C build "$@" 2>&1 | tee build/logs/build.log | show_progress
