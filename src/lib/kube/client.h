@@ -83,6 +83,7 @@ class Client {
   Client(Executor executor, Connection connection);
   ~Client();
   const std::string& namespace_() const;
+  Executor executor() const;
 
   // `ns` is ignored for cluster-scoped resources; "" lists all namespaces.
   Task<json::object> get(const Resource& r, std::string ns, std::string name);
