@@ -1,0 +1,69 @@
+// src/cli/controller.h: calls to the controller.
+//   Calls block: a command does one thing after another, and Ctrl-C ends the process at once while the server carries on
+//   with what it was asked. So they have no deadline of ours either: a deploy takes as long as it takes.
+//   Throws  Error with the words of server_error.h, or `unavailable` when nobody answers.
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/json/json.h"
+
+namespace workflow::cli {
+
+inline constexpr std::string_view client_version = "v" WF_VERSION;
+inline constexpr std::string_view api_version = "2.3";
+
+// The two lines that follow "!    WARNING: …" when the server speaks another API; nullopt when all is well.
+std::optional<std::string> version_warning(std::string_view server);
+
+// "/v2/apps/" + app + "/" + rest, with app escaped.
+std::string app_path(std::string_view app, std::string_view rest = "");
+std::string escaped(std::string_view segment);
+
+struct Page {
+  json::array results;
+  std::int64_t count = 0;
+};
+
+struct Reply {
+  int status = 0;
+  std::string api_version;  // of the server
+  std::string body;
+};
+
+class Controller {
+ public:
+  struct Access {
+    std::string url;
+    std::string token;  // "" none
+    bool verify = true;
+  };
+  Controller(Access access, std::function<void(std::string)> warn);
+  ~Controller();
+
+  json::value get(std::string_view path);
+  json::value post(std::string_view path, const std::optional<json::value>& body = std::nullopt);
+  json::value remove(std::string_view path, const std::optional<json::value>& body = std::nullopt);
+  Page page(std::string_view path, std::int64_t limit);
+
+  // Any status is fine. `path` begins with /v2/, or is added to the whole base URL by probe().
+  Reply send(std::string_view method, std::string_view path, std::string body);
+  Reply probe(std::string_view suffix);  // without authorization
+
+  const Access& access() const { return access_; }
+
+ private:
+  json::value call(std::string_view method, std::string_view path, const std::optional<json::value>& body);
+  Reply exchange(std::string_view method, std::string url, std::string body, bool authorized);
+
+  struct State;
+  Access access_;
+  std::function<void(std::string)> warn_;
+  bool warned_ = false;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace workflow::cli

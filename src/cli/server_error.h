@@ -1,0 +1,11 @@
+// src/cli/server_error.h: what an answer of the controller with status 400 and above means to the user.
+#pragma once
+#include <string>
+#include <string_view>
+
+namespace workflow::cli {
+
+// The text after "Error: ". Scripts compare these words; they are the original's.
+std::string message_of(int status, std::string_view body);
+
+}  // namespace workflow::cli

@@ -1,0 +1,166 @@
+// The small languages of the command line: remotes, settings, limits, probes, keys, targets, server errors.
+#include <gtest/gtest.h>
+
+#include "cli/controller.h"
+#include "cli/dotenv.h"
+#include "cli/git.h"
+#include "cli/healthcheck.h"
+#include "cli/limit_value.h"
+#include "cli/ps_target.h"
+#include "cli/server_error.h"
+#include "cli/ssh_key.h"
+
+namespace workflow::cli {
+namespace {
+
+template <typename Work>
+std::string error_of(Work work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    return error.message();
+  }
+  return "";
+}
+
+TEST(Remotes, name_the_app) {
+  const auto remotes = parse_remotes(
+      "origin\thttps://git.example.com/x.git (fetch)\n"
+      "origin\thttps://git.example.com/x.git (push)\n"
+      "prod\tssh://git@deis-builder.apps.example.net:2222/paper-lantern.git (fetch)\n"
+      "prod\tssh://git@deis-builder.apps.example.net:2222/paper-lantern.git (push)\n"
+      "garbage\n");
+  ASSERT_EQ(remotes.size(), 2u);
+  EXPECT_EQ(remotes[1].name, "prod");
+  EXPECT_EQ(app_of_remotes(remotes, "http://deis.apps.example.net:8080"), "paper-lantern");
+  EXPECT_EQ(app_of_remotes(remotes, "http://deis.other.example.net"), std::nullopt);
+}
+
+TEST(Remotes, point_at_the_builder) {
+  EXPECT_EQ(remote_url("http://deis.apps.example.net:8080", "shop"), "ssh://git@deis-builder.apps.example.net:2222/shop.git");
+  EXPECT_EQ(builder_host("http://localhost"), "localhost-builder");
+  EXPECT_EQ(builder_host("http://10.0.0.5:8000"), "10.0.0.5");
+  EXPECT_EQ(builder_host("http://[::1]:8000/"), "[::1]");
+}
+
+TEST(Settings, are_key_equals_value) {
+  EXPECT_EQ(parse_setting("A=b=c"), (std::pair<std::string, std::string>("A", "b=c")));
+  EXPECT_EQ(parse_setting("_a1="), (std::pair<std::string, std::string>("_a1", "")));
+  EXPECT_EQ(parse_setting("A=two\nlines"), (std::pair<std::string, std::string>("A", "two\nlines")));
+  for (const auto* bad : {"A", "=b", "1A=b", "A B=c", "A-B=c", "A^=b", ""}) EXPECT_FALSE(parse_setting(bad)) << bad;
+}
+
+TEST(Settings, come_from_env_files) {
+  const Settings both = {{"A", "\"1\""}, {"B", " two "}};
+  EXPECT_EQ(parse_dotenv("# comment\nA=\"1\"\n\nB= two \n"), both);
+  EXPECT_EQ(parse_dotenv("A=\"1\"\r\nB= two \r\n"), both);
+  EXPECT_EQ(parse_dotenv("A=\"1\"\nB= two "), both);
+  EXPECT_EQ(parse_dotenv(print_dotenv(both)), both);
+  EXPECT_EQ(error_of([] { parse_dotenv("A=1\n # no\n"); }), "' # no' does not match the pattern 'key=var', ex: MODE=test\n");
+}
+
+TEST(SshKeyValue, is_base64_of_the_key) {
+  const std::string pem = "-----BEGIN EC PRIVATE KEY-----\nx\n-----END EC PRIVATE KEY-----\n";
+  const std::string encoded = ssh_key_value(pem);
+  EXPECT_EQ(encoded.substr(0, 8), "LS0tLS1C");
+  EXPECT_EQ(ssh_key_value(encoded), encoded);
+  const auto refused = error_of([] { ssh_key_value("my secret"); });
+  EXPECT_TRUE(refused.starts_with("Could not parse SSH private key:\n"));
+  EXPECT_EQ(refused.find("my secret"), std::string::npos);
+}
+
+TEST(Limits, are_quantities) {
+  for (const auto* good : {"512M", "1G", "64mb", "250m", "1", "1.5", "512", "0/100M", "50M/100MB", "256M/512M"}) {
+    EXPECT_TRUE(is_limit(good)) << good;
+  }
+  for (const auto* bad : {"", "512Mi", "M", "-1", "1/", "/1", "1/2/3", "123456", "two"}) EXPECT_FALSE(is_limit(bad)) << bad;
+}
+
+TEST(ScaleTarget, is_a_type_and_a_number) {
+  EXPECT_EQ(parse_scale_target("my-web=12")->type, "my-web");
+  EXPECT_EQ(parse_scale_target("my-web=12")->count, 12);
+  for (const auto* bad : {"web", "web=", "web=-1", "web=+1", "=1", "-web=1", "web-=1", "a--b=1", "Web=1", "web=1x", "web=99999999999999999999"}) {
+    EXPECT_FALSE(parse_scale_target(bad)) << bad;
+  }
+}
+
+TEST(RestartTarget, is_what_runs_under_that_name) {
+  const json::array pods = {{{"name", "shop-my-proc-6c9f7d5b8-x4k2p"}, {"type", "my-proc"}},
+                            {{"name", "shop-web-6c9f7d5b8-abcde"}, {"type", "web"}}};
+  const std::pair<std::string, RestartTarget> cases[] = {
+      {"web", {"web", ""}},
+      {"my-proc", {"my-proc", ""}},
+      {"shop-web-6c9f7d5b8-abcde", {"web", "shop-web-6c9f7d5b8-abcde"}},
+      {"web-6c9f7d5b8-abcde", {"web", "web-6c9f7d5b8-abcde"}},
+      {"my-proc-6c9f7d5b8-x4k2p", {"my-proc", "my-proc-6c9f7d5b8-x4k2p"}},
+      {"gone-6c9f7d5b81-zzzzz", {"gone", "gone-6c9f7d5b81-zzzzz"}},
+      {"no-such", {"no-such", ""}},
+  };
+  for (const auto& [name, target] : cases) EXPECT_EQ(restart_target("shop", name, pods), target) << name;
+}
+
+TEST(Probes, become_the_controllers_json) {
+  EXPECT_EQ(json::serialize(probe_from("httpGet", {"80"}, {.headers = "X-A: 1,X-B:2"})),
+            R"({"initialDelaySeconds":50,"timeoutSeconds":50,"periodSeconds":10,"successThreshold":1,"failureThreshold":3,)"
+            R"("httpGet":{"path":"/","port":80,"httpHeaders":[{"name":"X-A","value":"1"},{"name":"X-B","value":"2"}]}})");
+  EXPECT_EQ(json::serialize(probe_from("exec", {"./healthy", "--quick"}, {}).at("exec")), R"({"command":["./healthy","--quick"]})");
+  EXPECT_EQ(json::serialize(probe_from("tcpSocket", {"5000"}, {}).at("tcpSocket")), R"({"port":5000})");
+  EXPECT_TRUE(error_of([] { probe_from("httpGet", {"x"}, {}); }).starts_with("could not parse port: "));
+  EXPECT_EQ(error_of([] { probe_from("httpGet", {"1"}, {.headers = "bad"}); }),
+            "could not parse headers: could not find separator in header (bad)");
+  EXPECT_NE(error_of([] { probe_from("udp", {"1"}, {}); }), "");
+}
+
+TEST(PublicKeys, are_recognised) {
+  EXPECT_EQ(parse_public_key("ssh-ed25519 AAAA maya@laptop\n", "id_ed25519.pub")->id, "maya@laptop");
+  EXPECT_EQ(parse_public_key("ssh-ed25519 AAAA maya@laptop\n", "id_ed25519.pub")->text, "ssh-ed25519 AAAA maya@laptop\n");
+  EXPECT_EQ(parse_public_key("ssh-rsa AAAA", "id_rsa.pub")->id, "id_rsa");
+  EXPECT_TRUE(parse_public_key("sk-ssh-ed25519@openssh.com AAAA x", "k.pub"));
+  for (const auto* bad : {"", "ssh-rsa", "ssh-foo AAAA", "ssh-rsa !!!! x", "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n"}) {
+    EXPECT_FALSE(parse_public_key(bad, "k.pub")) << bad;
+  }
+}
+
+TEST(ServerErrors, are_told_in_the_originals_words) {
+  struct Case { int status; std::string body, message; };
+  const Case cases[] = {
+      {400, R"({"username":["A user with that username already exists."]})", "A user with that username already exists."},
+      {400, R"({"username":["This field may not be blank."]})",
+       "Enter a valid username. This value may contain only letters, numbers and @/./+/-/_ characters."},
+      {400, R"({"id":["Application with this id already exists."]})", "Application with this id already exists."},
+      {400, R"({"id":["App name must start with an alphabetic character"]})",
+       R"(Unknown Error (400): {"id":["App name must start with an alphabetic character"]})"},
+      {400, R"({"name":["Can only contain a-z (lowercase), 0-9 and hyphens"]})",
+       "Name can only contain a-z (lowercase), 0-9 and hyphens"},
+      {400, R"({"certificate":["Could not load certificate: bad"]})", "Could not load certificate"},
+      {400, R"({"detail":"Container type x does not exist in application"})", "Pod not found in application"},
+      {400, R"({"detail":"No nodes matched the provided labels: a"})", "No nodes matched the provided labels"},
+      {400, R"({"public":["Public Key is already in use"]})", R"(Unknown Error (400): {"public":["Public Key is already in use"]})"},
+      {400, R"({"detail":"a\nb"})", "Unknown Error (400): {\"detail\":\"a\nb\"}"},
+      {400, "nonsense", "Unknown Error (400): error decoding json response (it is not JSON): nonsense"},
+      {401, "", "Unauthorized: Missing or Invalid Token"},
+      {403, "", "You do not have permission to perform this action."},
+      {404, R"("No App matches the given query.")", R"("No App matches the given query.")"},
+      {404, "", "Not Found"},
+      {405, "", "Method Not Allowed"},
+      {409, R"({"detail":"maya changed nothing - release stopped"})",
+       R"(Unknown Error (409): {"detail":"maya changed nothing - release stopped"})"},
+      {409, R"({"detail":"bob still has applications assigned. Delete or transfer ownership"})",
+       "Failed to delete user because the user still has applications assigned. Delete or transfer ownership."},
+      {422, R"({"detail":"X does not exist under values"})", "Unable to process your request: X does not exist under values"},
+      {500, "x", "Internal Server Error"},
+      {503, "x", "Unknown Error (503): x"},
+  };
+  for (const auto& [status, body, message] : cases) EXPECT_EQ(message_of(status, body), message) << body;
+}
+
+TEST(ApiVersion, must_be_ours_or_a_newer_minor) {
+  for (const auto* good : {"2.3", "2.4", "2.10"}) EXPECT_FALSE(version_warning(good)) << good;
+  for (const auto* bad : {"", "2", "2.1", "3.3", "two.three"}) EXPECT_TRUE(version_warning(bad)) << bad;
+  EXPECT_EQ(*version_warning("2.1"),
+            "!    WARNING: Client and server API versions do not match. Please consider upgrading.\n"
+            "!    Client version: 2.3\n!    Server version: 2.1\n");
+}
+
+}  // namespace
+}  // namespace workflow::cli
