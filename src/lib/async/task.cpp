@@ -87,6 +87,24 @@ Task<> with_cleanup(Task<> task, std::function<Task<>()> cleanup) {
   if (cleanup_error) std::rethrow_exception(cleanup_error);
 }
 
+Task<> cancelled_by(std::shared_ptr<asio::cancellation_signal> source, Task<> task) {
+  auto executor = co_await asio::this_coro::executor;
+  auto outer = co_await asio::this_coro::cancellation_state;
+  // The inner task listens to `source` alone, so our own cancellation goes through it.
+  if (outer.slot().is_connected()) {
+    outer.slot().assign([source](asio::cancellation_type type) { source->emit(type); });
+  }
+  std::exception_ptr error;
+  try {
+    co_await asio::co_spawn(executor, std::move(task),
+                            asio::bind_cancellation_slot(source->slot(), asio::use_awaitable));
+  } catch (...) {
+    error = std::current_exception();
+  }
+  outer.slot().clear();
+  if (error) std::rethrow_exception(error);
+}
+
 namespace detail {
 
 Task<> run_on_pool(std::move_only_function<void()> work) {
@@ -94,32 +112,21 @@ Task<> run_on_pool(std::move_only_function<void()> work) {
 }
 
 Task<> run_with_deadline(std::chrono::nanoseconds limit, std::string message, Task<> task) {
-  struct Watch {
-    asio::cancellation_signal signal;
-    bool expired = false;
-  };
-  auto executor = co_await asio::this_coro::executor;
-  auto outer = co_await asio::this_coro::cancellation_state;
-  auto watch = std::make_shared<Watch>();
-  // The signal has two sources, the timer and our own cancellation; so the inner task listens to it alone.
-  asio::steady_timer timer(executor, limit);
-  timer.async_wait([watch](const boost::system::error_code& stopped) {
+  auto expired = std::make_shared<bool>(false);
+  auto source = std::make_shared<asio::cancellation_signal>();
+  asio::steady_timer timer(co_await asio::this_coro::executor, limit);
+  timer.async_wait([source, expired](const boost::system::error_code& stopped) {
     if (stopped) return;
-    watch->expired = true;
-    watch->signal.emit(asio::cancellation_type::terminal);
+    *expired = true;
+    source->emit(asio::cancellation_type::terminal);
   });
-  if (outer.slot().is_connected()) {
-    outer.slot().assign([watch](asio::cancellation_type type) { watch->signal.emit(type); });
-  }
   std::exception_ptr error;
   try {
-    co_await asio::co_spawn(executor, std::move(task),
-                            asio::bind_cancellation_slot(watch->signal.slot(), asio::use_awaitable));
+    co_await cancelled_by(source, std::move(task));
   } catch (...) {
     error = std::current_exception();
   }
-  outer.slot().clear();
-  if (error && watch->expired) throw Error{ErrorKind::timeout, std::move(message)};
+  if (error && *expired) throw Error{ErrorKind::timeout, std::move(message)};
   if (error) std::rethrow_exception(error);
 }
 

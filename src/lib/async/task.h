@@ -3,6 +3,7 @@
 #pragma once
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -33,6 +34,9 @@ auto offload(F work) -> Task<std::invoke_result_t<F>>;
 // Runs `task` and throws Error{timeout, message} when it has not finished in `limit`; the task is then cancelled.
 template <typename T>
 Task<T> with_deadline(std::chrono::nanoseconds limit, std::string message, Task<T> task);
+
+// Runs `task` so that `source` cancels it alone; the caller's own cancellation reaches it as well.
+Task<> cancelled_by(std::shared_ptr<asio::cancellation_signal> source, Task<> task);
 
 // Background work with an owner. The first exception (other than cancellation) that leaves a task is logged with `name`
 // as an error. `stop()` cancels all and returns when all have ended; the destructor requires that nothing runs.

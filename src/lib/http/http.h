@@ -101,6 +101,7 @@ struct Request {
   bool wants_websocket() const;
 };
 
+// Without a Response::length, it is cancelled when the client goes away.
 using StreamBody = std::function<Task<>(BodyWriter&)>;
 struct FileBody {  // sent straight from the file
   std::shared_ptr<Fd> fd;
@@ -116,6 +117,7 @@ struct Response {
   Headers headers;
   std::variant<std::string, StreamBody, FileBody, WebSocketBody> body;
   std::optional<std::uint64_t> length;  // of a StreamBody: sent as Content-Length, else chunked
+  bool endless = false;                 // of a StreamBody such as a watch: cancelled at once when the server drains
 
   static Response text(int status, std::string body, std::string content_type = "text/plain; charset=utf-8");
   static Response json(int status, std::string body);
@@ -123,6 +125,8 @@ struct Response {
 };
 
 using Handler = std::function<Task<Response>(Request&)>;
+
+class RequestMetrics;  // lib/http/metrics.h
 
 // Finds a handler by method and path. Patterns: "/v2/apps/{app}/config/", "{name}" takes one segment (never empty),
 // "{name...}" the rest, slashes included. More literal patterns win. HEAD falls back to GET.
@@ -141,10 +145,12 @@ class Router {
     std::map<std::string, std::string> params;
   };
   Match match(std::string_view method, std::string_view raw_path) const;
+  RequestMetrics& metrics() const { return *metrics_; }  // counted by handler_of, printed by add_health
 
  private:
   struct Node;
   std::unique_ptr<Node> root_;
+  std::unique_ptr<RequestMetrics> metrics_;
 };
 
 struct TlsFiles {
@@ -162,6 +168,7 @@ struct ServerConfig {
   std::chrono::milliseconds write_timeout{60'000};   // longest stall of a reader of ours
   std::chrono::milliseconds drain_timeout{10'000};   // after cancellation: how long requests under way may go on
   std::size_t max_connections = 10'000;
+  bool shared_port = false;  // SO_REUSEPORT: several servers, one per shard, take connections of the same port in turn
 };
 
 // Listens from construction on (throws unavailable naming the port when it is taken); answers while serve() runs.

@@ -1,0 +1,31 @@
+// src/lib/http/client_connection.h: one connection of a client: connecting, and one exchange after the other.
+//   Inside lib/http only.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "lib/http/http.h"
+#include "lib/http/stream.h"
+
+namespace workflow::http {
+
+struct ClientConnection {
+  explicit ClientConnection(std::unique_ptr<Transport> transport) : stream(std::move(transport)) {}
+  Stream stream;
+  std::string origin;  // the pool's key
+  SteadyTime idle_since{};
+  bool reused = false;
+  bool answered = false;  // a byte of the response under way has arrived
+  bool usable() const;    // still open, and silent, as far as the kernel knows
+};
+
+std::string origin_of(const Url& url);
+bool is_secure(const Url& url);
+
+// Resolves, connects, and shakes hands. Throws unavailable or timeout, naming the origin.
+Task<std::unique_ptr<ClientConnection>> connect(Url url, const ClientConfig& config,
+                                                std::shared_ptr<asio::ssl::context> tls);
+// Sends the request and reads the head of its final response.
+Task<ResponseHead> exchange(ClientConnection& connection, ClientRequest& request);
+
+}  // namespace workflow::http
