@@ -57,7 +57,8 @@ std::optional<std::string> version_warning(std::string_view server) {
          "!    Server version: " + std::string(server) + "\n";
 }
 
-std::string escaped(std::string_view segment) { return percent_encode(segment); }
+// What may stand in a segment of a path stays (RFC 3986, section 3.3); "*" does not, for servers that are picky about it.
+std::string escaped(std::string_view segment) { return percent_encode(segment, "$&+,:;=@"); }
 
 std::string app_path(std::string_view app, std::string_view rest) {
   return "/v2/apps/" + escaped(app) + "/" + std::string(rest);

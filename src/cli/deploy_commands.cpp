@@ -84,14 +84,15 @@ int ps_list(Session& session, const Arguments& arguments) {
 }
 
 // "Scaling processes... but first, coffee!", the work, "done in 3s".
-template <typename Work>
-auto timed(Session& session, std::string_view what, Work work) {
+// The second line is left out when `did` says that nothing was done.
+template <typename Work, typename Did>
+auto timed(Session& session, std::string_view what, Work work, Did did) {
   session.out(std::string(what) + " processes... but first, " + session.drink() + "!\n");
   const auto start = std::chrono::steady_clock::now();
   Progress progress(session.terminal(), "");
   auto result = work();
   const auto took = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - start);
-  progress.done("done in " + std::to_string(took.count()) + "s\n");
+  progress.done(did(result) ? "done in " + std::to_string(took.count()) + "s\n" : "");
   return result;
 }
 
@@ -107,16 +108,15 @@ int ps_restart(Session& session, const Arguments& arguments) {
     name = target.type;
     path = "pods/" + escaped(target.type) + "/" + (target.pod.empty() ? "" : escaped(target.pod) + "/") + "restart/";
   }
+  auto some = [](const json::value& pods) { return pods.is_array() && !pods.get_array().empty(); };
   json::value restarted;
   try {
-    restarted = timed(session, "Restarting", [&] { return controller.post(app_path(app, path)); });
+    restarted = timed(session, "Restarting", [&] { return controller.post(app_path(app, path)); }, some);
   } catch (const Error& error) {
     if (error.message() != "Pod not found in application") throw;
     throw Error(ErrorKind::not_found, "Could not find process type " + name + " in app " + app);
   }
-  const auto* pods = restarted.if_array();
-  if (!pods || pods->empty()) session.out("Could not find any processes to restart\n");
-  else session.out(render_processes(app, *pods));
+  session.out(some(restarted) ? render_processes(app, restarted.get_array()) : "Could not find any processes to restart\n");
   return 0;
 }
 
@@ -131,7 +131,7 @@ int ps_scale(Session& session, const Arguments& arguments) {
   }
   const auto app = session.app(arguments);
   auto& controller = session.controller();
-  timed(session, "Scaling", [&] { return controller.post(app_path(app, "scale/"), counts); });
+  timed(session, "Scaling", [&] { return controller.post(app_path(app, "scale/"), counts); }, [](auto&) { return true; });
   session.out(render_processes(app, controller.page(app_path(app, "pods/"), session.profile().page_size()).results));
   return 0;
 }

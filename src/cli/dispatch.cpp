@@ -26,13 +26,14 @@ std::size_t distance(std::string_view a, std::string_view b) {
 }
 
 Plan unknown_verb(std::string_view program, std::string_view word, const Resource& resource) {
-  std::vector<std::string_view> names;
+  const std::string prefix = std::string(resource.name) + ":";
+  std::vector<std::string_view> verbs;
   for (const auto& command : commands()) {
-    if (command.name.starts_with(std::string(resource.name) + ":")) names.push_back(command.name);
+    if (command.name.starts_with(prefix)) verbs.push_back(command.name.substr(prefix.size()));
   }
   auto text = no_match(program);
-  if (const auto name = nearest(word, names); !name.empty()) {
-    text += "Did you mean '" + std::string(program) + " " + std::string(name) + "'?\n";
+  if (const auto verb = nearest(word.substr(prefix.size()), verbs); !verb.empty()) {
+    text += "Did you mean '" + std::string(program) + " " + prefix + std::string(verb) + "'?\n";
   }
   return Refuse{std::move(text)};
 }
@@ -45,7 +46,7 @@ std::string no_match(std::string_view program) {
 
 std::string_view nearest(std::string_view word, const std::vector<std::string_view>& names) {
   std::string_view best;
-  std::size_t least = std::max<std::size_t>(3, word.size() / 3) + 1;
+  std::size_t least = std::max<std::size_t>(1, word.size() / 3) + 1;
   for (const auto name : names) {
     if (const auto d = distance(word, name); d < least) {
       least = d;

@@ -24,6 +24,7 @@ std::string git(std::vector<std::string> words) {
   spec.out = spec.err = ProcessSpec::Stream::pipe;
   const auto result = run_process(std::move(spec), std::chrono::seconds(30));
   if (result.status != 0) {
+    std::erase(words, "--");
     throw Error(ErrorKind::unavailable, "Error when running '" + join(words, " ") + "'\n" + std::string(trim(result.err)));
   }
   return result.out;
@@ -74,6 +75,7 @@ std::optional<std::vector<Remote>> find_remotes() try {
   return std::nullopt;
 }
 
+// "--": a name may begin with "-", and git shall say what it thinks of that.
 void add_remote(const std::string& name, const std::string& url) { git({"remote", "add", "--", name, url}); }
 void delete_remote(const std::string& name) { git({"remote", "remove", "--", name}); }
 

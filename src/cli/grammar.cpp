@@ -16,15 +16,15 @@ std::string Arguments::option_or(std::string_view name, std::string_view fallbac
 
 std::string usage_line(std::string_view program, const Command& command) {
   std::string out = "Usage: " + std::string(program) + " " + std::string(command.name);
-  for (const auto& name : command.required) {
-    const auto option = std::ranges::find(command.options, name, &Option::name);
-    out += " --" + std::string(name) + "=" + std::string(option->value);
-  }
   for (const auto& operand : command.operands) {
     const std::string name(operand.name);
     if (operand.count == Count::one) out += " " + name;
     if (operand.count == Count::optional) out += " [" + name + "]";
     if (operand.count == Count::many) out += " " + name + "...";
+  }
+  for (const auto& name : command.required) {
+    const auto option = std::ranges::find(command.options, name, &Option::name);
+    out += " --" + std::string(name) + "=" + std::string(option->value);
   }
   if (!command.options.empty()) out += " [options]";
   return out;
