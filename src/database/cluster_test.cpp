@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "lib/base/error.h"
+
 namespace workflow::database {
 namespace {
 

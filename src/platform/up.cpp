@@ -106,7 +106,7 @@ Task<> up(Executor executor, Options options) {
   co_await ensure_secrets(client);
   co_await publish_certificate_authorities(client);
   co_await import_images(options.state, installation.images, images);
-  auto objects = fit_manifest(kube::objects_from_yaml(read_file(installation.manifest)), options, images);
+  auto objects = fit_manifest(kube::parse_manifests(read_file(installation.manifest)), options, images);
   co_await apply(client, std::move(objects));
   co_await wait_until_ready(client, 120s, [](const std::string& name) { say("  " + name + " ready"); });
   const auto port = options.http_port == 80 ? "" : ":" + std::to_string(options.http_port);
