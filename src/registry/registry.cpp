@@ -102,7 +102,10 @@ Task<> serve(Executor executor, Config config) {
   const auto file = (folder.path() / "config.yml").string();
   // Uploads that were begun before a restart cannot be told apart from forged ones, so clients begin them again.
   write_file_atomically(file, registry_yaml(config, random_hex(64)), 0600);
-  ChildProcess child(ProcessSpec{.argv = {"docker-registry", "serve", file}, .die_with_parent = true});
+  ProcessSpec spec{.argv = {"docker-registry", "serve", file}, .die_with_parent = true};
+  // It takes every REGISTRY_* variable for a setting of its own: it gets none of ours.
+  spec.env = std::map<std::string, std::string>{{"PATH", "/usr/bin:/bin"}};
+  ChildProcess child(spec);
   http::Client client(executor);
   http::Server health(executor, {.port = config.health_port}, health_handler(client, config.port));
   TaskGroup tasks(executor);

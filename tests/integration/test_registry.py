@@ -47,12 +47,16 @@ def test_an_image_comes_back_as_it_was_pushed(registry, tmp_path):
     run("skopeo", "copy", "--dest-tls-verify=false", f"oci:{layout}:v1", f"docker://127.0.0.1:{port}/team/app:v1")
     back = tmp_path / "back"
     run("skopeo", "copy", "--src-tls-verify=false", f"docker://127.0.0.1:{port}/team/app:v1", f"oci:{back}:v1")
-    blobs = lambda folder: {b.name for b in (folder / "blobs/sha256").iterdir()}  # noqa: E731
     assert blobs(back) == blobs(layout)
+
+
+def blobs(layout):
+    return {blob.name for blob in (layout / "blobs/sha256").iterdir()}
 
 
 def make_image(layout):
     """An OCI image layout with one small layer."""
+    import gzip
     import hashlib
     import io
     import json
@@ -70,13 +74,14 @@ def make_image(layout):
         entry = tarfile.TarInfo("hello")
         entry.size = 5
         tar.addfile(entry, io.BytesIO(b"hello"))
-    layer = blob(packed.getvalue())
+    layer = blob(gzip.compress(packed.getvalue(), mtime=0))
+    diff_id = "sha256:" + hashlib.sha256(packed.getvalue()).hexdigest()
     config = blob(json.dumps({"architecture": "amd64", "os": "linux",
-                              "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}}).encode())
+                              "rootfs": {"type": "layers", "diff_ids": [diff_id]}}).encode())
     manifest = blob(json.dumps({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **config},
-        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", **layer}]}).encode())
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **layer}]}).encode())
     (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [{
         "mediaType": "application/vnd.oci.image.manifest.v1+json", **manifest,
         "annotations": {"org.opencontainers.image.ref.name": "v1"}}]}))

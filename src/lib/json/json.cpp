@@ -65,33 +65,49 @@ std::string print_json_pretty(const json::value& value) {
   return out;
 }
 
-const json::value* find_path(const json::value& value, std::initializer_list<std::string_view> path) {
-  const json::value* at = &value;
-  for (const auto name : path) {
-    const auto* object = at->if_object();
-    if (object == nullptr) return nullptr;
-    at = object->if_contains(json::string_view(name.data(), name.size()));
-    if (at == nullptr) return nullptr;
+namespace {
+
+// The member at `path` below `object`; null counts as absent.
+const json::value* walk(const json::object* object, Path path) {
+  const json::value* at = nullptr;
+  for (const auto& name : path) {
+    at = object ? object->if_contains(name) : nullptr;
+    if (!at || at->is_null()) return nullptr;
+    object = at->if_object();
   }
-  return at->is_null() ? nullptr : at;
+  return at;
 }
 
-std::optional<std::string> find_string(const json::value& value, std::initializer_list<std::string_view> path) {
-  const auto* found = find_path(value, path);
-  const auto* text = found == nullptr ? nullptr : found->if_string();
-  return text == nullptr ? std::nullopt : std::optional<std::string>(std::in_place, text->data(), text->size());
+std::optional<std::string> as_string(const json::value* found) {
+  if (!found || !found->is_string()) return std::nullopt;
+  return std::string(found->get_string());
 }
 
-std::optional<std::int64_t> find_integer(const json::value& value, std::initializer_list<std::string_view> path) {
-  const auto* found = find_path(value, path);
-  return found == nullptr ? std::nullopt : integer_of(*found);
+std::optional<std::int64_t> as_integer(const json::value* found) {
+  if (!found || !found->is_number()) return std::nullopt;
+  json::error_code error;
+  const auto number = found->to_number<std::int64_t>(error);
+  return error ? std::nullopt : std::optional(number);
 }
 
-std::optional<bool> find_bool(const json::value& value, std::initializer_list<std::string_view> path) {
-  const auto* found = find_path(value, path);
-  const auto* flag = found == nullptr ? nullptr : found->if_bool();
-  return flag == nullptr ? std::nullopt : std::optional(*flag);
+std::optional<bool> as_bool(const json::value* found) {
+  if (!found || !found->is_bool()) return std::nullopt;
+  return found->get_bool();
 }
+
+}  // namespace
+
+const json::value* find_path(const json::value& value, Path path) {
+  if (path.size() == 0) return value.is_null() ? nullptr : &value;
+  return walk(value.if_object(), path);
+}
+const json::value* find_path(const json::object& object, Path path) { return walk(&object, path); }
+std::optional<std::string> find_string(const json::value& value, Path path) { return as_string(find_path(value, path)); }
+std::optional<std::string> find_string(const json::object& object, Path path) { return as_string(walk(&object, path)); }
+std::optional<std::int64_t> find_integer(const json::value& value, Path path) { return as_integer(find_path(value, path)); }
+std::optional<std::int64_t> find_integer(const json::object& object, Path path) { return as_integer(walk(&object, path)); }
+std::optional<bool> find_bool(const json::value& value, Path path) { return as_bool(find_path(value, path)); }
+std::optional<bool> find_bool(const json::object& object, Path path) { return as_bool(walk(&object, path)); }
 
 std::map<std::string, std::string> string_map(const json::value* value) {
   std::map<std::string, std::string> result;

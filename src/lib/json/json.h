@@ -23,11 +23,17 @@ std::optional<json::value> parse_json(std::string_view text);
 std::string print_json(const json::value& value);         // compact
 std::string print_json_pretty(const json::value& value);  // two-space indent, final newline
 
-// Reading without surprises: null and the wrong type count as absent.
-const json::value* find_path(const json::value& value, std::initializer_list<std::string_view> path);
-std::optional<std::string> find_string(const json::value& value, std::initializer_list<std::string_view> path);
-std::optional<std::int64_t> find_integer(const json::value& value, std::initializer_list<std::string_view> path);
-std::optional<bool> find_bool(const json::value& value, std::initializer_list<std::string_view> path);
+// Reading without surprises: null and the wrong type count as absent. The result points into `value`. The overloads for
+// objects are not mere comfort: an object that converts to a value is copied whole, and the result would dangle.
+using Path = std::initializer_list<std::string_view>;
+const json::value* find_path(const json::value& value, Path path);
+const json::value* find_path(const json::object& object, Path path);
+std::optional<std::string> find_string(const json::value& value, Path path);
+std::optional<std::string> find_string(const json::object& object, Path path);
+std::optional<std::int64_t> find_integer(const json::value& value, Path path);
+std::optional<std::int64_t> find_integer(const json::object& object, Path path);
+std::optional<bool> find_bool(const json::value& value, Path path);
+std::optional<bool> find_bool(const json::object& object, Path path);
 std::map<std::string, std::string> string_map(const json::value* value);  // {} when null or not an object; only string values
 
 // Reads the fields of a JSON object, collecting every problem; `done()` throws one `invalid` that names every bad field.
