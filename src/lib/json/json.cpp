@@ -84,10 +84,7 @@ std::optional<std::string> as_string(const json::value* found) {
 }
 
 std::optional<std::int64_t> as_integer(const json::value* found) {
-  if (!found || !found->is_number()) return std::nullopt;
-  json::error_code error;
-  const auto number = found->to_number<std::int64_t>(error);
-  return error ? std::nullopt : std::optional(number);
+  return found ? integer_of(*found) : std::nullopt;
 }
 
 std::optional<bool> as_bool(const json::value* found) {
