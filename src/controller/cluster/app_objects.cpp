@@ -1,0 +1,123 @@
+#include "controller/cluster/app_objects.h"
+
+#include "lib/base/text.h"
+#include "lib/kube/objects.h"
+
+namespace workflow::controller::cluster {
+
+namespace {
+namespace resources = kube::resources;
+
+std::string word(bool value) { return value ? "true" : "false"; }
+
+void merge_over(json::object& base, const json::object& change) {
+  for (const auto& [key, value] : change) {
+    auto* before = base.if_contains(key);
+    if (before != nullptr && before->is_object() && value.is_object()) {
+      merge_over(before->get_object(), value.get_object());
+    } else {
+      base[key] = value;
+    }
+  }
+}
+
+// null removes the key in a merge patch, and is left out of a new object.
+json::value text_or_null(const std::string& text) { return text.empty() ? json::value(nullptr) : json::value(text); }
+
+json::object router_annotations(const AppSpec& app) {
+  std::vector<std::string> certificates;
+  for (const auto& domain : app.domains) {
+    if (const auto found = app.domain_certificates.find(domain); found != app.domain_certificates.end()) {
+      certificates.push_back(domain + ":" + found->second);
+    }
+  }
+  return {{"router.deis.io/domains", text_or_null(join(app.domains, ","))},
+          {"router.deis.io/certificates", text_or_null(join(certificates, ","))},
+          {"router.deis.io/maintenance", word(app.maintenance)},
+          {"router.deis.io/whitelist", text_or_null(join(app.whitelist, ","))},
+          {"router.deis.io/ssl.enforce", word(app.tls_enforced)}};
+}
+
+json::object without_nulls(const json::object& object) {
+  json::object result;
+  for (const auto& [key, value] : object) {
+    if (!value.is_null()) result[key] = value;
+  }
+  return result;
+}
+
+json::array http_port() {
+  return {{{"name", "http"}, {"port", 80}, {"targetPort", "http"}, {"protocol", "TCP"}}};
+}
+}  // namespace
+
+std::map<std::string, std::string> app_labels(const AppName& app) { return {{"app", app.text()}, {"heritage", "deis"}}; }
+
+json::object namespace_for(const AppName& app) {
+  return kube::make_object(resources::namespaces, "", app.text(),
+                           {{"heritage", "deis"}, {"pod-security.kubernetes.io/enforce", "baseline"}});
+}
+
+std::optional<json::object> quota_for(const AppName& app, const Settings& settings) {
+  const auto setting = parse_json(settings.namespace_quota);
+  if (!setting || !setting->is_object()) return std::nullopt;
+  auto quota = kube::make_object(resources::resource_quotas, app.text(), app.text() + "-quota", app_labels(app));
+  merge_over(quota, setting->get_object());
+  return quota;
+}
+
+json::object service_for(const AppSpec& app) {
+  auto labels = app_labels(app.app);
+  labels["router.deis.io/routable"] = word(app.routable);
+  auto service = kube::make_object(resources::services, app.app.text(), app.app.text(), labels);
+  service["metadata"].get_object()["annotations"] = without_nulls(router_annotations(app));
+  auto selector = app_labels(app.app);
+  selector["type"] = "web";
+  service["spec"] = {{"ports", http_port()}, {"selector", kube::to_json(selector)}};
+  return service;
+}
+
+json::object service_patch_for(const AppSpec& app) {
+  return {{"metadata",
+           {{"labels", {{"router.deis.io/routable", word(app.routable)}}}, {"annotations", router_annotations(app)}}}};
+}
+
+json::object service_patch_for(const AppSpec& app, const ReleaseSpec& release) {
+  const auto type = routed_type(release);
+  auto patch = service_patch_for(app);
+  if (!type) {
+    patch["metadata"].get_object()["labels"].get_object()["router.deis.io/routable"] = "false";
+    return patch;
+  }
+  patch["spec"] = {{"ports", http_port()}, {"selector", {{"type", type->text()}}}};
+  return patch;
+}
+
+std::string path_service_name(const AppName& app, const ProcessType& type) { return app.text() + "-" + type.text(); }
+
+json::object path_service_for(const AppSpec& app, const PathService& path) {
+  auto labels = app_labels(app.app);
+  labels["router.deis.io/routable"] = "true";
+  const auto name = path_service_name(app.app, path.type);
+  auto service = kube::make_object(resources::services, app.app.text(), name, labels);
+  service["metadata"].get_object()["annotations"] = {{"router.deis.io/domains", name},
+                                                     {"router.deis.io/proxyDomain", app.app.text()},
+                                                     {"router.deis.io/proxyLocations", join(path.paths, ",")},
+                                                     {"router.deis.io/maintenance", word(app.maintenance)}};
+  auto selector = app_labels(app.app);
+  selector["type"] = path.type.text();
+  service["spec"] = {{"ports", http_port()}, {"selector", kube::to_json(selector)}};
+  return service;
+}
+
+std::string certificate_secret_name(const std::string& certificate) { return certificate + "-cert"; }
+
+json::object certificate_secret_for(const AppName& app, const Certificate& certificate) {
+  auto labels = app_labels(app);
+  labels["type"] = "certificate";
+  return kube::make_secret(app.text(), certificate_secret_name(certificate.name), labels,
+                           {{"tls.crt", certificate.certificate_pem}, {"tls.key", certificate.key_pem.reveal()}},
+                           "kubernetes.io/tls");
+}
+
+}  // namespace workflow::controller::cluster

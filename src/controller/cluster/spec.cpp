@@ -1,0 +1,113 @@
+#include "controller/cluster/spec.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "lib/base/text.h"
+
+namespace workflow::controller::cluster {
+
+namespace {
+const ProcessType web = *ProcessType::parse("web");
+const ProcessType cmd = *ProcessType::parse("cmd");
+
+bool is_digits(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+// "64M", "64MB", "1gb", "100B" → 64Mi, 64Mi, 1Gi, 100
+std::optional<std::string> memory_quantity(std::string_view text) {
+  const auto unit_at = std::min(text.find_first_not_of("0123456789"), text.size());
+  const auto number = text.substr(0, unit_at);
+  const auto unit = lower(text.substr(unit_at));
+  if (!is_digits(number) || number.size() > 15) return std::nullopt;
+  if (unit == "b") return std::string(number);
+  for (const char letter : {'k', 'm', 'g'}) {
+    if (unit != std::string(1, letter) && unit != std::string{letter, 'b'}) continue;
+    return std::string(number) + static_cast<char>(letter - 'a' + 'A') + "i";
+  }
+  if (unit.empty() && number.find_first_not_of('0') == std::string_view::npos) return "0";
+  return std::nullopt;
+}
+
+// "1", "0.25", "500m"
+std::optional<std::string> cpu_quantity(std::string_view text) {
+  auto number = text;
+  const bool milli = !number.empty() && (number.back() == 'm' || number.back() == 'M');
+  if (milli) number.remove_suffix(1);
+  const auto dot = number.find('.');
+  if (number.size() > 12 || !is_digits(number.substr(0, dot))) return std::nullopt;
+  if (dot != std::string_view::npos && (milli || !is_digits(number.substr(dot + 1)))) return std::nullopt;
+  return std::string(number) + (milli ? "m" : "");
+}
+
+template <typename Parse>
+std::optional<Limit> limit_from(std::string_view text, Parse quantity) {
+  text = trim(text);
+  const auto slash = text.find('/');
+  Limit limit;
+  if (slash != std::string_view::npos) {
+    const auto request = quantity(trim(text.substr(0, slash)));
+    if (!request) return std::nullopt;
+    limit.request = *request;
+    text = trim(text.substr(slash + 1));
+  }
+  const auto value = quantity(text);
+  if (!value) return std::nullopt;
+  limit.limit = *value;
+  return limit;
+}
+}  // namespace
+
+Settings Settings::from(Env& env) {
+  Settings s;
+  s.slugrunner_image = env.text("SLUGRUNNER_IMAGE", "localhost/workflow/stack:latest");
+  s.image_pull_policy = env.text("IMAGE_PULL_POLICY", "IfNotPresent");
+  s.deploy_batches = static_cast<int>(env.integer("DEIS_DEPLOY_BATCHES", 0, 0, 1000));
+  s.deploy_timeout_seconds = static_cast<int>(env.integer("DEIS_DEPLOY_TIMEOUT", 120, 1, 86400));
+  s.revision_history = static_cast<int>(env.integer("KUBERNETES_DEPLOYMENTS_REVISION_HISTORY_LIMIT", 10, 0, 1000));
+  s.termination_grace_seconds =
+      static_cast<int>(env.integer("KUBERNETES_POD_TERMINATION_GRACE_PERIOD_SECONDS", 30, 0, 86400));
+  s.namespace_quota = env.text("KUBERNETES_NAMESPACE_DEFAULT_QUOTA_SPEC", "");
+  if (const auto quota = parse_json(s.namespace_quota); !s.namespace_quota.empty() && (!quota || !quota->is_object())) {
+    env.problem("KUBERNETES_NAMESPACE_DEFAULT_QUOTA_SPEC", "must be a JSON object such as {\"spec\":{\"hard\":{\"pods\":\"10\"}}}");
+  }
+  s.ignore_scheduling_failure = env.flag("DEIS_IGNORE_SCHEDULING_FAILURE", false);
+  s.expose_pod_ip = env.flag("DEIS_EXPOSE_POD_IP", false);
+  s.debug = env.flag("DEIS_DEBUG", false);
+  s.drain = std::chrono::ceil<std::chrono::seconds>(env.duration("APP_DRAIN_TIME", std::chrono::seconds(2)));
+  return s;
+}
+
+std::optional<Limit> memory_limit(std::string_view text) { return limit_from(text, memory_quantity); }
+std::optional<Limit> cpu_limit(std::string_view text) { return limit_from(text, cpu_quantity); }
+
+std::optional<ProcessType> routed_type(const ReleaseSpec& release) {
+  for (const auto& type : {web, cmd}) {
+    const auto found = release.processes.find(type);
+    if (found != release.processes.end() && (found->second.replicas > 0 || found->second.autoscaled)) return type;
+  }
+  // Nothing runs: what would be routed once scaled up.
+  for (const auto& type : {web, cmd}) {
+    if (release.processes.contains(type)) return type;
+  }
+  return std::nullopt;
+}
+
+std::optional<int> port_of(const ReleaseSpec& release) {
+  if (const auto found = release.config.find("PORT"); found != release.config.end()) {
+    const auto port = parse_integer(trim(found->second));
+    if (port && *port >= 1 && *port <= 65535) return static_cast<int>(*port);
+  }
+  if (release.build == BuildKind::slug) return 5000;
+  return release.port;
+}
+
+std::map<ProcessType, int> default_structure(BuildKind build, const std::vector<ProcessType>& procfile_types) {
+  if (std::find(procfile_types.begin(), procfile_types.end(), web) != procfile_types.end()) return {{web, 1}};
+  if (build != BuildKind::slug) return {{cmd, 1}};
+  if (!procfile_types.empty()) return {};
+  return {{web, 1}};
+}
+
+}  // namespace workflow::controller::cluster
