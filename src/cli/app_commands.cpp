@@ -55,8 +55,8 @@ int apps_create(Session& session, const Arguments& arguments) {
     controller.post(app_path(app, "config/"), json::object{{"values", json::object{{"BUILDPACK_URL", buildpack}}}});
   }
   if (arguments.flag("no-remote")) {
-    session.out("If you want to add a git remote for this app later, use `" + session.program() + " git:remote -a " + app +
-                "`\n");
+    session.out("If you want to add a git remote for this app later, use `" + session.program() + " git:remote -a " +
+                app + "`\n");
   } else {
     add_remote_of_new_app(session, app, arguments.option_or("remote", session.identity().remote));
   }
@@ -102,11 +102,16 @@ int apps_logs(Session& session, const Arguments& arguments) {
   const auto query = lines > 0 ? "?log_lines=" + std::to_string(lines) : "";
   const auto reply = session.controller().send("GET", app_path(app, "logs" + query), "");
   if (reply.status == 204 || reply.status == 404 || (reply.status < 400 && reply.body.empty())) {
-    throw Error(ErrorKind::not_found,
-                "There are currently no log messages. Please check the following things:\n"
-                "1) The app exists and you may use it: '" + session.program() + " apps:list' shows it.\n"
-                "2) The app has been deployed: '" + session.program() + " releases -a " + app + "' shows v2 or later.\n"
-                "3) The platform's components are up: 'workflow status' on its machine, or 'kubectl get pods -n deis'.");
+    throw Error(
+        ErrorKind::not_found,
+        "There are currently no log messages. Please check the following things:\n"
+        "1) The app exists and you may use it: '" +
+            session.program() +
+            " apps:list' shows it.\n"
+            "2) The app has been deployed: '" +
+            session.program() + " releases -a " + app +
+            "' shows v2 or later.\n"
+            "3) The platform's components are up: 'workflow status' on its machine, or 'kubectl get pods -n deis'.");
   }
   if (reply.status >= 400) throw Error(ErrorKind::unavailable, message_of(reply.status, reply.body));
   const bool colours = session.terminal().out_is_terminal() && session.env().find("NO_COLOR").value_or("").empty();
@@ -121,8 +126,10 @@ int apps_run(Session& session, const Arguments& arguments) {
   session.out("Running '" + command + "'...\n");
   const auto result = controller.post(app_path(app, "run"), json::object{{"command", command}});
   const auto status = static_cast<int>(find_integer(result, {"exit_code"}).value_or(0));
-  if (status == 0) session.out(text_of(result, "output"));
-  else session.err(text_of(result, "output"));
+  if (status == 0)
+    session.out(text_of(result, "output"));
+  else
+    session.err(text_of(result, "output"));
   return status;
 }
 
@@ -131,12 +138,16 @@ int apps_destroy(Session& session, const Arguments& arguments) {
   auto& controller = session.controller();
   auto confirm = arguments.option_or("confirm", "");
   if (confirm.empty()) {
-    confirm = session.terminal().ask_word(" !    WARNING: Potentially Destructive Action\n"
-                                          " !    This command will destroy the application: " + app + "\n"
-                                          " !    To proceed, type \"" + app + "\" or re-run this command with --confirm=" +
-                                          app + "\n\n> ");
+    confirm = session.terminal().ask_word(
+        " !    WARNING: Potentially Destructive Action\n"
+        " !    This command will destroy the application: " +
+        app +
+        "\n"
+        " !    To proceed, type \"" +
+        app + "\" or re-run this command with --confirm=" + app + "\n\n> ");
   }
-  if (confirm != app) throw Error(ErrorKind::invalid, "App " + app + " does not match confirm " + confirm + ", aborting.");
+  if (confirm != app)
+    throw Error(ErrorKind::invalid, "App " + app + " does not match confirm " + confirm + ", aborting.");
   const auto start = std::chrono::steady_clock::now();
   session.out("Destroying " + app + "...\n");
   controller.remove(app_path(app));
@@ -170,7 +181,8 @@ std::vector<Command> app_commands() {
       {.name = "apps:create",
        .summary = "create a new application",
        .description = "Creates a new application, and a git remote to push it to.",
-       .operands = {{"<id>", Count::optional, "the app's name: lower-case letters, digits, hyphens; default: an invented one"}},
+       .operands = {{"<id>", Count::optional,
+                     "the app's name: lower-case letters, digits, hyphens; default: an invented one"}},
        .options = {{0, "no-remote", "", "do not create a git remote"},
                    {'b', "buildpack", "BUILDPACK", "URL of the buildpack to build with"},
                    {'r', "remote", "REMOTE", "name of the git remote [default: deis]"}},

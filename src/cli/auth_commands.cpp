@@ -8,21 +8,25 @@ namespace workflow::cli {
 namespace {
 
 // Only the exact word turns it off.
-bool is_on(const Arguments& arguments, std::string_view option) { return arguments.option_or(option, "true") != "false"; }
+bool is_on(const Arguments& arguments, std::string_view option) {
+  return arguments.option_or(option, "true") != "false";
+}
 
 void check_connection(Controller& controller) {
   Reply reply;
   try {
     reply = controller.probe("/v2/");
   } catch (const Error& error) {
-    throw Error(error.kind(), controller.access().url + " cannot be reached: " + error.message() +
-                                  "\nCheck the address, and that the platform is up: `workflow status` on its machine.");
+    throw Error(error.kind(),
+                controller.access().url + " cannot be reached: " + error.message() +
+                    "\nCheck the address, and that the platform is up: `workflow status` on its machine.");
   }
   if (reply.status == 401) return;
-  throw Error(ErrorKind::invalid,
-              controller.access().url +
-                  " does not appear to be a valid Deis controller.\nMake sure that the Controller URI is correct, the server "
-                  "is running and\nyour client version is correct.");
+  throw Error(
+      ErrorKind::invalid,
+      controller.access().url +
+          " does not appear to be a valid Deis controller.\nMake sure that the Controller URI is correct, the server "
+          "is running and\nyour client version is correct.");
 }
 
 std::string asked_unless_given(Session& session, const Arguments& arguments, std::string_view option) {
@@ -43,8 +47,8 @@ Credentials ask_credentials(Session& session, const Arguments& arguments) {
 }
 
 void log_in(Session& session, Controller& controller, const Credentials& credentials) {
-  const auto body = controller.post("/v2/auth/login/",
-                                    json::object{{"username", credentials.username}, {"password", credentials.password}});
+  const auto body = controller.post(
+      "/v2/auth/login/", json::object{{"username", credentials.username}, {"password", credentials.password}});
   session.save_profile({.username = credentials.username,
                         .ssl_verify = controller.access().verify,
                         .controller = controller.access().url,
@@ -79,9 +83,9 @@ int auth_register(Session& session, const Arguments& arguments) {
   }
   const auto email = asked_unless_given(session, arguments, "email");
   try {
-    controller.post("/v2/auth/register/", json::object{{"username", credentials.username},
-                                                       {"password", credentials.password},
-                                                       {"email", email}});
+    controller.post(
+        "/v2/auth/register/",
+        json::object{{"username", credentials.username}, {"password", credentials.password}, {"email", email}});
   } catch (const Error& error) {
     throw Failure{"Registration failed: Error: " + error.message() + "\n"};
   }
@@ -153,7 +157,8 @@ int auth_cancel(Session& session, const Arguments& arguments) {
   const auto& profile = session.profile();
   const std::string cancelled = username.empty() ? profile.username : username;
   if (!arguments.flag("yes")) {
-    const auto answer = session.terminal().ask("cancel account " + cancelled + " at " + profile.controller + "? (y/N): ");
+    const auto answer =
+        session.terminal().ask("cancel account " + cancelled + " at " + profile.controller + "? (y/N): ");
     if (answer != "y" && answer != "Y") {
       session.err("Account not changed\n");
       return 0;
@@ -161,8 +166,10 @@ int auth_cancel(Session& session, const Arguments& arguments) {
   }
   const bool own = cancelled == profile.username;
   auto& controller = session.controller();
-  if (username.empty()) controller.remove("/v2/auth/cancel/");
-  else controller.remove("/v2/auth/cancel/", json::object{{"username", username}});
+  if (username.empty())
+    controller.remove("/v2/auth/cancel/");
+  else
+    controller.remove("/v2/auth/cancel/", json::object{{"username", username}});
   if (own) session.forget_profile();
   session.out("Account cancelled\n");
   return 0;
@@ -171,8 +178,10 @@ int auth_cancel(Session& session, const Arguments& arguments) {
 int auth_regenerate(Session& session, const Arguments& arguments) {
   const auto username = arguments.option_or("username", "");
   std::optional<json::value> body;
-  if (arguments.flag("all")) body = json::object{{"all", true}};
-  else if (!username.empty()) body = json::object{{"username", username}};
+  if (arguments.flag("all"))
+    body = json::object{{"all", true}};
+  else if (!username.empty())
+    body = json::object{{"username", username}};
   const auto answer = session.controller().post("/v2/auth/tokens/", body);
   if (!body) {
     Profile profile = session.profile();
@@ -188,7 +197,8 @@ constexpr Option username_option = {0, "username", "<username>", "the user's nam
 constexpr Option password_option = {0, "password", "<password>", "the password; asked for if not given"};
 constexpr Option verify_option = {0, "ssl-verify", "<true|false>",
                                   "false: accept any TLS certificate of the controller [default: true]"};
-constexpr Operand controller_operand = {"<controller>", Count::one, "the controller's URL, such as http://deis.example.com"};
+constexpr Operand controller_operand = {"<controller>", Count::one,
+                                        "the controller's URL, such as http://deis.example.com"};
 
 }  // namespace
 
@@ -198,9 +208,11 @@ std::vector<Command> auth_commands() {
        .summary = "register a new user",
        .description = "Registers a new user with a controller, and logs in.",
        .operands = {controller_operand},
-       .options = {username_option, password_option,
+       .options = {username_option,
+                   password_option,
                    {0, "email", "<email>", "the user's e-mail address; asked for if not given"},
-                   {0, "login", "<true|false>", "false: do not log in afterwards [default: true]"}, verify_option},
+                   {0, "login", "<true|false>", "false: do not log in afterwards [default: true]"},
+                   verify_option},
        .run = auth_register},
       {.name = "auth:login",
        .summary = "log in to a controller",

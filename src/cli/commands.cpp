@@ -38,12 +38,12 @@ const std::vector<Resource>& resources() {
 
 std::span<const Shortcut> shortcuts() {
   static constexpr Shortcut all[] = {
-      {"create", "apps:create"},        {"destroy", "apps:destroy"},      {"info", "apps:info"},
-      {"login", "auth:login"},          {"logout", "auth:logout"},        {"logs", "apps:logs"},
-      {"open", "apps:open"},            {"passwd", "auth:passwd"},        {"pull", "builds:create"},
-      {"register", "auth:register"},    {"rollback", "releases:rollback"}, {"run", "apps:run"},
-      {"scale", "ps:scale"},            {"sharing", "perms:list"},        {"sharing:add", "perms:create"},
-      {"sharing:list", "perms:list"},   {"sharing:remove", "perms:delete"}, {"whoami", "auth:whoami"},
+      {"create", "apps:create"},      {"destroy", "apps:destroy"},        {"info", "apps:info"},
+      {"login", "auth:login"},        {"logout", "auth:logout"},          {"logs", "apps:logs"},
+      {"open", "apps:open"},          {"passwd", "auth:passwd"},          {"pull", "builds:create"},
+      {"register", "auth:register"},  {"rollback", "releases:rollback"},  {"run", "apps:run"},
+      {"scale", "ps:scale"},          {"sharing", "perms:list"},          {"sharing:add", "perms:create"},
+      {"sharing:list", "perms:list"}, {"sharing:remove", "perms:delete"}, {"whoami", "auth:whoami"},
   };
   return all;
 }

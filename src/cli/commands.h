@@ -1,4 +1,5 @@
-// src/cli/commands.h: the table of everything that `deis` can do. Each *_commands.cpp holds its rows and their handlers.
+// src/cli/commands.h: the table of everything that `deis` can do. Each *_commands.cpp holds its rows and their
+// handlers.
 #pragma once
 #include <optional>
 #include <span>
@@ -28,13 +29,13 @@ const Command* find_command(std::string_view name);
 
 std::vector<Command> auth_commands();
 std::vector<Command> app_commands();
-std::vector<Command> deploy_commands();       // builds, releases, processes
-std::vector<Command> config_commands();       // config, limits, registry, tags, timeouts
+std::vector<Command> deploy_commands();  // builds, releases, processes
+std::vector<Command> config_commands();  // config, limits, registry, tags, timeouts
 std::vector<Command> healthcheck_commands();
-std::vector<Command> settings_commands();     // autoscale, labels, maintenance, routing, tls, whitelist
-std::vector<Command> access_commands();       // keys, perms, users
-std::vector<Command> network_commands();      // certs, domains, services
-std::vector<Command> local_commands();        // git, shortcuts, version
+std::vector<Command> settings_commands();  // autoscale, labels, maintenance, routing, tls, whitelist
+std::vector<Command> access_commands();    // keys, perms, users
+std::vector<Command> network_commands();   // certs, domains, services
+std::vector<Command> local_commands();     // git, shortcuts, version
 
 inline constexpr Option app_option = {'a', "app", "<app>",
                                       "the app; default: the one of the git remote, else the current folder's name"};

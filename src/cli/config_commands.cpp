@@ -14,10 +14,13 @@
 namespace workflow::cli {
 namespace {
 
-json::value get_config(Session& session, const std::string& app) { return session.controller().get(app_path(app, "config/")); }
+json::value get_config(Session& session, const std::string& app) {
+  return session.controller().get(app_path(app, "config/"));
+}
 
 // Everything here is a part of the app's config: a change is posted, and answered with all of it.
-json::value change_config(Session& session, const std::string& app, std::string_view progress_text, const json::object& change) {
+json::value change_config(Session& session, const std::string& app, std::string_view progress_text,
+                          const json::object& change) {
   auto& controller = session.controller();
   Progress progress(session.terminal(), progress_text);
   const auto config = controller.post(app_path(app, "config/"), change);
@@ -38,7 +41,8 @@ void warn_of_old_healthchecks(Session& session, const Settings& settings) {
   for (const auto& [key, value] : settings) {
     if (key.find("HEALTHCHECK_") == std::string::npos) continue;
     session.out("Hey there! We've noticed that you're using '" + session.program() + " config:set " + key +
-                "' to set up a healthcheck.\nThis way is deprecated.\nUse '" + session.program() + " healthchecks' instead.\n");
+                "' to set up a healthcheck.\nThis way is deprecated.\nUse '" + session.program() +
+                " healthchecks' instead.\n");
   }
 }
 
@@ -154,8 +158,9 @@ int limits_set(Session& session, const Arguments& arguments) {
   for (const auto& word : arguments.operands()) {
     const auto limit = parse_assignment(word);
     if (!limit || !is_process_type(limit->first) || !is_limit(limit->second)) {
-      throw Error(ErrorKind::invalid, word + " doesn't fit format type=#unit or type=# or type=#/#\n"
-                                             "Examples: web=2G worker=500M db=1G/2G");
+      throw Error(ErrorKind::invalid, word +
+                                          " doesn't fit format type=#unit or type=# or type=#/#\n"
+                                          "Examples: web=2G worker=500M db=1G/2G");
     }
     values[limit->first] = limit->second;
   }
@@ -185,7 +190,8 @@ int tags_set(Session& session, const Arguments& arguments) {
   for (const auto& word : arguments.operands()) {
     const auto tag = parse_assignment(word);
     if (!tag || tag->second.empty() || tag->second.find('=') != std::string::npos) {
-      throw Error(ErrorKind::invalid, word + " is invalid, Must be in format key=value\nExamples: rack=1 evironment=production");
+      throw Error(ErrorKind::invalid,
+                  word + " is invalid, Must be in format key=value\nExamples: rack=1 evironment=production");
     }
     tags[tag->first] = tag->second;
   }
@@ -206,7 +212,8 @@ int registry_list(Session& session, const Arguments& arguments) {
 
 int change_registry(Session& session, const Arguments& arguments, json::object values) {
   const auto app = session.app(arguments);
-  const auto config = change_config(session, app, "Applying registry information... ", {{"registry", std::move(values)}});
+  const auto config =
+      change_config(session, app, "Applying registry information... ", {{"registry", std::move(values)}});
   session.out(render_registry(app, config, false));
   return 0;
 }
@@ -241,7 +248,8 @@ int timeouts_list(Session& session, const Arguments& arguments) {
 
 int change_timeouts(Session& session, const Arguments& arguments, json::object values) {
   const auto app = session.app(arguments);
-  const auto config = change_config(session, app, "Applying timeouts... ", {{"termination_grace_period", std::move(values)}});
+  const auto config =
+      change_config(session, app, "Applying timeouts... ", {{"termination_grace_period", std::move(values)}});
   session.out(render_timeouts(app, config));
   return 0;
 }
@@ -274,7 +282,8 @@ std::vector<Command> config_commands() {
        .summary = "list environment variables for an app",
        .description = "Lists environment variables for an application.",
        .options = {{0, "oneline", "", "all of them on one line"},
-                   {0, "diff", "", "KEY=value lines, to compare or to save"}, app_option},
+                   {0, "diff", "", "KEY=value lines, to compare or to save"},
+                   app_option},
        .run = config_list},
       {.name = "config:set",
        .summary = "set environment variables for an app",
@@ -292,7 +301,8 @@ std::vector<Command> config_commands() {
        .summary = "extract environment variables to .env",
        .description = "Extract all environment variables from an application for local use.\n\n"
                       "Writes the file .env, or KEY=value lines when the output is no terminal.",
-       .options = {app_option, {'i', "interactive", "", "ask before a value of .env is replaced (with -o)"},
+       .options = {app_option,
+                   {'i', "interactive", "", "ask before a value of .env is replaced (with -o)"},
                    {'o', "overwrite", "", "replace an existing .env"}},
        .run = config_pull},
       {.name = "config:push",

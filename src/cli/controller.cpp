@@ -42,7 +42,8 @@ http::Url redirect_target(const http::Url& from, const std::string& location) {
     return to;
   }
   const auto to = http::Url::parse(location);
-  if (!to) throw Error(ErrorKind::unavailable, from.authority() + " redirects to \"" + location + "\", which is no URL");
+  if (!to)
+    throw Error(ErrorKind::unavailable, from.authority() + " redirects to \"" + location + "\", which is no URL");
   return *to;
 }
 
@@ -53,11 +54,15 @@ std::optional<std::string> version_warning(std::string_view server) {
   const auto theirs = parse_version(server);
   if (theirs && theirs->major == ours.major && theirs->minor >= ours.minor) return std::nullopt;
   return "!    WARNING: Client and server API versions do not match. Please consider upgrading.\n"
-         "!    Client version: " + std::string(api_version) + "\n"
-         "!    Server version: " + std::string(server) + "\n";
+         "!    Client version: " +
+         std::string(api_version) +
+         "\n"
+         "!    Server version: " +
+         std::string(server) + "\n";
 }
 
-// What may stand in a segment of a path stays (RFC 3986, section 3.3); "*" does not, for servers that are picky about it.
+// What may stand in a segment of a path stays (RFC 3986, section 3.3); "*" does not, for servers that are picky about
+// it.
 std::string escaped(std::string_view segment) { return percent_encode(segment, "$&+,:;=@"); }
 
 std::string app_path(std::string_view app, std::string_view rest) {
@@ -80,8 +85,10 @@ struct Controller::State {
       auto response = co_await client.send(std::move(sent));
       out.status = response.status;
       out.api_version = response.headers.get("DEIS_API_VERSION");
-      if (is_redirect(response.status)) out.body = response.headers.get("Location");
-      else out.body = co_await response.text(64u << 20, std::chrono::hours(24));
+      if (is_redirect(response.status))
+        out.body = response.headers.get("Location");
+      else
+        out.body = co_await response.text(64u << 20, std::chrono::hours(24));
     };
     asio::co_spawn(io, task(client, std::move(request), reply), [&](std::exception_ptr error) {
       failure = error;
@@ -168,7 +175,8 @@ json::value Controller::remove(std::string_view path, const std::optional<json::
 Page Controller::page(std::string_view path, std::int64_t limit) {
   const auto body = get(std::string(path) + "?limit=" + std::to_string(limit));
   Page page;
-  if (const auto* results = find_path(body, {"results"}); results && results->is_array()) page.results = results->get_array();
+  if (const auto* results = find_path(body, {"results"}); results && results->is_array())
+    page.results = results->get_array();
   page.count = find_integer(body, {"count"}).value_or(static_cast<std::int64_t>(page.results.size()));
   return page;
 }

@@ -1,7 +1,7 @@
 // src/cli/controller.h: calls to the controller.
-//   Calls block: a command does one thing after another, and Ctrl-C ends the process at once while the server carries on
-//   with what it was asked. So they have no deadline of ours either: a deploy takes as long as it takes.
-//   Throws  Error with the words of server_error.h, or `unavailable` when nobody answers.
+//   Calls block: a command does one thing after another, and Ctrl-C ends the process at once while the server carries
+//   on with what it was asked. So they have no deadline of ours either: a deploy takes as long as it takes. Throws
+//   Error with the words of server_error.h, or `unavailable` when nobody answers.
 #pragma once
 #include <functional>
 #include <memory>

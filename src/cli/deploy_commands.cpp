@@ -55,7 +55,8 @@ int releases_list(Session& session, const Arguments& arguments) {
 int releases_info(Session& session, const Arguments& arguments) {
   const auto number = release_number(arguments.operand(0));
   const auto app = session.app(arguments);
-  session.out(render_release(app, session.controller().get(app_path(app, "releases/v" + std::to_string(number) + "/"))));
+  session.out(
+      render_release(app, session.controller().get(app_path(app, "releases/v" + std::to_string(number) + "/"))));
   return 0;
 }
 
@@ -116,7 +117,8 @@ int ps_restart(Session& session, const Arguments& arguments) {
     if (error.message() != "Pod not found in application") throw;
     throw Error(ErrorKind::not_found, "Could not find process type " + name + " in app " + app);
   }
-  session.out(some(restarted) ? render_processes(app, restarted.get_array()) : "Could not find any processes to restart\n");
+  session.out(some(restarted) ? render_processes(app, restarted.get_array())
+                              : "Could not find any processes to restart\n");
   return 0;
 }
 
@@ -131,7 +133,8 @@ int ps_scale(Session& session, const Arguments& arguments) {
   }
   const auto app = session.app(arguments);
   auto& controller = session.controller();
-  timed(session, "Scaling", [&] { return controller.post(app_path(app, "scale/"), counts); }, [](auto&) { return true; });
+  timed(
+      session, "Scaling", [&] { return controller.post(app_path(app, "scale/"), counts); }, [](auto&) { return true; });
   session.out(render_processes(app, controller.page(app_path(app, "pods/"), session.profile().page_size()).results));
   return 0;
 }
@@ -166,7 +169,8 @@ std::vector<Command> deploy_commands() {
       {.name = "releases:rollback",
        .summary = "go back to an earlier release",
        .description = "Rolls back to a previous application release, with its code and its configuration.",
-       .operands = {{"<version>", Count::optional, "the release, such as v2 or 2; default: the one before the current"}},
+       .operands = {{"<version>", Count::optional,
+                     "the release, such as v2 or 2; default: the one before the current"}},
        .options = {app_option},
        .run = releases_rollback},
       {.name = "ps:list",

@@ -58,7 +58,8 @@ TEST(Dispatch, finds_what_the_words_ask_for) {
       {"perms:bogus-verb-of-ours",
        "refuse Found no matching command, try 'deis help'\nUsage: deis <command> [<args>...]\n"},
       {"apps:creat",
-       "refuse Found no matching command, try 'deis help'\nUsage: deis <command> [<args>...]\nDid you mean 'deis apps:create'?\n"},
+       "refuse Found no matching command, try 'deis help'\nUsage: deis <command> [<args>...]\nDid you mean 'deis "
+       "apps:create'?\n"},
   };
   for (const auto& [line, expected] : cases) EXPECT_EQ(described(line), expected) << line;
 }
@@ -108,7 +109,8 @@ TEST(Help, begins_with_the_words_that_scripts_look_for) {
   for (const auto& [name, text] : cases) {
     EXPECT_TRUE(command_help("deis", *find_command(name)).starts_with(text)) << name;
   }
-  EXPECT_TRUE(resource_help("deis", *find_resource("keys")).starts_with("\nValid commands for SSH keys:\n\nkeys:list      "));
+  EXPECT_TRUE(
+      resource_help("deis", *find_resource("keys")).starts_with("\nValid commands for SSH keys:\n\nkeys:list      "));
   EXPECT_TRUE(resource_help("deis", *find_resource("ps")).starts_with("\nValid commands for processes:\n\n"));
   EXPECT_TRUE(program_help("deis").starts_with("\n"));
 }

@@ -65,7 +65,8 @@ std::string ssh_key_value(const std::string& given) {
     // a name that cannot be read is reported like one that holds no key
   }
   if (file && is_private_key(*file)) return to_base64(*file);
-  throw Error(ErrorKind::invalid, "Could not parse SSH private key:\n give SSH_KEY the text of a PEM file, its base64, or the file's name");
+  throw Error(ErrorKind::invalid,
+              "Could not parse SSH private key:\n give SSH_KEY the text of a PEM file, its base64, or the file's name");
 }
 
 }  // namespace workflow::cli

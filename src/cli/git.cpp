@@ -25,7 +25,8 @@ std::string git(std::vector<std::string> words) {
   const auto result = run_process(std::move(spec), std::chrono::seconds(30));
   if (result.status != 0) {
     std::erase(words, "--");
-    throw Error(ErrorKind::unavailable, "Error when running '" + join(words, " ") + "'\n" + std::string(trim(result.err)));
+    throw Error(ErrorKind::unavailable,
+                "Error when running '" + join(words, " ") + "'\n" + std::string(trim(result.err)));
   }
   return result.out;
 }
@@ -46,8 +47,8 @@ std::vector<Remote> parse_remotes(std::string_view output) {
 
 std::string builder_host(std::string_view controller) {
   const auto host = host_of(controller);
-  const bool is_address = host.starts_with('[') ||
-                          std::ranges::all_of(host, [](unsigned char c) { return std::isdigit(c) || c == '.'; });
+  const bool is_address =
+      host.starts_with('[') || std::ranges::all_of(host, [](unsigned char c) { return std::isdigit(c) || c == '.'; });
   if (is_address) return host;
   const auto dot = std::min(host.find('.'), host.size());
   return host.substr(0, dot) + "-builder" + host.substr(dot);
@@ -69,9 +70,7 @@ std::optional<std::string> app_of_remotes(const std::vector<Remote>& remotes, st
 
 std::vector<Remote> list_remotes() { return parse_remotes(git({"remote", "-v"})); }
 
-std::optional<std::vector<Remote>> find_remotes() try {
-  return list_remotes();
-} catch (const Error&) {
+std::optional<std::vector<Remote>> find_remotes() try { return list_remotes(); } catch (const Error&) {
   return std::nullopt;
 }
 

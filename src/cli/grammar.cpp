@@ -138,7 +138,8 @@ struct ArgumentParser {
       if (!given.flag(name)) wrong();
     }
     for (const auto& [a, b] : command.exclusive) {
-      if (given.flag(a) && given.flag(b)) wrong("--" + std::string(a) + " and --" + std::string(b) + " exclude each other");
+      if (given.flag(a) && given.flag(b))
+        wrong("--" + std::string(a) + " and --" + std::string(b) + " exclude each other");
     }
     for (const auto& [a, b] : command.needs) {
       if (given.flag(a) && !given.flag(b)) wrong("--" + std::string(a) + " goes only with --" + std::string(b));

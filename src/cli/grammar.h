@@ -16,8 +16,8 @@ class Session;
 class Arguments;
 
 struct Option {
-  char letter = 0;             // 0: long form only
-  std::string_view name;       // without dashes
+  char letter = 0;              // 0: long form only
+  std::string_view name;        // without dashes
   std::string_view value = {};  // placeholder of its value; empty: a flag
   std::string_view help = {};
 };
@@ -35,7 +35,7 @@ struct Command {
   std::string_view description;  // first paragraph of its help
   std::vector<Operand> operands = {};
   std::vector<Option> options = {};
-  std::vector<std::string_view> required = {};                                   // options without which nothing works
+  std::vector<std::string_view> required = {};                                // options without which nothing works
   std::vector<std::pair<std::string_view, std::string_view>> exclusive = {};  // not together
   std::vector<std::pair<std::string_view, std::string_view>> needs = {};      // first only with second
   bool takes_command_line = false;  // from its first operand on, -c belongs to the operands

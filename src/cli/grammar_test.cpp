@@ -35,7 +35,8 @@ TEST(Grammar, takes_options_anywhere) {
   const auto parsed = parse_line("apps:run", {"ls", "-a", "shop", "etc"});
   EXPECT_EQ(parsed.arguments.option("app"), "shop");
   EXPECT_EQ(parsed.arguments.operands(), (std::vector<std::string>{"ls", "etc"}));
-  const auto probe = parse_line("healthchecks:set", {"-a", "x", "liveness", "exec", "--", "/bin/true", "--type", "cmd"});
+  const auto probe =
+      parse_line("healthchecks:set", {"-a", "x", "liveness", "exec", "--", "/bin/true", "--type", "cmd"});
   EXPECT_EQ(probe.arguments.operands(), (std::vector<std::string>{"liveness", "exec", "/bin/true", "--type", "cmd"}));
 }
 
@@ -48,7 +49,8 @@ TEST(Grammar, says_what_is_wrong_in_docopts_words) {
   EXPECT_EQ(mistake("apps:list", {"surplus"}), list);
   EXPECT_EQ(mistake("apps:transfer", {}), "Usage: deis apps:transfer <username> [options]\n");
   EXPECT_EQ(mistake("version", {"--all=true"}), "--all must not have an argument\nUsage: deis version [options]\n");
-  EXPECT_TRUE(mistake("healthchecks:set", {"--t=1"}).starts_with("--t is not a unique prefix: --type, --timeout-seconds?\n"));
+  EXPECT_TRUE(
+      mistake("healthchecks:set", {"--t=1"}).starts_with("--t is not a unique prefix: --type, --timeout-seconds?\n"));
   EXPECT_NE(mistake("autoscale:set", {"web", "--min=1", "--max=2"}), "");
   EXPECT_NE(mistake("perms:list", {"--limit=2"}), "");
   EXPECT_NE(mistake("perms:create", {"sam", "-a", "x", "--admin"}), "");

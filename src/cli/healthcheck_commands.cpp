@@ -62,7 +62,8 @@ int healthchecks_unset(Session& session, const Arguments& arguments) {
 
 std::vector<Command> healthcheck_commands() {
   constexpr Option type = {0, "type", "<type>", "the process type [default: web/cmd]"};
-  constexpr std::string_view health_types = "liveness (restart when it fails) or readiness (no requests while it fails)";
+  constexpr std::string_view health_types =
+      "liveness (restart when it fails) or readiness (no requests while it fails)";
   return {
       {.name = "healthchecks:list",
        .summary = "list healthchecks for an app",
@@ -76,7 +77,9 @@ std::vector<Command> healthcheck_commands() {
        .operands = {{"<health-type>", Count::one, health_types},
                     {"<probe-type>", Count::one, "httpGet, tcpSocket or exec"},
                     {"<args>", Count::many, "the port, or the command"}},
-       .options = {app_option, {'p', "path", "<path>", "what httpGet asks for [default: /]"}, type,
+       .options = {app_option,
+                   {'p', "path", "<path>", "what httpGet asks for [default: /]"},
+                   type,
                    {0, "headers", "<headers>", "headers of httpGet: Name:Value,Name:Value"},
                    {0, "initial-delay-timeout", "<seconds>", "before the first probe [default: 50]"},
                    {0, "timeout-seconds", "<seconds>", "after which a probe has failed [default: 50]"},

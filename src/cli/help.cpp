@@ -25,13 +25,13 @@ std::string option_name(const Option& option) {
 
 std::string program_help(std::string_view program) {
   const std::string deis(program);
-  std::string out =
-      "\nThe Workflow command-line client issues API calls to a Workflow controller.\n\nUsage: " + deis +
-      " <command> [<args>...]\n\nOptions:\n"
-      "  -h --help\n    show this help\n"
-      "  -v --version\n    show the client's version\n"
-      "  -c --config=<config>\n    profile to use: a name in ~/.deis, or a path [default: client]\n"
-      "\nAuth commands, use '" + deis + " help auth' to learn more:\n\n";
+  std::string out = "\nThe Workflow command-line client issues API calls to a Workflow controller.\n\nUsage: " + deis +
+                    " <command> [<args>...]\n\nOptions:\n"
+                    "  -h --help\n    show this help\n"
+                    "  -v --version\n    show the client's version\n"
+                    "  -c --config=<config>\n    profile to use: a name in ~/.deis, or a path [default: client]\n"
+                    "\nAuth commands, use '" +
+                    deis + " help auth' to learn more:\n\n";
   for (const std::string_view name : {"register", "login", "logout"}) {
     out += row(name, find_command("auth:" + std::string(name))->summary, 16);
   }
@@ -55,7 +55,8 @@ std::string resource_help(std::string_view program, const Resource& resource) {
   std::string out = "\nValid commands for " + std::string(resource.title) + ":\n\n";
   for (const auto& command : commands()) {
     if (!command.name.starts_with(prefix)) continue;
-    out += std::string(command.name) + std::string(longest + 4 - command.name.size(), ' ') + std::string(command.summary) + "\n";
+    out += std::string(command.name) + std::string(longest + 4 - command.name.size(), ' ') +
+           std::string(command.summary) + "\n";
   }
   return out + "\nUse '" + std::string(program) + " help [command]' to learn more.\n";
 }

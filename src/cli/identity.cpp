@@ -35,7 +35,8 @@ Identity identity_of(std::string_view argv0) {
   std::string upper = stripped;
   for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   out.profile_variable =
-      replace_others(upper, '_', [](unsigned char c) { return std::isupper(c) || std::isdigit(c) || c == '_'; }) + "_PROFILE";
+      replace_others(upper, '_', [](unsigned char c) { return std::isupper(c) || std::isdigit(c) || c == '_'; }) +
+      "_PROFILE";
   out.remote = replace_others(stripped, '-', [](unsigned char c) { return std::islower(c) || std::isdigit(c); });
   out.profile_folder = "." + out.remote;
   return out;

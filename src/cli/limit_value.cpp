@@ -11,7 +11,8 @@ bool is_quantity(std::string_view text) {
   const auto digits = static_cast<std::size_t>(
       std::ranges::find_if_not(text, [](unsigned char c) { return std::isdigit(c); }) - text.begin());
   const auto unit = text.substr(digits);
-  const bool unit_fits = !unit.empty() && unit.size() <= 2 && unit.find_first_not_of("bkmgBKMG") == std::string_view::npos;
+  const bool unit_fits =
+      !unit.empty() && unit.size() <= 2 && unit.find_first_not_of("bkmgBKMG") == std::string_view::npos;
   if (digits > 0 && unit_fits) return true;
   // … or a short number, of cores or thousandths.
   if (text.ends_with('m')) text.remove_suffix(1);

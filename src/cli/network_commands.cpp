@@ -70,9 +70,8 @@ int certs_attach(Session& session, const Arguments& arguments) {
   auto& controller = session.controller();
   const auto& name = arguments.operand(0);
   const auto& domain = arguments.operand(1);
-  with_progress(session, "Attaching certificate " + name + " to domain " + domain + "... ", [&] {
-    return controller.post(certificate_path(name) + "/domain/", json::object{{"domain", domain}});
-  });
+  with_progress(session, "Attaching certificate " + name + " to domain " + domain + "... ",
+                [&] { return controller.post(certificate_path(name) + "/domain/", json::object{{"domain", domain}}); });
   return 0;
 }
 
@@ -80,9 +79,8 @@ int certs_detach(Session& session, const Arguments& arguments) {
   auto& controller = session.controller();
   const auto& name = arguments.operand(0);
   const auto& domain = arguments.operand(1);
-  with_progress(session, "Detaching certificate " + name + " from domain " + domain + "... ", [&] {
-    return controller.remove(certificate_path(name) + "/domain/" + escaped(domain));
-  });
+  with_progress(session, "Detaching certificate " + name + " from domain " + domain + "... ",
+                [&] { return controller.remove(certificate_path(name) + "/domain/" + escaped(domain)); });
   return 0;
 }
 
@@ -175,7 +173,8 @@ std::vector<Command> network_commands() {
        .summary = "let a process type answer a path",
        .description = "Routes requests for a path to a process type of an application.",
        .options = {{0, "type", "<procfile_type>", "the process type"},
-                   {0, "route", "<path_pattern>", "paths, separated by commas; '~ ' before a regular expression"}, app_option},
+                   {0, "route", "<path_pattern>", "paths, separated by commas; '~ ' before a regular expression"},
+                   app_option},
        .required = {"type", "route"},
        .run = services_add},
       {.name = "services:remove",

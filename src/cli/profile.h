@@ -20,7 +20,8 @@ struct Profile {
 };
 
 // The file that `name` means: a path if it has a folder and ends in .json, else a file in the profile folder.
-std::filesystem::path profile_path(const Identity& identity, const std::string& name, const std::filesystem::path& home);
+std::filesystem::path profile_path(const Identity& identity, const std::string& name,
+                                   const std::filesystem::path& home);
 
 std::string print_profile(const Profile& profile);                       // one line, no newline
 std::optional<Profile> parse_profile(std::string_view text);             // nullopt unless a JSON object

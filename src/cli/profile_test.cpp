@@ -12,9 +12,12 @@ namespace {
 TEST(Profile, is_found_by_name_or_path) {
   const auto deis = identity_of("deis");
   const std::pair<std::string, std::string> cases[] = {
-      {"client", "/home/maya/.deis/client.json"}, {"prod.json", "/home/maya/.deis/prod.json.json"},
-      {"", "/home/maya/.deis/.json"},             {"./prod.json", "./prod.json"},
-      {"/etc/x.json", "/etc/x.json"},             {"a/b", "/home/maya/.deis/a/b.json"},
+      {"client", "/home/maya/.deis/client.json"},
+      {"prod.json", "/home/maya/.deis/prod.json.json"},
+      {"", "/home/maya/.deis/.json"},
+      {"./prod.json", "./prod.json"},
+      {"/etc/x.json", "/etc/x.json"},
+      {"a/b", "/home/maya/.deis/a/b.json"},
   };
   for (const auto& [name, path] : cases) EXPECT_EQ(profile_path(deis, name, "/home/maya").string(), path) << name;
 }
@@ -35,7 +38,7 @@ TEST(Profile, is_saved_for_its_user_only) {
   TemporaryFolder home;
   const auto folder = home.path() / ".deis";
   save_profile(folder / "client.json", folder, {.username = "maya"});
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat((folder / "client.json").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600u);
   ASSERT_EQ(::stat(folder.c_str(), &status), 0);

@@ -9,7 +9,9 @@
 namespace workflow::cli {
 namespace {
 
-bool is_lower_or_digit(char c) { return std::islower(static_cast<unsigned char>(c)) || std::isdigit(static_cast<unsigned char>(c)); }
+bool is_lower_or_digit(char c) {
+  return std::islower(static_cast<unsigned char>(c)) || std::isdigit(static_cast<unsigned char>(c));
+}
 
 bool is_word(std::string_view text, std::size_t least, std::size_t most) {
   return text.size() >= least && text.size() <= most && std::ranges::all_of(text, is_lower_or_digit);
@@ -40,7 +42,8 @@ RestartTarget restart_target(std::string_view app, std::string_view name, const 
 }
 
 bool is_process_type(std::string_view text) {
-  if (text.empty() || text.starts_with('-') || text.ends_with('-') || text.find("--") != std::string_view::npos) return false;
+  if (text.empty() || text.starts_with('-') || text.ends_with('-') || text.find("--") != std::string_view::npos)
+    return false;
   return std::ranges::all_of(text, [](char c) { return is_lower_or_digit(c) || c == '-'; });
 }
 
@@ -48,7 +51,8 @@ std::optional<ScaleTarget> parse_scale_target(std::string_view text) {
   const auto equals = text.find('=');
   if (equals == std::string_view::npos || !is_process_type(text.substr(0, equals))) return std::nullopt;
   const auto digits = text.substr(equals + 1);
-  if (digits.empty() || !std::ranges::all_of(digits, [](unsigned char c) { return std::isdigit(c); })) return std::nullopt;
+  if (digits.empty() || !std::ranges::all_of(digits, [](unsigned char c) { return std::isdigit(c); }))
+    return std::nullopt;
   const auto count = parse_integer(digits);
   if (!count) return std::nullopt;
   return ScaleTarget{std::string(text.substr(0, equals)), *count};

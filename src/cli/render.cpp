@@ -103,7 +103,9 @@ std::string app_url(std::string_view domain, std::string_view controller) {
   return std::string(domain) + std::string(rest == std::string_view::npos ? "" : controller.substr(rest));
 }
 
-std::string render_domains(std::string_view app, const Page& domains) { return page_lines(app, "Domains", domains, "domain"); }
+std::string render_domains(std::string_view app, const Page& domains) {
+  return page_lines(app, "Domains", domains, "domain");
+}
 
 std::string render_processes(std::string_view app, const json::array& pods) {
   std::map<std::string, std::map<std::string, std::string>> types;  // type, pod name, line
@@ -197,7 +199,8 @@ std::string render_tls(std::string_view app, const json::value& tls) {
 std::string render_releases(std::string_view app, const Page& releases) {
   std::string out = app_heading(app, "Releases", page_note(releases.results.size(), releases.count));
   for (const auto& release : releases.results) {
-    out += "v" + text_of(release, "version") + "\t" + text_of(release, "created") + "\t" + text_of(release, "summary") + "\n";
+    out += "v" + text_of(release, "version") + "\t" + text_of(release, "created") + "\t" + text_of(release, "summary") +
+           "\n";
   }
   return out;
 }
@@ -239,7 +242,8 @@ std::string render_app_users(std::string_view app, const json::value& body) {
 }
 
 std::string render_administrators(const Page& page) {
-  return heading("Administrators", page_note(page.results.size(), page.count)) + lines(column(page.results, "username"));
+  return heading("Administrators", page_note(page.results.size(), page.count)) +
+         lines(column(page.results, "username"));
 }
 
 std::string render_account(const json::value& user) {

@@ -18,7 +18,7 @@ using Pairs = std::map<std::string, std::string>;
 std::string render_pairs(const Pairs& pairs, std::size_t gap);
 // Labelled lines: "owner:    maya", values in column `width`.
 std::string render_field(std::string_view label, std::string_view value, std::size_t width);
-std::string page_note(std::size_t rows, std::int64_t count);  // " (2 of 3)" unless all is shown
+std::string page_note(std::size_t rows, std::int64_t count);             // " (2 of 3)" unless all is shown
 std::string heading(std::string_view what, std::string_view note = "");  // "=== Apps (2 of 3)\n"
 
 // A string, number or bool as text; null and absent are "".
@@ -54,7 +54,8 @@ std::string render_certificates(const json::array& certificates, Time now);
 std::string render_certificate(const json::value& certificate);
 
 // `type`: only this one, also when it has no checks.
-std::string render_healthchecks(std::string_view app, const json::value& config, const std::optional<std::string>& type);
+std::string render_healthchecks(std::string_view app, const json::value& config,
+                                const std::optional<std::string>& type);
 
 // The log as a terminal shows it: each line in the colour of its source.
 std::string render_coloured_log(std::string_view log);

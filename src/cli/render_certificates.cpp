@@ -23,7 +23,8 @@ std::string render_day(Day day) {
   constexpr std::array<std::string_view, 12> months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                                        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   return std::to_string(static_cast<unsigned>(day.day())) + " " +
-         std::string(months[static_cast<unsigned>(day.month()) - 1]) + " " + std::to_string(static_cast<int>(day.year()));
+         std::string(months[static_cast<unsigned>(day.month()) - 1]) + " " +
+         std::to_string(static_cast<int>(day.year()));
 }
 
 std::string render_time(const json::value& certificate, std::string_view field) {
@@ -59,8 +60,10 @@ std::vector<std::string> wrap(std::string_view text, std::size_t width) {
   std::vector<std::string> wrapped;
   for (const auto& word : split(text, ' ')) {
     if (word.empty()) continue;
-    if (wrapped.empty() || columns(wrapped.back()) + 1 + columns(word) > width) wrapped.push_back(word);
-    else wrapped.back() += " " + word;
+    if (wrapped.empty() || columns(wrapped.back()) + 1 + columns(word) > width)
+      wrapped.push_back(word);
+    else
+      wrapped.back() += " " + word;
   }
   if (wrapped.empty()) wrapped.emplace_back();
   return wrapped;
@@ -103,7 +106,9 @@ std::string render_table(const Row& header, const std::vector<Row>& rows) {
 }
 
 std::string short_fingerprint(const std::string& text) {
-  return text.size() <= 4 ? text : text.substr(0, 5) + "[...]" + text.substr(text.size() - std::min<std::size_t>(5, text.size()));
+  return text.size() <= 4
+             ? text
+             : text.substr(0, 5) + "[...]" + text.substr(text.size() - std::min<std::size_t>(5, text.size()));
 }
 
 std::string or_else(std::string text, std::string_view fallback) { return text.empty() ? std::string(fallback) : text; }
@@ -115,11 +120,11 @@ std::string render_certificates(const json::array& certificates, Time now) {
   std::vector<Row> rows;
   for (const auto& certificate : certificates) {
     const auto expires = certificate_time(text_of(certificate, "expires"));
-    rows.push_back({text_of(certificate, "name"), text_of(certificate, "common_name"),
-                    join(strings_of(certificate, "san"), ","),
-                    expires ? render_day(day_of(*expires)) + until(*expires, now) : "unknown",
-                    short_fingerprint(text_of(certificate, "fingerprint")), join(strings_of(certificate, "domains"), ","),
-                    render_time(certificate, "updated"), render_time(certificate, "created")});
+    rows.push_back(
+        {text_of(certificate, "name"), text_of(certificate, "common_name"), join(strings_of(certificate, "san"), ","),
+         expires ? render_day(day_of(*expires)) + until(*expires, now) : "unknown",
+         short_fingerprint(text_of(certificate, "fingerprint")), join(strings_of(certificate, "domains"), ","),
+         render_time(certificate, "updated"), render_time(certificate, "created")});
   }
   return render_table(
       {"Name", "Common Name", "SubjectAltName", "Expires", "Fingerprint", "Domains", "Updated", "Created"}, rows);
@@ -135,8 +140,8 @@ std::string render_certificate(const json::value& certificate) {
          render_field("Subject Alt Name", or_else(join(strings_of(certificate, "san"), ","), "N/A"), width) +
          render_field("Issuer", text_of(certificate, "issuer"), width) +
          render_field("Subject", text_of(certificate, "subject"), width) + "\n" +
-         render_field("Connected Domains", or_else(join(strings_of(certificate, "domains"), ","), "No connected domains"),
-                      width) +
+         render_field("Connected Domains",
+                      or_else(join(strings_of(certificate, "domains"), ","), "No connected domains"), width) +
          render_field("Owner", text_of(certificate, "owner"), width) +
          render_field("Created", render_time(certificate, "created"), width) +
          render_field("Updated", render_time(certificate, "updated"), width);

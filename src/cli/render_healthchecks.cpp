@@ -16,9 +16,11 @@ std::string render_http_get(const json::value& probe) {
   if (!get) return "N/A";
   std::vector<std::string> headers;
   if (const auto* all = find_path(*get, {"httpHeaders"}); all && all->is_array()) {
-    for (const auto& header : all->get_array()) headers.push_back(text_of(header, "name") + "=" + text_of(header, "value"));
+    for (const auto& header : all->get_array())
+      headers.push_back(text_of(header, "name") + "=" + text_of(header, "value"));
   }
-  return "Path=\"" + text_of(*get, "path") + "\" Port=" + text_of(*get, "port") + " HTTPHeaders=[" + join(headers, " ") + "]";
+  return "Path=\"" + text_of(*get, "path") + "\" Port=" + text_of(*get, "port") + " HTTPHeaders=[" +
+         join(headers, " ") + "]";
 }
 
 std::string render_tcp_socket(const json::value& probe) {
@@ -33,21 +35,19 @@ std::string render_probe(const json::value* checks, std::string_view field, std:
          "\nTimeout (seconds): " + text_of(*probe, "timeoutSeconds") +
          "\nPeriod (seconds): " + text_of(*probe, "periodSeconds") +
          "\nSuccess Threshold: " + text_of(*probe, "successThreshold") +
-         "\nFailure Threshold: " + text_of(*probe, "failureThreshold") +
-         "\nExec Probe: " + render_exec(*probe) +
-         "\nHTTP GET Probe: " + render_http_get(*probe) +
-         "\nTCP Socket Probe: " + render_tcp_socket(*probe) + "\n";
+         "\nFailure Threshold: " + text_of(*probe, "failureThreshold") + "\nExec Probe: " + render_exec(*probe) +
+         "\nHTTP GET Probe: " + render_http_get(*probe) + "\nTCP Socket Probe: " + render_tcp_socket(*probe) + "\n";
 }
 
 std::string render_type(const std::string& type, const json::value* checks) {
-  return "\n" + type + ":\n--- Liveness\n" +
-         render_probe(checks, "livenessProbe", "No liveness probe configured.") + "\n--- Readiness\n" +
-         render_probe(checks, "readinessProbe", "No readiness probe configured.");
+  return "\n" + type + ":\n--- Liveness\n" + render_probe(checks, "livenessProbe", "No liveness probe configured.") +
+         "\n--- Readiness\n" + render_probe(checks, "readinessProbe", "No readiness probe configured.");
 }
 
 }  // namespace
 
-std::string render_healthchecks(std::string_view app, const json::value& config, const std::optional<std::string>& type) {
+std::string render_healthchecks(std::string_view app, const json::value& config,
+                                const std::optional<std::string>& type) {
   std::map<std::string, const json::value*> types;
   if (const auto* all = find_path(config, {"healthcheck"}); all && all->is_object()) {
     for (const auto& [name, checks] : all->get_object()) types[std::string(name)] = &checks;

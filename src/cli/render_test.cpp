@@ -69,9 +69,11 @@ TEST(Render, shows_what_belongs_to_an_app) {
             "=== p Autoscale\n\n--- web:\nMin Replicas: 2\nMax Replicas: 5\nCPU: 70%\n");
   EXPECT_EQ(render_autoscale("p", parsed(R"({"autoscale":{}})")), "=== p Autoscale\n\nNo autoscale rules found.\n");
   EXPECT_EQ(render_tags("p", parsed(R"({"tags":{"rack":"1"}})")), "=== p Tags\nrack     1\n");
-  EXPECT_EQ(render_timeouts("p", parsed(R"({"termination_grace_period":{"web":"30"}})")), "=== p Timeouts (sec)\nweb     30\n");
-  EXPECT_EQ(render_timeouts("p", parsed("{}")),
-            "=== p Timeouts (sec)\ndefault (30 sec) or controlled by env KUBERNETES_POD_TERMINATION_GRACE_PERIOD_SECONDS\n");
+  EXPECT_EQ(render_timeouts("p", parsed(R"({"termination_grace_period":{"web":"30"}})")),
+            "=== p Timeouts (sec)\nweb     30\n");
+  EXPECT_EQ(
+      render_timeouts("p", parsed("{}")),
+      "=== p Timeouts (sec)\ndefault (30 sec) or controlled by env KUBERNETES_POD_TERMINATION_GRACE_PERIOD_SECONDS\n");
   EXPECT_EQ(render_services("p", parsed(R"({"services":[{"procfile_type":"hooks","path_pattern":"/hooks"}]})")),
             "=== p Services\nhooks     /hooks\n");
   EXPECT_EQ(render_whitelist("p", parsed(R"({"addresses":["1.2.3.4","10.0.0.0/8"]})")),
@@ -81,43 +83,57 @@ TEST(Render, shows_what_belongs_to_an_app) {
 }
 
 TEST(Render, shows_releases) {
-  EXPECT_EQ(render_releases("p", page(R"([{"version":2,"created":"2021-03-04T04:58:31Z","summary":"maya deployed d3ccc05"},
-                                          {"version":1,"created":"2021-03-04T04:50:00Z","summary":"maya created initial release"}])", 2)),
-            "=== p Releases\nv2\t2021-03-04T04:58:31Z\tmaya deployed d3ccc05\nv1\t2021-03-04T04:50:00Z\tmaya created initial release\n");
-  EXPECT_EQ(render_release("p", parsed(R"({"version":2,"build":null,"config":"c039","owner":"maya","created":"C","summary":"S",
+  EXPECT_EQ(
+      render_releases("p", page(R"([{"version":2,"created":"2021-03-04T04:58:31Z","summary":"maya deployed d3ccc05"},
+                                          {"version":1,"created":"2021-03-04T04:50:00Z","summary":"maya created initial release"}])",
+                                2)),
+      "=== p Releases\nv2\t2021-03-04T04:58:31Z\tmaya deployed d3ccc05\nv1\t2021-03-04T04:50:00Z\tmaya created initial "
+      "release\n");
+  EXPECT_EQ(
+      render_release("p",
+                     parsed(R"({"version":2,"build":null,"config":"c039","owner":"maya","created":"C","summary":"S",
                                            "updated":"U","uuid":"de1b"})")),
-            "=== p Release v2\nconfig:   c039\nowner:    maya\ncreated:  C\nsummary:  S\nupdated:  U\nuuid:     de1b\n");
+      "=== p Release v2\nconfig:   c039\nowner:    maya\ncreated:  C\nsummary:  S\nupdated:  U\nuuid:     de1b\n");
   EXPECT_EQ(render_builds("p", page(R"([{"uuid":"u","created":"c"}])", 9)), "=== p Builds (1 of 9)\nu c\n");
 }
 
 TEST(Render, shows_keys_and_users) {
-  EXPECT_EQ(render_keys("maya", page(R"([{"id":"maya@laptop","public":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI maya@laptop\n"},
-                                         {"id":"ci","public":"ssh-rsa short"}])", 2)),
-            "=== maya Keys\nmaya@laptop ssh-ed25519 AAAA...aya@laptop\nci          ssh-rsa short\n");
-  EXPECT_EQ(render_users(page(R"([{"username":"maya","is_superuser":true},{"username":"sam","is_superuser":false}])", 2)),
-            "=== Users (*=admin)\n*maya\nsam\n");
+  EXPECT_EQ(
+      render_keys("maya", page(R"([{"id":"maya@laptop","public":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI maya@laptop\n"},
+                                         {"id":"ci","public":"ssh-rsa short"}])",
+                               2)),
+      "=== maya Keys\nmaya@laptop ssh-ed25519 AAAA...aya@laptop\nci          ssh-rsa short\n");
+  EXPECT_EQ(
+      render_users(page(R"([{"username":"maya","is_superuser":true},{"username":"sam","is_superuser":false}])", 2)),
+      "=== Users (*=admin)\n*maya\nsam\n");
   EXPECT_EQ(render_app_users("p", parsed(R"({"users":["sam"]})")), "=== p's Users\nsam\n");
-  EXPECT_EQ(render_administrators(page(R"([{"username":"maya","is_superuser":true}])", 1)), "=== Administrators\nmaya\n");
+  EXPECT_EQ(render_administrators(page(R"([{"username":"maya","is_superuser":true}])", 1)),
+            "=== Administrators\nmaya\n");
   const auto account = render_account(parsed(
       R"({"email":"bob@example.com","username":"bob","first_name":"","last_name":"","is_superuser":false,"is_staff":false,
           "last_login":"2026-01-02T03:04:05Z","date_joined":"2026-01-02T03:04:05Z","is_active":true})"));
-  EXPECT_EQ(account,
-            "ID: 0\nUsername: bob\nEmail: bob@example.com\nFirst Name: \nLast Name: \nLast Login: 2026-01-02T03:04:05Z\n"
-            "Is Superuser: false\nIs Staff: false\nIs Active: true\nDate Joined: 2026-01-02T03:04:05Z\n");
+  EXPECT_EQ(
+      account,
+      "ID: 0\nUsername: bob\nEmail: bob@example.com\nFirst Name: \nLast Name: \nLast Login: 2026-01-02T03:04:05Z\n"
+      "Is Superuser: false\nIs Staff: false\nIs Active: true\nDate Joined: 2026-01-02T03:04:05Z\n");
 }
 
 TEST(Render, shows_healthchecks) {
-  const auto config = parsed(R"({"healthcheck":{"web/cmd":{"livenessProbe":{"initialDelaySeconds":50,"timeoutSeconds":50,
+  const auto config =
+      parsed(R"({"healthcheck":{"web/cmd":{"livenessProbe":{"initialDelaySeconds":50,"timeoutSeconds":50,
     "periodSeconds":10,"successThreshold":1,"failureThreshold":3,"httpGet":{"path":"/","port":80,
     "httpHeaders":[{"name":"X-A","value":"1"},{"name":"X-B","value":"2"}]}}}}})");
   const std::string text =
-      "=== p Healthchecks\n\nweb/cmd:\n--- Liveness\nInitial Delay (seconds): 50\nTimeout (seconds): 50\nPeriod (seconds): 10\n"
-      "Success Threshold: 1\nFailure Threshold: 3\nExec Probe: N/A\nHTTP GET Probe: Path=\"/\" Port=80 HTTPHeaders=[X-A=1 X-B=2]\n"
+      "=== p Healthchecks\n\nweb/cmd:\n--- Liveness\nInitial Delay (seconds): 50\nTimeout (seconds): 50\nPeriod "
+      "(seconds): 10\n"
+      "Success Threshold: 1\nFailure Threshold: 3\nExec Probe: N/A\nHTTP GET Probe: Path=\"/\" Port=80 "
+      "HTTPHeaders=[X-A=1 X-B=2]\n"
       "TCP Socket Probe: N/A\n\n--- Readiness\nNo readiness probe configured.\n";
   EXPECT_EQ(render_healthchecks("p", config, std::nullopt), text);
   EXPECT_EQ(render_healthchecks("p", config, "web/cmd"), text);
   EXPECT_EQ(render_healthchecks("p", config, "cmd"),
-            "=== p Healthchecks\n\ncmd:\n--- Liveness\nNo liveness probe configured.\n\n--- Readiness\nNo readiness probe configured.\n");
+            "=== p Healthchecks\n\ncmd:\n--- Liveness\nNo liveness probe configured.\n\n--- Readiness\nNo readiness "
+            "probe configured.\n");
   EXPECT_EQ(render_healthchecks("p", parsed("{}"), std::nullopt), "=== p Healthchecks\nNo health checks configured.\n");
 }
 
@@ -136,12 +152,14 @@ TEST(Render, draws_the_table_of_certificates) {
 
 TEST(Render, counts_down_to_a_certificates_end) {
   const std::pair<std::string, std::string> cases[] = {
-      {"2026-01-01T00:00:00Z", "(in 1 day)"},   {"2026-03-02T00:00:00Z", "(in 2 months)"}, {"2027-01-01T00:00:00Z", "(in 1 year)"},
-      {"2025-12-31T23:00:00Z", "(in)"},         {"2025-12-31T10:00:00Z", "(expired)"},
+      {"2026-01-01T00:00:00Z", "(in 1 day)"},  {"2026-03-02T00:00:00Z", "(in 2 months)"},
+      {"2027-01-01T00:00:00Z", "(in 1 year)"}, {"2025-12-31T23:00:00Z", "(in)"},
+      {"2025-12-31T10:00:00Z", "(expired)"},
   };
   for (const auto& [expires, note] : cases) {
     const json::array one = {{{"name", "x"}, {"expires", expires}}};
-    EXPECT_NE(render_certificates(one, *parse_rfc3339("2025-12-31T12:00:00Z")).find(note), std::string::npos) << expires;
+    EXPECT_NE(render_certificates(one, *parse_rfc3339("2025-12-31T12:00:00Z")).find(note), std::string::npos)
+        << expires;
   }
 }
 

@@ -81,7 +81,8 @@ std::string message_of(int status, std::string_view body) {
   const auto value = parse_json(body);
   if (!value) {
     return unknown(status, "error decoding json response (" +
-                               std::string(body.empty() ? "it is empty" : "it is not JSON") + "): " + std::string(body));
+                               std::string(body.empty() ? "it is empty" : "it is not JSON") +
+                               "): " + std::string(body));
   }
   if (status == 400) {
     for (const auto& rule : rules) {

@@ -22,7 +22,8 @@ const Profile& Session::profile() {
   if (!profile_) profile_ = find_profile();
   if (!profile_) {
     throw Failure{"Error: Client configuration file not found at: " + profile_path().string() +
-                  "\nAre you logged in? Use '" + program() + " login' or '" + program() + " register' to get started.\n"};
+                  "\nAre you logged in? Use '" + program() + " login' or '" + program() +
+                  " register' to get started.\n"};
   }
   return *profile_;
 }

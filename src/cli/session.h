@@ -33,7 +33,7 @@ class Session {
   std::optional<Profile> find_profile() const;
   const Profile& profile();  // throws Failure that says how to log in
   void save_profile(const Profile& profile);
-  void forget_profile();     // deletes the file
+  void forget_profile();  // deletes the file
 
   Controller& controller();  // as the profile says
   Controller controller_at(std::string url, std::string token, bool verify);

@@ -12,7 +12,8 @@ json::value get_settings(Session& session, const std::string& app) {
 }
 
 // "<text><app>... done"
-int change(Session& session, const std::string& app, const std::string& text, std::string_view path, json::object change) {
+int change(Session& session, const std::string& app, const std::string& text, std::string_view path,
+           json::object change) {
   auto& controller = session.controller();
   with_progress(session, text + "... ", [&] { return controller.post(app_path(app, path), std::move(change)); });
   return 0;
@@ -56,8 +57,10 @@ int labels_set(Session& session, const Arguments& arguments) {
   for (const auto& word : arguments.operands()) {
     const auto label = parse_assignment(word);
     if (!label || label->second.empty() || label->second.find('=') != std::string::npos) {
-      throw Error(ErrorKind::invalid,
-                  word + " is invalid, Must be in format key=value\nExamples: git_repo=https://git.example.com/app team=frontend");
+      throw Error(
+          ErrorKind::invalid,
+          word +
+              " is invalid, Must be in format key=value\nExamples: git_repo=https://git.example.com/app team=frontend");
     }
     labels[label->first] = label->second;
   }
@@ -74,7 +77,8 @@ int labels_unset(Session& session, const Arguments& arguments) {
 
 int maintenance_info(Session& session, const Arguments& arguments) {
   const auto settings = get_settings(session, session.app(arguments));
-  session.out(find_bool(settings, {"maintenance"}).value_or(false) ? "Maintenance mode is on.\n" : "Maintenance mode is off.\n");
+  session.out(find_bool(settings, {"maintenance"}).value_or(false) ? "Maintenance mode is on.\n"
+                                                                   : "Maintenance mode is off.\n");
   return 0;
 }
 
@@ -154,7 +158,8 @@ int whitelist_remove(Session& session, const Arguments& arguments) {
 
 std::vector<Command> settings_commands() {
   constexpr Operand type = {"<process-type>", Count::one, "a process type, such as web"};
-  constexpr Operand addresses = {"<addresses>", Count::one, "IP addresses and networks, separated by commas: 1.2.3.4,10.0.0.0/8"};
+  constexpr Operand addresses = {"<addresses>", Count::one,
+                                 "IP addresses and networks, separated by commas: 1.2.3.4,10.0.0.0/8"};
   return {
       {.name = "autoscale:list",
        .summary = "list autoscale rules for an app",
@@ -167,7 +172,8 @@ std::vector<Command> settings_commands() {
        .operands = {type},
        .options = {{0, "min", "<num>", "the fewest processes"},
                    {0, "max", "<num>", "the most processes"},
-                   {0, "cpu-percent", "<num>", "the CPU load to keep to, in percent"}, app_option},
+                   {0, "cpu-percent", "<num>", "the CPU load to keep to, in percent"},
+                   app_option},
        .required = {"min", "max", "cpu-percent"},
        .run = autoscale_set},
       {.name = "autoscale:unset",

@@ -19,7 +19,8 @@ std::optional<PublicKey> parse_public_key(std::string_view text, std::string_vie
   const auto second = std::min(line.find(' ', first + 1), line.size());
   if (!from_base64(line.substr(first + 1, second - first - 1))) return std::nullopt;
   const auto comment = trim(line.substr(second));
-  return PublicKey{std::string(comment.empty() ? file_name.substr(0, file_name.find('.')) : comment), std::string(text)};
+  return PublicKey{std::string(comment.empty() ? file_name.substr(0, file_name.find('.')) : comment),
+                   std::string(text)};
 }
 
 }  // namespace workflow::cli

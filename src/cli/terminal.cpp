@@ -1,10 +1,10 @@
 #include "cli/terminal.h"
 
-#include <csignal>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
+#include <csignal>
 
 #include <cstdio>
 
@@ -15,7 +15,7 @@ namespace workflow::cli {
 namespace {
 
 bool is_character_device(int fd) {
-  struct stat status {};
+  struct stat status{};
   return ::fstat(fd, &status) == 0 && S_ISCHR(status.st_mode);
 }
 
@@ -66,7 +66,8 @@ std::string Terminal::ask_word(std::string_view prompt) {
 std::string Terminal::ask_secret(std::string_view prompt) {
   out(prompt);
   if (::tcgetattr(STDIN_FILENO, &terminal_as_found) != 0) {
-    throw Error(ErrorKind::invalid, "standard input is no terminal, so a password cannot be asked for; give it as an option");
+    throw Error(ErrorKind::invalid,
+                "standard input is no terminal, so a password cannot be asked for; give it as an option");
   }
   termios silent = terminal_as_found;
   silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
@@ -82,7 +83,8 @@ std::string Terminal::ask_secret(std::string_view prompt) {
 std::string Terminal::read_all() {
   std::string text;
   char buffer[4096];
-  for (ssize_t n = 0; (n = ::read(STDIN_FILENO, buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(n));
+  for (ssize_t n = 0; (n = ::read(STDIN_FILENO, buffer, sizeof buffer)) > 0;)
+    text.append(buffer, static_cast<std::size_t>(n));
   return text;
 }
 

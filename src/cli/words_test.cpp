@@ -37,7 +37,8 @@ TEST(Remotes, name_the_app) {
 }
 
 TEST(Remotes, point_at_the_builder) {
-  EXPECT_EQ(remote_url("http://deis.apps.example.net:8080", "shop"), "ssh://git@deis-builder.apps.example.net:2222/shop.git");
+  EXPECT_EQ(remote_url("http://deis.apps.example.net:8080", "shop"),
+            "ssh://git@deis-builder.apps.example.net:2222/shop.git");
   EXPECT_EQ(builder_host("http://localhost"), "localhost-builder");
   EXPECT_EQ(builder_host("http://10.0.0.5:8000"), "10.0.0.5");
   EXPECT_EQ(builder_host("http://[::1]:8000/"), "[::1]");
@@ -56,7 +57,8 @@ TEST(Settings, come_from_env_files) {
   EXPECT_EQ(parse_dotenv("A=\"1\"\r\nB= two \r\n"), both);
   EXPECT_EQ(parse_dotenv("A=\"1\"\nB= two "), both);
   EXPECT_EQ(parse_dotenv(print_dotenv(both)), both);
-  EXPECT_EQ(error_of([] { parse_dotenv("A=1\n # no\n"); }), "' # no' does not match the pattern 'key=var', ex: MODE=test\n");
+  EXPECT_EQ(error_of([] { parse_dotenv("A=1\n # no\n"); }),
+            "' # no' does not match the pattern 'key=var', ex: MODE=test\n");
 }
 
 TEST(SshKeyValue, is_base64_of_the_key) {
@@ -73,13 +75,15 @@ TEST(Limits, are_quantities) {
   for (const auto* good : {"512M", "1G", "64mb", "250m", "1", "1.5", "512", "0/100M", "50M/100MB", "256M/512M"}) {
     EXPECT_TRUE(is_limit(good)) << good;
   }
-  for (const auto* bad : {"", "512Mi", "M", "-1", "1/", "/1", "1/2/3", "123456", "two"}) EXPECT_FALSE(is_limit(bad)) << bad;
+  for (const auto* bad : {"", "512Mi", "M", "-1", "1/", "/1", "1/2/3", "123456", "two"})
+    EXPECT_FALSE(is_limit(bad)) << bad;
 }
 
 TEST(ScaleTarget, is_a_type_and_a_number) {
   EXPECT_EQ(parse_scale_target("my-web=12")->type, "my-web");
   EXPECT_EQ(parse_scale_target("my-web=12")->count, 12);
-  for (const auto* bad : {"web", "web=", "web=-1", "web=+1", "=1", "-web=1", "web-=1", "a--b=1", "Web=1", "web=1x", "web=99999999999999999999"}) {
+  for (const auto* bad : {"web", "web=", "web=-1", "web=+1", "=1", "-web=1", "web-=1", "a--b=1", "Web=1", "web=1x",
+                          "web=99999999999999999999"}) {
     EXPECT_FALSE(parse_scale_target(bad)) << bad;
   }
 }
@@ -100,10 +104,12 @@ TEST(RestartTarget, is_what_runs_under_that_name) {
 }
 
 TEST(Probes, become_the_controllers_json) {
-  EXPECT_EQ(json::serialize(probe_from("httpGet", {"80"}, {.headers = "X-A: 1,X-B:2"})),
-            R"({"initialDelaySeconds":50,"timeoutSeconds":50,"periodSeconds":10,"successThreshold":1,"failureThreshold":3,)"
-            R"("httpGet":{"path":"/","port":80,"httpHeaders":[{"name":"X-A","value":"1"},{"name":"X-B","value":"2"}]}})");
-  EXPECT_EQ(json::serialize(probe_from("exec", {"./healthy", "--quick"}, {}).at("exec")), R"({"command":["./healthy","--quick"]})");
+  EXPECT_EQ(
+      json::serialize(probe_from("httpGet", {"80"}, {.headers = "X-A: 1,X-B:2"})),
+      R"({"initialDelaySeconds":50,"timeoutSeconds":50,"periodSeconds":10,"successThreshold":1,"failureThreshold":3,)"
+      R"("httpGet":{"path":"/","port":80,"httpHeaders":[{"name":"X-A","value":"1"},{"name":"X-B","value":"2"}]}})");
+  EXPECT_EQ(json::serialize(probe_from("exec", {"./healthy", "--quick"}, {}).at("exec")),
+            R"({"command":["./healthy","--quick"]})");
   EXPECT_EQ(json::serialize(probe_from("tcpSocket", {"5000"}, {}).at("tcpSocket")), R"({"port":5000})");
   EXPECT_TRUE(error_of([] { probe_from("httpGet", {"x"}, {}); }).starts_with("could not parse port: "));
   EXPECT_EQ(error_of([] { probe_from("httpGet", {"1"}, {.headers = "bad"}); }),
@@ -113,7 +119,8 @@ TEST(Probes, become_the_controllers_json) {
 
 TEST(PublicKeys, are_recognised) {
   EXPECT_EQ(parse_public_key("ssh-ed25519 AAAA maya@laptop\n", "id_ed25519.pub")->id, "maya@laptop");
-  EXPECT_EQ(parse_public_key("ssh-ed25519 AAAA maya@laptop\n", "id_ed25519.pub")->text, "ssh-ed25519 AAAA maya@laptop\n");
+  EXPECT_EQ(parse_public_key("ssh-ed25519 AAAA maya@laptop\n", "id_ed25519.pub")->text,
+            "ssh-ed25519 AAAA maya@laptop\n");
   EXPECT_EQ(parse_public_key("ssh-rsa AAAA", "id_rsa.pub")->id, "id_rsa");
   EXPECT_TRUE(parse_public_key("sk-ssh-ed25519@openssh.com AAAA x", "k.pub"));
   for (const auto* bad : {"", "ssh-rsa", "ssh-foo AAAA", "ssh-rsa !!!! x", "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n"}) {
@@ -122,9 +129,13 @@ TEST(PublicKeys, are_recognised) {
 }
 
 TEST(ServerErrors, are_told_in_the_originals_words) {
-  struct Case { int status; std::string body, message; };
+  struct Case {
+    int status;
+    std::string body, message;
+  };
   const Case cases[] = {
-      {400, R"({"username":["A user with that username already exists."]})", "A user with that username already exists."},
+      {400, R"({"username":["A user with that username already exists."]})",
+       "A user with that username already exists."},
       {400, R"({"username":["This field may not be blank."]})",
        "Enter a valid username. This value may contain only letters, numbers and @/./+/-/_ characters."},
       {400, R"({"id":["Application with this id already exists."]})", "Application with this id already exists."},
@@ -135,7 +146,8 @@ TEST(ServerErrors, are_told_in_the_originals_words) {
       {400, R"({"certificate":["Could not load certificate: bad"]})", "Could not load certificate"},
       {400, R"({"detail":"Container type x does not exist in application"})", "Pod not found in application"},
       {400, R"({"detail":"No nodes matched the provided labels: a"})", "No nodes matched the provided labels"},
-      {400, R"({"public":["Public Key is already in use"]})", R"(Unknown Error (400): {"public":["Public Key is already in use"]})"},
+      {400, R"({"public":["Public Key is already in use"]})",
+       R"(Unknown Error (400): {"public":["Public Key is already in use"]})"},
       {400, R"({"detail":"a\nb"})", "Unknown Error (400): {\"detail\":\"a\nb\"}"},
       {400, "nonsense", "Unknown Error (400): error decoding json response (it is not JSON): nonsense"},
       {401, "", "Unauthorized: Missing or Invalid Token"},
@@ -147,7 +159,8 @@ TEST(ServerErrors, are_told_in_the_originals_words) {
        R"(Unknown Error (409): {"detail":"maya changed nothing - release stopped"})"},
       {409, R"({"detail":"bob still has applications assigned. Delete or transfer ownership"})",
        "Failed to delete user because the user still has applications assigned. Delete or transfer ownership."},
-      {422, R"({"detail":"X does not exist under values"})", "Unable to process your request: X does not exist under values"},
+      {422, R"({"detail":"X does not exist under values"})",
+       "Unable to process your request: X does not exist under values"},
       {500, "x", "Internal Server Error"},
       {503, "x", "Unknown Error (503): x"},
   };
