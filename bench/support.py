@@ -1,5 +1,6 @@
 """What the benchmarks share: where the platform is, percentiles, and the form of a result line."""
 
+import hashlib
 import json
 import math
 import os
@@ -36,6 +37,21 @@ class Platform:
     def remote(self, app):
         return f"ssh://git@deis-builder.{self.domain}:{self.ssh_port}/{app}.git"
 
+    @property
+    def bridge_address(self):
+        """Where pods reach programs on this machine."""
+        name = "wf-" + hashlib.sha256(str(self.state.absolute()).encode()).hexdigest()[:6]
+        for interface in json.loads(run("ip", "-j", "-4", "address", "show", "dev", name)):
+            return interface["addr_info"][0]["local"]
+
+    def kubectl(self, *argv, document=None):
+        env = dict(os.environ, KUBECONFIG=str(self.state / "kubeconfig"))
+        done = subprocess.run(["kubectl", *argv], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              input=None if document is None else json.dumps(document), timeout=600)
+        if done.returncode != 0:
+            raise SystemExit(f"kubectl {' '.join(argv)} ended with {done.returncode}:\n{done.stdout}")
+        return done.stdout
+
 
 def percentile(values, p):
     """The smallest value that at least p percent of all do not exceed."""
@@ -43,13 +59,12 @@ def percentile(values, p):
     return ordered[max(0, math.ceil(len(ordered) * p / 100) - 1)]
 
 
-def report(figure, value, unit, reference=None, higher_is_better=False):
-    """figure value unit reference ratio; the ratio is above 1 when we are slower than the reference."""
+def report(figure, value, unit, reference=None):
+    """A result: figure value unit reference ratio. The ratio is value / reference, whichever of both is better."""
     if reference is None:
         print(f"{figure} {value:.4g} {unit} - -", flush=True)
-        return
-    ratio = reference / value if higher_is_better else value / reference
-    print(f"{figure} {value:.4g} {unit} {reference:.4g} {ratio:.3f}", flush=True)
+    else:
+        print(f"{figure} {value:.4g} {unit} {reference:.4g} {value / reference:.3f}", flush=True)
 
 
 def note(text):
