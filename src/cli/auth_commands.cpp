@@ -76,10 +76,8 @@ int auth_register(Session& session, const Arguments& arguments) {
   Credentials credentials{.username = asked_unless_given(session, arguments, "username"),
                           .password = arguments.option_or("password", "")};
   if (credentials.password.empty()) {
-    credentials.password = session.terminal().ask_secret("password: ");
-    if (session.terminal().ask_secret("password (confirm): ") != credentials.password) {
-      throw Error(ErrorKind::invalid, "Password mismatch, aborting registration.");
-    }
+    credentials.password = session.terminal().ask_secret_twice(
+        "password: ", "password (confirm): ", "Password mismatch, aborting registration.");
   }
   const auto email = asked_unless_given(session, arguments, "email");
   try {
@@ -117,10 +115,7 @@ int auth_passwd(Session& session, const Arguments& arguments) {
   auto& terminal = session.terminal();
   if (current.empty() && username.empty()) current = terminal.ask_secret("current password: ");
   if (fresh.empty()) {
-    fresh = terminal.ask_secret("new password: ");
-    if (terminal.ask_secret("new password (confirm): ") != fresh) {
-      throw Error(ErrorKind::invalid, "Password mismatch, not changing.");
-    }
+    fresh = terminal.ask_secret_twice("new password: ", "new password (confirm): ", "Password mismatch, not changing.");
   }
   json::object body;
   if (!username.empty()) body["username"] = username;

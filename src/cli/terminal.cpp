@@ -64,11 +64,15 @@ std::string Terminal::ask_word(std::string_view prompt) {
 }
 
 std::string Terminal::ask_secret(std::string_view prompt) {
-  out(prompt);
   if (::tcgetattr(STDIN_FILENO, &terminal_as_found) != 0) {
-    throw Error(ErrorKind::invalid,
-                "standard input is no terminal, so a password cannot be asked for; give it as an option");
+    auto secret = read_line();
+    if (secret.empty()) {
+      throw Error(ErrorKind::invalid,
+                  "a password is needed: type it on a terminal, or write it to the standard input of this command");
+    }
+    return secret;
   }
+  out(prompt);
   termios silent = terminal_as_found;
   silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::signal(number, restore_and_die);
@@ -77,6 +81,13 @@ std::string Terminal::ask_secret(std::string_view prompt) {
   ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &terminal_as_found);
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::signal(number, SIG_DFL);
   out("\n");
+  return secret;
+}
+
+std::string Terminal::ask_secret_twice(std::string_view prompt, std::string_view again, std::string_view mismatch) {
+  auto secret = ask_secret(prompt);
+  if (::isatty(STDIN_FILENO) == 1 && ask_secret(again) != secret)
+    throw Error(ErrorKind::invalid, std::string(mismatch));
   return secret;
 }
 

@@ -16,10 +16,13 @@ class Terminal {
   bool out_is_character_device() const;  // a terminal or /dev/null
   bool in_is_character_device() const;
 
-  std::string ask(std::string_view prompt);         // a line of standard input, "" at its end
-  std::string ask_word(std::string_view prompt);    // its first word
-  std::string ask_secret(std::string_view prompt);  // without echo; throws when standard input is no terminal
-  std::string read_all();                           // standard input to its end
+  std::string ask(std::string_view prompt);       // a line of standard input, "" at its end
+  std::string ask_word(std::string_view prompt);  // its first word
+  // Without echo on a terminal; without prompt from a pipe, so that scripts need not put passwords into arguments.
+  // Throws when there is nothing to read.
+  std::string ask_secret(std::string_view prompt);
+  std::string ask_secret_twice(std::string_view prompt, std::string_view again, std::string_view mismatch);
+  std::string read_all();  // standard input to its end
 };
 
 // "Creating config... " and what became of it. On a terminal something moves meanwhile.
