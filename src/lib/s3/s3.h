@@ -2,6 +2,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,8 +29,9 @@ struct SignInput {
   std::string payload_hash;  // hex SHA-256, UNSIGNED-PAYLOAD or STREAMING-…
 };
 constexpr std::string_view unsigned_payload = "UNSIGNED-PAYLOAD";
+constexpr std::chrono::seconds longest_presign = std::chrono::days(7);
 
-// The Authorization header's value; the input must already carry X-Amz-Date and X-Amz-Content-Sha256.
+// The Authorization header's value; every header of the input is signed, and it must already carry X-Amz-Date and X-Amz-Content-Sha256.
 std::string authorization(const SignInput& input, const Credentials& credentials, const std::string& region, Time now);
 // A URL that needs no credentials until `expires` (at most 7 days) has passed.
 std::string presign(const std::string& method, http::Url url, const Credentials& credentials, const std::string& region,
