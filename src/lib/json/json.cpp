@@ -57,6 +57,7 @@ std::optional<json::value> parse_json(std::string_view text) {
 }
 
 std::string print_json(const json::value& value) { return json::serialize(value); }
+std::string print_json(const json::object& object) { return json::serialize(object); }
 
 std::string print_json_pretty(const json::value& value) {
   std::string out;

@@ -21,6 +21,7 @@ namespace json = boost::json;
 // nullopt unless the whole text is one JSON value (RFC 8259), nested at most 64 deep.
 std::optional<json::value> parse_json(std::string_view text);
 std::string print_json(const json::value& value);         // compact
+std::string print_json(const json::object& object);       // without the copy that a conversion to a value makes
 std::string print_json_pretty(const json::value& value);  // two-space indent, final newline
 
 // Reading without surprises: null and the wrong type count as absent. The result points into `value`. The overloads for

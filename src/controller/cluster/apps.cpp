@@ -1,0 +1,111 @@
+#include <set>
+
+#include "controller/cluster/app_objects.h"
+#include "controller/cluster/apply.h"
+#include "controller/cluster/cluster.h"
+#include "controller/cluster/release_objects.h"
+#include "lib/kube/objects.h"
+
+namespace workflow::controller::cluster {
+
+using namespace std::chrono_literals;
+
+namespace {
+namespace resources = kube::resources;
+
+Task<> ensure_namespace(kube::Client& client, const AppName& app) {
+  auto existing = co_await client.find(resources::namespaces, "", app.text());
+  if (!existing) {
+    try {
+      co_await client.create(resources::namespaces, "", namespace_for(app));
+      co_return;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::conflict) throw;
+    }
+    existing = co_await client.get(resources::namespaces, "", app.text());
+  }
+  if (kube::label_of(*existing, "heritage") != "deis") {
+    throw Error(ErrorKind::conflict, app.text() + " already exists as a namespace in this Kubernetes setup");
+  }
+  if (kube::is_being_deleted(*existing)) {
+    throw Error(ErrorKind::conflict, "the namespace " + app.text() + " is still being deleted; try again in a moment");
+  }
+}
+
+std::string selector_of(const AppName& app) { return "app=" + app.text() + ",heritage=deis"; }
+
+// Removes the objects that `keep` does not name.
+Task<> remove_others(kube::Client& client, const kube::Resource& r, const AppName& app, std::string selector,
+                     std::set<std::string> keep) {
+  const auto list = co_await client.list(r, app.text(), {.label_selector = std::move(selector)});
+  for (const auto& item : list.items) {
+    const auto name = kube::name_of(item);
+    if (!keep.contains(name)) co_await client.remove(r, app.text(), name);
+  }
+}
+
+Task<> apply_certificates(kube::Client& client, const AppSpec& app) {
+  std::set<std::string> wanted;
+  for (const auto& certificate : app.certificates) {
+    co_await put(client, resources::secrets, app.app.text(), certificate_secret_for(app.app, certificate));
+    wanted.insert(certificate_secret_name(certificate.name));
+  }
+  co_await remove_others(client, resources::secrets, app.app, selector_of(app.app) + ",type=certificate", wanted);
+}
+
+Task<> apply_path_services(kube::Client& client, const AppSpec& app) {
+  std::set<std::string> wanted{app.app.text()};
+  for (const auto& path : app.path_services) {
+    auto service = path_service_for(app, path);
+    wanted.insert(kube::name_of(service));
+    co_await patch_or_create(client, resources::services, app.app.text(), service, service);
+  }
+  co_await remove_others(client, resources::services, app.app, selector_of(app.app), wanted);
+}
+}  // namespace
+
+Task<> apply_app(kube::Client& client, const Settings& settings, AppSpec app) {
+  const auto ns = app.app.text();
+  co_await ensure_namespace(client, app.app);
+  if (auto quota = quota_for(app.app, settings)) co_await put(client, resources::resource_quotas, ns, std::move(*quota));
+  co_await apply_certificates(client, app);  // before the Service that names them
+  auto service = service_for(app);
+  // A release without a web process is not routable; only its deploy knows.
+  auto patch = service_patch_for(app);
+  co_await patch_or_create(client, resources::services, ns, std::move(patch), std::move(service));
+  co_await apply_path_services(client, app);
+}
+
+Task<bool> namespace_exists(kube::Client& client, AppName app) {
+  const auto found = co_await client.find(resources::namespaces, "", app.text());
+  co_return found.has_value();
+}
+
+Task<> destroy_app(kube::Client& client, AppName app, std::chrono::milliseconds limit) {
+  kube::Informer informer(client, resources::namespaces, "", {.field_selector = "metadata.name=" + app.text()});
+  TaskGroup tasks(client.executor());
+  tasks.spawn("watch namespace", informer.run());
+  const auto delete_and_wait = [&]() -> Task<> {
+    co_await client.remove(resources::namespaces, "", app.text());
+    co_await informer.wait_for("", app.text(), [](const auto& object) { return object == nullptr; }, limit,
+                               "the cluster is still deleting " + app.text() + "; it goes on in the background");
+  };
+  co_await with_cleanup(delete_and_wait(), [&tasks] { return tasks.stop(); });
+}
+
+Task<std::size_t> count_nodes(kube::Client& client, std::map<std::string, std::string> tags) {
+  std::string selector;
+  for (const auto& [key, value] : tags) selector += (selector.empty() ? "" : ",") + key + "=" + value;
+  const auto nodes = co_await client.list(resources::nodes, "", {.label_selector = selector});
+  co_return nodes.items.size();
+}
+
+Task<> renew_slug_urls(kube::Client& client, AppName app, std::map<ReleaseVersion, Secret> urls) {
+  std::map<std::string, std::string> values;
+  for (const auto& [version, url] : urls) values[version.text()] = url.reveal();
+  auto secret = kube::make_secret(app.text(), slug_secret_name(app), app_labels(app), values);
+  json::object patch{{"data", secret["data"]}};
+  co_await patch_or_create(client, resources::secrets, app.text(), std::move(patch), std::move(secret));
+}
+
+}  // namespace workflow::controller::cluster

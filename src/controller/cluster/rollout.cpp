@@ -1,0 +1,220 @@
+#include "controller/cluster/rollout.h"
+
+#include <algorithm>
+#include <array>
+
+namespace workflow::controller::cluster {
+
+namespace {
+using State = Judgement::State;
+using kube::ContainerState;
+using kube::ContainerStatus;
+
+template <std::size_t N>
+bool is_one_of(std::string_view word, const std::array<std::string_view, N>& words) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+constexpr std::array<std::string_view, 6> image_reasons{"ErrImagePull",      "ImagePullBackOff", "InvalidImageName",
+                                                        "ErrImageNeverPull", "ErrImageInspect",  "RegistryUnavailable"};
+constexpr std::array<std::string_view, 3> start_reasons{"CreateContainerConfigError", "CreateContainerError",
+                                                        "RunContainerError"};
+// Refusals that time does not heal.
+constexpr std::array<std::string_view, 3> final_refusals{"exceeded quota", "is invalid", "violates PodSecurity"};
+
+Time since(FirstSeen& seen, const std::string& key, Time now) { return seen.try_emplace(key, now).first->second; }
+
+Judgement failed(std::string reason, std::string pod = "", bool previous = false) {
+  return {.state = State::failed, .reason = std::move(reason), .pod = std::move(pod), .previous = previous};
+}
+
+std::string with_message(std::string text, const std::string& message) {
+  return message.empty() ? text : text + ": " + message;
+}
+
+// How a container ended, in a reader's words.
+std::string exit_text(const ContainerState& ended) {
+  if (ended.reason == "OOMKilled") return "ran out of memory and was killed; give it more with `deis limits:set`";
+  if (ended.exit_code > 128 && ended.exit_code < 160) {
+    return "was ended by signal " + std::to_string(ended.exit_code - 128);
+  }
+  return "exited with status " + std::to_string(ended.exit_code);
+}
+
+// A container that ended twice, or that the cluster no longer restarts at once, will not come up.
+std::optional<Judgement> judge_crash(const std::string& pod, const ContainerStatus& c) {
+  const bool ended_now = c.state.kind == ContainerState::Kind::terminated;
+  const bool backing_off = c.state.kind == ContainerState::Kind::waiting && c.state.reason == "CrashLoopBackOff";
+  if (!backing_off && c.restarts < 2 && !(ended_now && c.restarts >= 1)) return std::nullopt;
+  const auto& last = ended_now ? c.state : c.last_state;
+  const std::string why = last.kind == ContainerState::Kind::terminated ? exit_text(last) : "keeps ending (CrashLoopBackOff)";
+  return failed("the process " + why + " soon after its start", pod, !ended_now);
+}
+
+std::optional<Judgement> judge_pod(const json::object& pod, const RolloutView& view, const RolloutLimits& limits,
+                                   FirstSeen& seen, Time now, std::optional<Time>& look_again) {
+  if (kube::is_being_deleted(pod)) return std::nullopt;
+  const auto name = kube::name_of(pod);
+  const auto status = kube::pod_status_of(pod);
+  if (status.phase == "Failed") return failed(with_message("a pod failed", status.reason + " " + status.message), name);
+  const auto* scheduled = kube::find_condition(status.conditions, "PodScheduled");
+  if (scheduled != nullptr && scheduled->status == "False" && scheduled->reason == "Unschedulable" &&
+      !limits.ignore_scheduling) {
+    const auto deadline = since(seen, "unschedulable/" + name, now) + limits.patience;
+    if (now >= deadline) {
+      return failed(with_message("no node can run it", scheduled->message) + ". Lower its limits, change its tags, or add a node");
+    }
+    look_again = std::min(look_again.value_or(deadline), deadline);
+  }
+  const auto* container = status.find_container(view.container);
+  if (container == nullptr) return std::nullopt;
+  const auto& state = container->state;
+  if (state.kind == ContainerState::Kind::waiting && is_one_of(state.reason, image_reasons)) {
+    return failed(with_message("cannot pull the image " + container->image, state.message) + " (" + state.reason +
+                  "). Check the image's name and the credentials of its registry");
+  }
+  if (state.kind == ContainerState::Kind::waiting && is_one_of(state.reason, start_reasons)) {
+    return failed(with_message("the container cannot be started", state.message) + " (" + state.reason + ")", name);
+  }
+  return judge_crash(name, *container);
+}
+
+std::optional<Judgement> judge_refusals(const RolloutView& view, const RolloutLimits& limits, FirstSeen& seen, Time now,
+                                        std::optional<Time>& look_again) {
+  std::string message;
+  const auto conditions = kube::conditions_of(*view.deployment);
+  if (const auto* failure = kube::find_condition(conditions, "ReplicaFailure"); failure != nullptr && failure->status == "True") {
+    message = failure->message;
+  }
+  for (const auto& event : view.events) {
+    if (event.reason == "FailedCreate") message = event.message;
+  }
+  const bool one_is_coming =
+      std::any_of(view.pods.begin(), view.pods.end(), [](const auto& pod) { return !kube::is_pod_ready(*pod); });
+  if (message.empty() || one_is_coming || static_cast<int>(view.pods.size()) >= view.replicas) {
+    seen.erase("refused");
+    return std::nullopt;
+  }
+  const bool is_final = view.pods.empty() &&
+                        std::any_of(final_refusals.begin(), final_refusals.end(),
+                                    [&](auto words) { return message.find(words) != std::string::npos; });
+  const auto deadline = since(seen, "refused", now) + limits.patience;
+  if (is_final || now >= deadline) return failed("the cluster refuses its pods: " + message);
+  look_again = std::min(look_again.value_or(deadline), deadline);
+  return std::nullopt;
+}
+
+std::int64_t status_number(const json::object& deployment, std::string_view key) {
+  return find_integer(deployment, {"status", key}).value_or(0);
+}
+
+// The pods that serve; without a probe those that have lived for a while.
+int count_ready(const RolloutView& view, const RolloutLimits& limits, FirstSeen& seen, Time now,
+                std::optional<Time>& look_again) {
+  int ready = 0;
+  for (const auto& pod : view.pods) {
+    const auto key = "ready/" + kube::uid_of(*pod);
+    if (!kube::is_pod_ready(*pod)) {
+      seen.erase(key);
+      continue;
+    }
+    const auto settled = since(seen, key, now) + limits.settle;
+    if (view.probed || view.old_pods.contains(kube::uid_of(*pod)) || now >= settled) {
+      ++ready;
+    } else {
+      look_again = std::min(look_again.value_or(settled), settled);
+    }
+  }
+  return ready;
+}
+
+bool is_deployed(const RolloutView& view) {
+  const auto& deployment = *view.deployment;
+  if (status_number(deployment, "observedGeneration") < view.generation) return false;
+  if (view.replicas == 0) return true;  // what still stops is not waited for
+  return status_number(deployment, "updatedReplicas") == view.replicas &&
+         status_number(deployment, "replicas") == view.replicas &&
+         status_number(deployment, "availableReplicas") == view.replicas;
+}
+
+// The cluster's own verdict, about the generation that we wrote.
+bool exceeded_progress_deadline(const RolloutView& view) {
+  if (status_number(*view.deployment, "observedGeneration") < view.generation) return false;
+  const auto conditions = kube::conditions_of(*view.deployment);
+  const auto* progressing = kube::find_condition(conditions, "Progressing");
+  return progressing != nullptr && progressing->status == "False" && progressing->reason == "ProgressDeadlineExceeded";
+}
+
+bool is_unready(const RolloutView& view, const std::string& pod) {
+  return std::any_of(view.pods.begin(), view.pods.end(),
+                     [&](const auto& p) { return kube::name_of(*p) == pod && !kube::is_pod_ready(*p); });
+}
+
+const kube::EventView* newest_event(const RolloutView& view, std::string_view reason, std::string_view type) {
+  const kube::EventView* found = nullptr;
+  for (const auto& event : view.events) {
+    const bool fits = reason.empty() ? event.type == type : event.reason == reason;
+    if (!fits || !is_unready(view, event.name)) continue;
+    if (found == nullptr || !found->last || (event.last && *event.last >= *found->last)) found = &event;
+  }
+  return found;
+}
+
+bool is_pulling(const RolloutView& view) {
+  return std::any_of(view.pods.begin(), view.pods.end(), [&](const auto& pod) {
+    const auto status = kube::pod_status_of(*pod);
+    const auto* container = status.find_container(view.container);
+    const bool waits = container == nullptr || container->state.kind == ContainerState::Kind::waiting;
+    const auto about = [&](const auto& e, std::string_view reason) { return e.name == kube::name_of(*pod) && e.reason == reason; };
+    const bool began = std::any_of(view.events.begin(), view.events.end(), [&](const auto& e) { return about(e, "Pulling"); });
+    const bool ended = std::any_of(view.events.begin(), view.events.end(), [&](const auto& e) { return about(e, "Pulled"); });
+    return waits && began && !ended;
+  });
+}
+
+Judgement too_late(const RolloutView& view, std::chrono::seconds limit) {
+  std::string reason = "not ready within " + std::to_string(limit.count()) + " s";
+  if (const auto* unhealthy = newest_event(view, "Unhealthy", "")) {
+    reason = with_message(reason, unhealthy->message);
+    if (view.port) {
+      reason += ". The process must listen on port " + std::to_string(*view.port) + " of all addresses (variable PORT)";
+    }
+    return failed(std::move(reason), unhealthy->name);
+  }
+  if (const auto* warning = newest_event(view, "", "Warning")) {
+    return failed(with_message(reason, warning->message) + " (" + warning->reason + ")", warning->name);
+  }
+  for (const auto& pod : view.pods) {
+    if (!kube::is_pod_ready(*pod)) return failed(std::move(reason), kube::name_of(*pod));
+  }
+  if (view.pods.empty() && view.replicas > 0) reason += ": the cluster made no pod";
+  return failed(std::move(reason));
+}
+}  // namespace
+
+Judgement judge(const RolloutView& view, const RolloutLimits& limits, FirstSeen& seen, Time now) {
+  if (view.deployment == nullptr) return failed("its Deployment was deleted meanwhile");
+  Judgement result;
+  result.ready = count_ready(view, limits, seen, now, result.look_again);
+  const bool settled = view.probed || result.ready >= view.replicas;
+  if (is_deployed(view) && settled) {
+    result.state = State::up;
+    return result;
+  }
+  if (auto refused = judge_refusals(view, limits, seen, now, result.look_again)) return *refused;
+  for (const auto& pod : view.pods) {
+    if (view.old_pods.contains(kube::uid_of(*pod))) continue;
+    if (auto doomed = judge_pod(*pod, view, limits, seen, now, result.look_again)) return *doomed;
+  }
+  // A pull that has taken a minute may take ten more, once.
+  if (is_pulling(view) && now >= since(seen, "pulling", now) + std::chrono::seconds(60)) seen.try_emplace("extended", now);
+  const bool extended = seen.contains("extended");
+  const auto whole = limits.whole + (extended ? limits.pull_extension : std::chrono::seconds(0));
+  const auto deadline = limits.began + whole;
+  if (now >= deadline || (!extended && exceeded_progress_deadline(view))) return too_late(view, whole);
+  result.look_again = std::min(result.look_again.value_or(deadline), deadline);
+  result.reason = std::to_string(result.ready) + " of " + std::to_string(view.replicas) + " pods ready";
+  return result;
+}
+
+}  // namespace workflow::controller::cluster
