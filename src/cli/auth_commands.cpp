@@ -17,9 +17,12 @@ void check_connection(Controller& controller) {
   try {
     reply = controller.probe("/v2/");
   } catch (const Error& error) {
-    throw Error(error.kind(),
-                controller.access().url + " cannot be reached: " + error.message() +
-                    "\nCheck the address, and that the platform is up: `workflow status` on its machine.");
+    const auto& access = controller.access();
+    std::string advice = "Check the address, and that the platform is up: `workflow status` on its machine.";
+    if (access.verify && access.url.starts_with("https:")) {
+      advice += "\nIf you trust a certificate that nobody signed, add --ssl-verify=false.";
+    }
+    throw Error(error.kind(), access.url + " cannot be reached: " + error.message() + "\n" + advice);
   }
   if (reply.status == 401) return;
   throw Error(
