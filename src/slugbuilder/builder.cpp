@@ -1,0 +1,415 @@
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+#include <set>
+
+#include "lib/archive/archive.h"
+#include "lib/async/component.h"
+#include "lib/base/encoding.h"
+#include "lib/base/file.h"
+#include "lib/base/text.h"
+#include "lib/http/http.h"
+#include "slugbuilder/buildpacks.h"
+#include "slugbuilder/output.h"
+#include "slugbuilder/slug.h"
+#include "slugbuilder/slugbuilder.h"
+
+namespace workflow::slugbuilder {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+constexpr archive::Owner slug_owner{2000, 2000};
+
+// What only we need, or what would tell a build about the platform around it.
+bool is_ours(const std::string& name) {
+  static const std::set<std::string> names = {"TAR_PATH",      "PUT_PATH", "CACHE_PATH", "BUILDPACK_URL", "BUILDER_BUCKET", "BUILDER_STORAGE",
+                                              "BUILDPACKS_DIR", "ENV_DIR",  "WORK_DIR",   "LOG_LEVEL",     "LOG_FORMAT",     "HOSTNAME"};
+  return names.contains(name) || name.starts_with("S3_") || name.starts_with("KUBERNETES_") || name.starts_with("POD_") ||
+         name.starts_with("DEIS_");
+}
+
+void make_folder(const fs::path& path, bool clean) {
+  if (clean) fs::remove_all(path);
+  fs::create_directories(path);
+  if (::geteuid() == 0 && ::chown(path.c_str(), slug_owner.uid, slug_owner.gid) != 0) {
+    throw Error(ErrorKind::internal, "cannot give " + path.string() + " to the user of builds");
+  }
+}
+
+class Build {
+ public:
+  Build(Executor executor, Config config)
+      : config_(std::move(config)), output_(config_.to_stdout ? STDERR_FILENO : STDOUT_FILENO), runner_(script_env(), output_) {
+    if (config_.store) store_.emplace(executor, *config_.store, clock_);
+  }
+
+  Task<int> run() {
+    try {
+      co_await run_steps();
+      co_return 0;
+    } catch (const ScriptFailed& failed) {
+      status_ = failed.status;
+    }
+    co_return status_;
+  }
+
+ private:
+  fs::path build_dir() const { return config_.work_dir / "build"; }
+  fs::path cache_dir() const { return config_.work_dir / "cache"; }
+  fs::path env_dir() const { return config_.work_dir / "environment"; }
+  fs::path slug_file() const { return config_.work_dir / "slug.tgz"; }
+
+  std::map<std::string, std::string> script_env() const {
+    auto env = config_.build_env;
+    env["HOME"] = config_.app_dir.string();
+    env["APP_DIR"] = config_.app_dir.string();
+    env["STACK"] = config_.stack;
+    env["REQUEST_ID"] = to_base64(random_bytes(32));
+    env["SOURCE_VERSION"] = config_.source_version;
+    env.try_emplace("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    env.try_emplace("LANG", "C.UTF-8");
+    return env;
+  }
+
+  Task<> run_steps() {
+    make_folder(config_.app_dir, false);
+    make_folder(build_dir(), true);
+    make_folder(cache_dir(), true);
+    make_folder(env_dir(), true);
+    co_await obtain_source();
+    apply_slugignore();
+    copy_env();
+    install_ssh_key();
+    co_await restore_cache();
+    const auto packs = co_await choose_buildpacks();
+    co_await hook("pre-compile");
+    const auto types = co_await compile(packs);
+    co_await hook("post-compile");
+    co_await finish(types);
+  }
+
+  Task<> download(std::string key, const Fd& to) {
+    auto stream = co_await store_->get_stream(config_.bucket, std::move(key));
+    for (;;) {
+      auto next = stream->read();
+      const auto piece = co_await with_deadline(60s, "the object store stopped sending", std::move(next));
+      if (piece.empty()) break;
+      std::string_view rest = piece;
+      while (!rest.empty()) {
+        const auto written = ::write(to.get(), rest.data(), rest.size());
+        if (written < 0) throw Error(ErrorKind::unavailable, "the build's disk is full");
+        rest.remove_prefix(static_cast<std::size_t>(written));
+      }
+    }
+    ::lseek(to.get(), 0, SEEK_SET);
+  }
+
+  Fd temporary_file() const {
+    Fd fd(::open(config_.work_dir.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
+    if (!fd) throw Error(ErrorKind::internal, "cannot write to " + config_.work_dir.string());
+    return fd;
+  }
+
+  Task<> unpack(std::string key, fs::path folder) {
+    auto file = temporary_file();
+    co_await download(std::move(key), file);
+    co_await offload([&file, folder] { archive::extract_tar(file.get(), folder, {.owner = slug_owner}); });
+  }
+
+  Task<> obtain_source() {
+    if (!config_.tar_path.empty()) {
+      co_await unpack(config_.tar_path, build_dir());
+    } else {
+      const auto packed = config_.work_dir / "source.tgz";
+      archive::create_tar_gz(config_.app_dir, packed);
+      Fd fd(::open(packed.c_str(), O_RDONLY | O_CLOEXEC));
+      archive::extract_tar(fd.get(), build_dir(), {.owner = slug_owner});
+      fs::remove(packed);
+    }
+    make_folder(build_dir() / ".profile.d", false);
+  }
+
+  void apply_slugignore() const {
+    const auto text = find_file(build_dir() / ".slugignore");
+    if (!text) return;
+    const auto left_out = slugignore(*text);
+    std::vector<fs::path> doomed;
+    for (fs::recursive_directory_iterator at(build_dir()), end; at != end; ++at) {
+      if (!left_out(at->path().lexically_relative(build_dir()).string())) continue;
+      doomed.push_back(at->path());
+      if (at->is_directory() && !at->is_symlink()) at.disable_recursion_pending();
+    }
+    for (const auto& path : doomed) fs::remove_all(path);
+  }
+
+  // Regular files only: the mounted secret also has folders and links of its own making.
+  void copy_env() const {
+    std::error_code absent;
+    for (const auto& entry : fs::directory_iterator(config_.env_dir, absent)) {
+      const auto name = entry.path().filename().string();
+      if (name.starts_with("..") || !entry.is_regular_file()) continue;
+      const auto target = env_dir() / name;
+      write_file_atomically(target, read_file(entry.path()), 0600);
+      if (::geteuid() == 0 && ::chown(target.c_str(), slug_owner.uid, slug_owner.gid) != 0) {
+        throw Error(ErrorKind::internal, "cannot prepare the build's environment");
+      }
+    }
+  }
+
+  void install_ssh_key() const {
+    const auto encoded = find_file(env_dir() / "SSH_KEY");
+    if (!encoded) return;
+    const auto key = from_base64(replace_all(std::string(trim(*encoded)), "\n", ""));
+    if (!key) throw Error(ErrorKind::invalid, "the config variable SSH_KEY must be a private key in base64");
+    const auto folder = config_.app_dir / ".ssh";
+    make_folder(folder, false);
+    fs::permissions(folder, fs::perms::owner_all);
+    for (const auto& [name, text, mode] : {std::tuple<std::string, std::string, int>{"id_rsa", *key, 0400},
+                                          {"config", "StrictHostKeyChecking no\n", 0600}}) {
+      write_file_atomically(folder / name, text, mode);
+      if (::geteuid() == 0 && ::chown((folder / name).c_str(), slug_owner.uid, slug_owner.gid) != 0) {
+        throw Error(ErrorKind::internal, "cannot install SSH_KEY");
+      }
+    }
+  }
+
+  Task<> restore_cache() {
+    if (config_.cache_path.empty()) co_return;
+    output_.heading("Restoring cache...");
+    const auto key = config_.cache_path + "/cache.tgz";
+    std::string trouble;
+    try {
+      const auto found = co_await store_->head(config_.bucket, key);
+      if (found) {
+        co_await unpack(key, cache_dir());
+        output_.detail("Done!");
+      } else {
+        output_.detail("No cache file found. If this is the first deploy, it will be created now.");
+      }
+    } catch (const Error& error) {
+      trouble = error.message();
+    }
+    if (!trouble.empty()) {
+      // A cache only saves time: the build goes on, and says what it lacks.
+      output_.warning("The cache could not be restored: " + trouble);
+      make_folder(cache_dir(), true);
+    }
+    cache_before_ = folder_fingerprint(cache_dir());
+  }
+
+  Task<std::vector<Buildpack>> choose_buildpacks() {
+    std::vector<BuildpackSource> sources;
+    const auto list = find_file(build_dir() / ".buildpacks");
+    const auto wanted = !config_.buildpack_url.empty() ? config_.buildpack_url : list.value_or("");
+    for (const auto& line : split(replace_all(replace_all(wanted, "\t", "\n"), " ", "\n"), '\n')) {
+      if (trim(line).empty()) continue;
+      const auto source = parse_buildpack_url(trim(line));
+      if (!source) {
+        throw Error(ErrorKind::invalid, "the buildpack \"" + std::string(trim(line)) +
+                                            "\" must be a git URL, optionally with #branch, #tag or #commit, or a .tgz URL");
+      }
+      sources.push_back(*source);
+    }
+    std::vector<Buildpack> packs;
+    if (sources.empty()) {
+      auto found = co_await detect(runner_, config_.buildpacks_dir, build_dir(), config_.debug);
+      if (!found) {
+        output_.heading("Unable to select a buildpack");
+        output_.warning("This app has no file that a buildpack knows (package.json, requirements.txt, index.html, …).");
+        output_.warning("Add a Procfile with a line such as \"web: ./start\", or set BUILDPACK_URL.");
+        throw ScriptFailed{1};
+      }
+      output_.heading(found->name + " app detected");
+      packs.push_back(std::move(*found));
+      co_return packs;
+    }
+    make_folder(config_.work_dir / "custom", true);
+    for (const auto& source : sources) {
+      output_.heading(sources.size() > 1 ? "Fetching buildpack " + source.url : "Fetching custom buildpack");
+      const auto target = config_.work_dir / "custom" / std::to_string(packs.size());
+      auto folder = co_await fetch_buildpack(runner_, source, target);
+      Script script{.argv = {(folder / "bin/detect").string(), build_dir().string()}, .cwd = build_dir()};
+      auto [status, name] = co_await runner_.run_collected(std::move(script), config_.debug);
+      if (status != 0 && sources.size() > 1) {
+        output_.warning("Couldn't detect any framework for this buildpack. Exiting.");
+        throw ScriptFailed{1};
+      }
+      if (status != 0) output_.warning("This buildpack does not recognise the app; it is used because BUILDPACK_URL says so.");
+      output_.heading((name.empty() ? "Custom" : name) + " app detected");
+      packs.push_back({std::move(folder), std::move(name)});
+    }
+    co_return packs;
+  }
+
+  Task<> hook(std::string name) {
+    const auto file = build_dir() / "bin" / name;
+    if (!fs::is_regular_file(file)) co_return;
+    Script script{.argv = {file.string()}, .cwd = build_dir()};
+    if (const int status = co_await runner_.run_shown(std::move(script), false)) {
+      output_.warning("bin/" + name + " failed with status " + std::to_string(status));
+      throw ScriptFailed{status};
+    }
+  }
+
+  Task<ProcessTypes> compile(std::vector<Buildpack> packs) {
+    std::vector<fs::path> exports;
+    std::string release;
+    for (const auto& pack : packs) {
+      Script script{.argv = {(pack.folder / "bin/compile").string(), build_dir().string(), cache_dir().string(), env_dir().string()},
+                    .cwd = build_dir(), .exports = exports};
+      if (const int status = co_await runner_.run_shown(std::move(script), true)) throw ScriptFailed{status};
+      if (fs::exists(pack.folder / "export")) exports.push_back(pack.folder / "export");
+      if (!fs::exists(pack.folder / "bin/release")) continue;
+      Script tell{.argv = {(pack.folder / "bin/release").string(), build_dir().string()}, .cwd = build_dir(), .exports = exports};
+      auto [status, words] = co_await runner_.run_collected(std::move(tell), true);
+      if (status != 0) {
+        output_.warning("bin/release of the buildpack failed with status " + std::to_string(status));
+        throw ScriptFailed{status};
+      }
+      release = std::move(words);
+    }
+    write_file_atomically(build_dir() / ".release", release.empty() ? "--- {}\n" : release + "\n");
+    co_return discover_types(packs.back().name, release);
+  }
+
+  ProcessTypes discover_types(const std::string& pack, const std::string& release) const {
+    output_.heading("Discovering process types");
+    auto names = [](const ProcessTypes& types) {
+      std::vector<std::string> out;
+      for (const auto& [name, command] : types) out.push_back(name);
+      return join(out, ", ");
+    };
+    const auto procfile = find_file(build_dir() / "Procfile");
+    const auto declared = procfile ? parse_process_types(*procfile) : ProcessTypes{};
+    const auto defaults = default_process_types(release);
+    if (!declared.empty()) output_.detail("Procfile declares types -> " + names(declared));
+    if (!defaults.empty()) output_.detail("Default process types for " + pack + " -> " + names(defaults));
+    auto types = merge(declared, defaults);
+    if (types.empty()) {
+      output_.warning("Nothing says how to start this app.");
+      output_.warning("Add a Procfile with a line such as \"web: ./start\", commit it and push again.");
+      throw ScriptFailed{1};
+    }
+    if (!procfile) write_file_atomically(build_dir() / "Procfile", print_procfile(types));
+    return types;
+  }
+
+  Task<> finish(ProcessTypes types) {
+    const auto size = co_await offload([this] {
+      return archive::create_tar_gz(build_dir(), slug_file(), {.owner = slug_owner, .leave_out = [](const std::string& path) {
+        return path == ".git" || path.ends_with("/.git");
+      }});
+    });
+    if (config_.to_stdout) {
+      Output(STDOUT_FILENO).write(read_file(slug_file()));
+      co_return;
+    }
+    co_await store_cache();
+    output_.heading("Compiled slug size is " + human_size(size));
+    if (config_.put_path.empty()) co_return;
+    co_await store_->put_file(config_.bucket, config_.put_path + "/slug.tgz", slug_file().string());
+    co_await store_->put(config_.bucket, config_.put_path + "/Procfile", print_procfile(types));
+  }
+
+  Task<> store_cache() {
+    if (config_.cache_path.empty()) co_return;
+    output_.heading("Checking for changes inside the cache directory...");
+    const auto now = folder_fingerprint(cache_dir());
+    if (now.empty()) {
+      output_.detail("No files were added to the cache folder, cache wasn't updated");
+    } else if (now == cache_before_) {
+      output_.detail("Cache unchanged, not updating");
+    } else {
+      output_.detail("Files inside cache folder changed, uploading new cache...");
+      const auto file = config_.work_dir / "cache.tgz";
+      const auto size = co_await offload([this, file] { return archive::create_tar_gz(cache_dir(), file, {.owner = slug_owner}); });
+      std::string trouble;
+      try {
+        co_await store_->put_file(config_.bucket, config_.cache_path + "/cache.tgz", file.string());
+        output_.detail("Done: Uploaded cache (" + human_size(size) + ")");
+      } catch (const Error& error) {
+        trouble = error.message();
+      }
+      if (!trouble.empty()) output_.warning("The cache could not be stored: " + trouble);
+    }
+  }
+
+  Config config_;
+  SystemClock clock_;
+  std::optional<s3::Client> store_;
+  Output output_;
+  Runner runner_;
+  std::string cache_before_;
+  int status_ = 0;
+};
+
+}  // namespace
+
+Config Config::from(Env& env) {
+  Config config;
+  config.tar_path = env.text("TAR_PATH", "");
+  config.put_path = env.text("PUT_PATH", "");
+  config.cache_path = env.text("CACHE_PATH", "");
+  config.buildpack_url = env.text("BUILDPACK_URL", "");
+  config.source_version = env.text("SOURCE_VERSION", "");
+  config.stack = env.text("STACK", "workflow-12");
+  config.bucket = env.text("BUILDER_BUCKET", "builder");
+  config.buildpacks_dir = env.text("BUILDPACKS_DIR", "/tmp/buildpacks");
+  config.env_dir = env.text("ENV_DIR", "/tmp/env");
+  config.app_dir = env.text("APP_DIR", "/app");
+  config.work_dir = env.text("WORK_DIR", "/tmp");
+  config.debug = equal_ignoring_case(env.text("DEIS_BUILDPACK_DEBUG", ""), "true");
+  if (!config.tar_path.empty() || !config.put_path.empty() || !config.cache_path.empty()) {
+    s3::Endpoint store;
+    const auto url = http::Url::parse(env.required("S3_ENDPOINT"));
+    if (url) store.url = *url;
+    else env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore:9000");
+    store.region = env.text("S3_REGION", "us-east-1");
+    store.credentials = {env.secret_or_file("S3_ACCESS_KEY").reveal(), env.secret_or_file("S3_SECRET_KEY")};
+    config.store = std::move(store);
+  }
+  for (const auto& [name, value] : env.all()) {
+    if (!is_ours(name)) config.build_env.emplace(name, value);
+  }
+  return config;
+}
+
+Task<int> build(Executor executor, Config config) {
+  Build build(executor, std::move(config));
+  co_return co_await build.run();
+}
+
+int slugbuilder_main(int argc, char** argv) {
+  auto env = Env::from_process();
+  int status = 1;
+  try {
+    configure_log("slugbuilder", env);
+    auto config = Config::from(env);
+    config.to_stdout = argc > 1 && std::string_view(argv[1]) == "-";
+    env.done();
+    const int ran = run_main([&](Executor executor) -> Task<> {
+      std::exception_ptr failure;
+      try {
+        status = co_await build(executor, config);
+      } catch (const Error&) {
+        failure = std::current_exception();
+      }
+      if (failure) {
+        Output(config.to_stdout ? STDERR_FILENO : STDOUT_FILENO).warning(describe(failure));
+        status = 1;
+      }
+    });
+    return ran != 0 ? ran : status;
+  } catch (const Error& error) {
+    std::cerr << " !     " << error.what() << "\n";
+    return 1;
+  }
+}
+
+}  // namespace workflow::slugbuilder
