@@ -1,10 +1,12 @@
 // src/engine/store.h: the objects of the single-machine Kubernetes, inside the engine's process.
 //   Owns    every object: in memory for reading, in SQLite (WAL, synchronous=FULL) before a write is acknowledged.
-//   Used by the API server (which adds HTTP, validation of requests, patches and access), the controllers, the node agent
+//   Used by the API server (which adds HTTP, validation of requests, patches and access), the controllers, the node
+//   agent
 //           and the service proxy. All on the engine's one thread; only the disk write is offloaded (group commit).
-//   Rules   resourceVersion is one counter for the whole store. metadata.generation grows when anything outside metadata
-//           and status changes. An object with deletionTimestamp goes when its finalizers are empty (and, for pods, when
-//           the node agent removes it with grace period 0).
+//   Rules   resourceVersion is one counter for the whole store. metadata.generation grows when anything outside
+//   metadata
+//           and status changes. An object with deletionTimestamp goes when its finalizers are empty (and, for pods,
+//           when the node agent removes it with grace period 0).
 #pragma once
 #include <chrono>
 #include <filesystem>
@@ -30,10 +32,13 @@ struct StoreEvent {
   std::int64_t resource_version = 0;
 };
 
+// Whether a write is kept, or only answered as if it were (`dryRun=All`).
+enum class Persist { yes, dry_run };
+
 struct DeleteOptions {
   std::optional<int> grace_period_seconds;
-  std::string propagation;                                // "", Background, Foreground, Orphan
-  std::optional<std::string> uid, resource_version;       // preconditions → conflict
+  std::string propagation;                           // "", Background, Foreground, Orphan
+  std::optional<std::string> uid, resource_version;  // preconditions → conflict
 };
 
 class Store {
@@ -48,19 +53,23 @@ class Store {
   std::int64_t resource_version() const;
 
   // Writing returns once durable, with the object as stored. Fills in uid, creationTimestamp, generation,
-  // resourceVersion, apiVersion, kind; generateName; throws conflict, not_found (also for a missing namespace), forbidden
-  // (namespace is terminating).
-  Task<ObjectPtr> create(const kube::Resource& r, json::object object);
+  // resourceVersion, apiVersion, kind; generateName; throws conflict, not_found (also for a missing namespace),
+  // forbidden (namespace is terminating). An Error's `detail` is the reason of Kubernetes' Status where the kind does
+  // not tell it: AlreadyExists, NamespaceTerminating.
+  Task<ObjectPtr> create(const kube::Resource& r, json::object object, Persist persist = Persist::yes);
   // The whole object but its status; metadata.resourceVersion, if present, must match.
-  Task<ObjectPtr> update(const kube::Resource& r, json::object object);
+  Task<ObjectPtr> update(const kube::Resource& r, json::object object, Persist persist = Persist::yes);
   // Only the status of the object is taken.
-  Task<ObjectPtr> update_status(const kube::Resource& r, json::object object);
-  // Reads, lets `change` edit a copy, and writes it, atomically (nothing can come between). Returns null when the object
-  // is absent; does not write when `change` returns false. `change` may edit everything, status included.
+  Task<ObjectPtr> update_status(const kube::Resource& r, json::object object, Persist persist = Persist::yes);
+  // Reads, lets `change` edit a copy, and writes it, atomically (nothing can come between). Returns null when the
+  // object is absent; does not write when `change` returns false, or changed nothing. `change` may edit everything,
+  // status included, and may throw.
   Task<ObjectPtr> edit(const kube::Resource& r, std::string ns, std::string name,
-                       std::function<bool(json::object&)> change);
-  // Begins or completes deletion as Kubernetes does. Absent: not_found.
-  Task<ObjectPtr> remove(const kube::Resource& r, std::string ns, std::string name, DeleteOptions options = {});
+                       std::function<bool(json::object&)> change, Persist persist = Persist::yes);
+  // Begins or completes deletion as Kubernetes does. Absent: not_found. Returns the object as it was left, or as it
+  // went.
+  Task<ObjectPtr> remove(const kube::Resource& r, std::string ns, std::string name, DeleteOptions options = {},
+                         Persist persist = Persist::yes);
 
   // Calls `on_event` for every change of `r` from now on, in order, on the engine's thread, after it is durable. The
   // subscription ends with the returned object.
