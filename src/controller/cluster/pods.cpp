@@ -1,0 +1,195 @@
+#include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "controller/cluster/app_objects.h"
+#include "controller/cluster/apply.h"
+#include "controller/cluster/cluster.h"
+#include "controller/cluster/pod_state.h"
+#include "controller/cluster/release_objects.h"
+#include "controller/cluster/rollouts.h"
+#include "lib/base/encoding.h"
+#include "lib/base/log.h"
+#include "lib/base/text.h"
+
+namespace workflow::controller::cluster {
+
+using namespace std::chrono_literals;
+
+namespace {
+namespace resources = kube::resources;
+constexpr std::size_t log_limit = 8u << 20;  // of one pod
+
+std::string selector_of(const AppName& app) { return "app=" + app.text() + ",heritage=deis"; }
+
+// By time; lines of the same moment keep their order.
+using Lines = std::multimap<Time, std::string>;
+
+Task<std::string> read_log(kube::Client& client, std::string ns, std::string pod, kube::LogOptions options) {
+  auto body = co_await client.log(std::move(ns), std::move(pod), std::move(options));
+  std::string text;
+  for (;;) {
+    auto piece = co_await body->read();
+    if (piece.empty() || text.size() > log_limit) co_return text;
+    text += piece;
+  }
+}
+
+// Lines of one pod; none while its container has not begun.
+Task<Lines> lines_of(kube::Client& client, const json::object& pod, int count) {
+  Lines lines;
+  std::string text;
+  try {
+    kube::LogOptions options{.timestamps = true, .tail_lines = count};
+    text = co_await with_deadline(10s, "the log of " + kube::name_of(pod) + " does not come",
+                                  read_log(client, kube::namespace_of(pod), kube::name_of(pod), std::move(options)));
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::unavailable) throw;
+    co_return lines;
+  }
+  for (const auto& line : split(text, '\n')) {
+    if (line.empty()) continue;
+    const auto space = std::min(line.find(' '), line.size());
+    const auto rest = space < line.size() ? line.substr(space + 1) : std::string();
+    const auto timestamp = line.substr(0, space);
+    lines.emplace(parse_rfc3339(timestamp).value_or(Time{}), log_line(pod, timestamp, rest));
+  }
+  co_return lines;
+}
+
+// --- restart
+
+// Deletes one of several pods and waits until as many serve as should.
+Task<> replace_pod(kube::Client& client, AppWatch& watch, std::string type, std::string pod, std::size_t replicas,
+                   Time deadline) {
+  co_await client.remove(resources::pods, watch.app().text(), pod);
+  for (;;) {
+    const auto seen = watch.version();
+    const auto pods = watch.pods(type, "");
+    const auto ready = std::count_if(pods.begin(), pods.end(), [&](const auto& p) {
+      return kube::is_pod_ready(*p) && kube::name_of(*p) != pod;
+    });
+    if (static_cast<std::size_t>(ready) >= replicas) co_return;
+    if (SystemClock().now() >= deadline) {
+      throw Error(ErrorKind::timeout, "only " + std::to_string(ready) + " of " + std::to_string(replicas) + " pods of " + type +
+                                          " came back after the restart; `deis ps` and `deis logs` say more");
+    }
+    co_await watch.wait(seen, deadline);
+  }
+}
+
+Task<> restart_watched(kube::Client& client, const Settings& settings, const PodFilter& filter,
+                       std::chrono::milliseconds limit, AppWatch& watch) {
+  co_await watch.start();
+  const auto& app = watch.app();
+  const SystemClock clock;
+  std::vector<Rollout> rollouts;
+  bool found = filter.name.empty();
+  for (const auto& [name, deployment] : watch.deployments()) {
+    const auto type = kube::label_of(*deployment, "type");
+    const auto replicas = find_integer(*deployment, {"spec", "replicas"}).value_or(1);
+    if (replicas == 0 || (filter.type && filter.type->text() != type)) continue;
+    if (!filter.name.empty()) {
+      const auto pods = watch.pods(type, "");
+      const auto pod = std::find_if(pods.begin(), pods.end(), [&](const auto& p) { return fits(*p, app, filter); });
+      if (pod == pods.end()) continue;
+      found = true;
+      if (replicas > 1) {
+        co_await replace_pod(client, watch, type, kube::name_of(**pod), static_cast<std::size_t>(replicas), clock.now() + limit);
+        continue;
+      }
+    }
+    // A lone pod is replaced before it goes: a rolling restart of its type.
+    json::object annotation{{"kubectl.kubernetes.io/restartedAt", rfc3339_micros(clock.now())}};
+    json::object patch{{"spec", {{"template", {{"metadata", {{"annotations", std::move(annotation)}}}}}}}};
+    auto answer = co_await client.patch(resources::deployments, app.text(), name, kube::PatchType::merge, std::move(patch));
+    rollouts.push_back(rollout_of(watch, answer, std::chrono::ceil<std::chrono::seconds>(limit), settings));
+  }
+  if (!found) throw Error(ErrorKind::not_found, "no pod " + filter.name + " runs in " + app.text());
+  const auto outcome = co_await follow(client, watch, std::move(rollouts), {});
+  if (!outcome.ok) throw Error(ErrorKind::timeout, outcome.message);
+}
+
+// --- clean-up
+
+void note_references(const json::object& pod_spec, std::set<std::string>& secrets) {
+  if (const auto* list = find_path(pod_spec, {"imagePullSecrets"}); list != nullptr && list->is_array()) {
+    for (const auto& entry : list->get_array()) secrets.insert(find_string(entry, {"name"}).value_or(""));
+  }
+}
+}  // namespace
+
+Task<std::vector<PodInfo>> list_pods(kube::Client& client, AppName app, PodFilter filter) {
+  const auto list = co_await client.list(resources::pods, app.text(), {.label_selector = selector_of(app)});
+  const auto now = SystemClock().now();
+  std::vector<PodInfo> pods;
+  for (const auto& pod : list.items) {
+    if (is_listed(pod, now) && fits(pod, app, filter)) pods.push_back(pod_info(pod));
+  }
+  std::sort(pods.begin(), pods.end(), [](const auto& a, const auto& b) {
+    return std::tie(b.started, a.name) < std::tie(a.started, b.name);
+  });
+  co_return pods;
+}
+
+Task<std::vector<PodInfo>> restart(kube::Client& client, const Settings& settings, AppName app, PodFilter filter,
+                                   std::chrono::milliseconds limit) {
+  AppWatch watch(client, app);
+  co_await with_cleanup(restart_watched(client, settings, filter, limit, watch), [&watch] { return watch.stop(); });
+  filter.name.clear();
+  co_return co_await list_pods(client, app, std::move(filter));
+}
+
+Task<std::vector<std::string>> logs(kube::Client& client, AppName app, int lines) {
+  const auto pods = co_await client.list(resources::pods, app.text(), {.label_selector = selector_of(app)});
+  Lines merged;
+  for (const auto& pod : pods.items) {
+    auto of_pod = co_await lines_of(client, pod, lines);
+    merged.merge(of_pod);
+  }
+  const auto wanted = std::min(static_cast<std::size_t>(std::max(lines, 0)), merged.size());
+  std::vector<std::string> result;
+  for (auto it = std::prev(merged.end(), static_cast<std::ptrdiff_t>(wanted)); it != merged.end(); ++it) {
+    result.push_back(it->second);
+  }
+  co_return result;
+}
+
+Task<> clean_up(kube::Client& client, AppName app, ReleaseVersion current) {
+  const kube::ListOptions of_app{.label_selector = selector_of(app)};
+  std::set<std::string> versions{current.text()};
+  std::set<std::string> pull_secrets;
+  const auto sets = co_await client.list(resources::replica_sets, app.text(), of_app);
+  for (const auto& set : sets.items) {
+    versions.insert(kube::label_of(set, "version"));
+    if (const auto* spec = find_path(set, {"spec", "template", "spec"})) note_references(spec->get_object(), pull_secrets);
+  }
+  const auto pods = co_await client.list(resources::pods, app.text(), of_app);
+  for (const auto& pod : pods.items) {
+    versions.insert(kube::label_of(pod, "version"));
+    if (const auto* spec = find_path(pod, {"spec"})) note_references(spec->get_object(), pull_secrets);
+  }
+  const auto is_old = [&](const std::string& version) {
+    const auto number = ReleaseVersion::parse(version);
+    return number && *number < current && !versions.contains(version);
+  };
+  const auto secrets = co_await client.list(resources::secrets, app.text(), of_app);
+  json::object old_urls;
+  for (const auto& secret : secrets.items) {
+    const auto name = kube::name_of(secret);
+    const auto type = kube::label_of(secret, "type");
+    const bool old_env = type == "env" && is_old(kube::label_of(secret, "version"));
+    const bool old_pull = type == "registry" && !pull_secrets.contains(name);
+    if (old_env || old_pull) co_await client.remove(resources::secrets, app.text(), name);
+    if (name != slug_secret_name(app)) continue;
+    for (const auto& [version, url] : string_map(find_path(secret, {"data"}))) {
+      if (is_old(version)) old_urls[version] = nullptr;
+    }
+  }
+  if (old_urls.empty()) co_return;
+  json::object patch{{"data", std::move(old_urls)}};
+  co_await client.patch(resources::secrets, app.text(), slug_secret_name(app), kube::PatchType::merge, std::move(patch));
+}
+
+}  // namespace workflow::controller::cluster
