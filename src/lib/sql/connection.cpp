@@ -1,0 +1,71 @@
+#include "lib/sql/connection.h"
+
+namespace workflow::sql {
+
+bool may_be_retried(const std::string& sqlstate) { return sqlstate == "40001" || sqlstate == "40P01"; }
+
+Error error_from(const std::string& sqlstate, const std::string& text, std::string_view query) {
+  const auto detail = std::string(query) + ": " + sqlstate + " " + text;
+  auto of = [&](ErrorKind kind, std::string message) { return Error(kind, std::move(message)).with_detail(detail); };
+  if (sqlstate == "23505") return of(ErrorKind::conflict, "it exists already");
+  if (sqlstate.starts_with("23")) return of(ErrorKind::unprocessable, "it does not fit what is stored");
+  if (may_be_retried(sqlstate)) return of(ErrorKind::conflict, "somebody else changed it at the same time; try again");
+  if (sqlstate == "57014") return of(ErrorKind::timeout, "the database took too long");
+  if (sqlstate.starts_with("53")) return of(ErrorKind::unavailable, "the database is out of memory, disk or connections");
+  if (sqlstate.starts_with("08") || sqlstate.starts_with("57P")) {
+    return of(ErrorKind::unavailable, "the database cannot be reached; try again soon");
+  }
+  return of(ErrorKind::internal, "the database refused a query");
+}
+
+Connection::Connection(const Config& config) : connection_(nullptr, PQfinish) {
+  const auto options = "-c statement_timeout=" + std::to_string(config.statement_timeout.count()) +
+                       " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC -c client_min_messages=warning";
+  const std::pair<const char*, std::string> settings[] = {
+      {"host", config.host},         {"port", config.port},     {"dbname", config.database},
+      {"user", config.user},         {"password", config.password.reveal()},
+      {"connect_timeout", "5"},      {"options", options},      {"application_name", "workflow"},
+      {"client_encoding", "UTF8"},   {"keepalives_idle", "10"}, {"keepalives_interval", "5"},
+      {"keepalives_count", "3"},     {"tcp_user_timeout", "15000"}};
+  std::vector<const char*> names, values;
+  for (const auto& [name, value] : settings) {
+    names.push_back(name);
+    values.push_back(value.c_str());
+  }
+  names.push_back(nullptr);
+  values.push_back(nullptr);
+  connection_.reset(PQconnectdbParams(names.data(), values.data(), 0));
+  if (!usable()) throw Broken(PQerrorMessage(connection_.get()));
+}
+
+Result Connection::checked(PGresult* raw_result, std::string_view name) {
+  Result result(raw_result, PQclear);
+  const auto status = PQresultStatus(result.get());
+  if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY) return result;
+  const char* code = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
+  if (!code || !usable()) throw Broken(PQerrorMessage(connection_.get()));
+  const std::string sqlstate = code;
+  const char* text = PQresultErrorField(result.get(), PG_DIAG_MESSAGE_PRIMARY);
+  auto error = error_from(sqlstate, text ? text : "", name);
+  if (may_be_retried(sqlstate)) throw Retry(std::move(error));
+  throw error;
+}
+
+Result Connection::simple(const std::string& text, std::string_view name) {
+  return checked(PQexec(connection_.get(), text.c_str()), name);
+}
+
+Result Connection::prepared(const Query& query, const std::vector<Param>& params) {
+  const std::string name(query.name);
+  if (!prepared_.contains(name)) {
+    checked(PQprepare(connection_.get(), name.c_str(), std::string(query.text).c_str(), 0, nullptr), name);
+    prepared_.insert(name);
+  }
+  std::vector<const char*> values;
+  for (const auto& param : params) values.push_back(param.text() ? param.text()->c_str() : nullptr);
+  return checked(PQexecPrepared(connection_.get(), name.c_str(), static_cast<int>(values.size()), values.data(), nullptr,
+                                nullptr, 0),
+                 name);
+}
+
+}  // namespace workflow::sql
