@@ -11,6 +11,8 @@ constexpr int explaining_lines = 20;
 
 void refresh(Rollout& r, const AppWatch& watch) {
   r.view.deployment = watch.deployment(r.view.container);
+  if (r.view.deployment != nullptr) r.written = nullptr;
+  if (r.view.deployment == nullptr) r.view.deployment = r.written;
   r.view.pods = watch.pods(r.view.type.text(), r.version);
   r.view.events = watch.events(r.view.container);
 }
@@ -70,6 +72,7 @@ Rollout rollout_of(const AppWatch& watch, const json::object& deployment, std::c
   }
   r.version = find_string(deployment, {"spec", "template", "metadata", "labels", "version"}).value_or("");
   for (const auto& pod : watch.pods(type->text(), "")) r.view.old_pods.insert(kube::uid_of(*pod));
+  r.written = std::make_shared<const json::object>(deployment);
   r.limits = {.began = SystemClock().now(), .whole = limit, .ignore_scheduling = settings.ignore_scheduling_failure};
   return r;
 }

@@ -11,6 +11,7 @@ struct Rollout {
   RolloutLimits limits;
   FirstSeen seen;
   std::string told;  // progress that was reported last
+  ObjectPtr written;  // the server's answer, until the watch shows the Deployment
 };
 
 // For a Deployment as the server answered our write. `before`: pods that were there already.

@@ -1,0 +1,274 @@
+#include "controller/cluster/cluster.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+#include "controller/cluster/examples.h"
+#include "controller/cluster/fake_cluster.h"
+
+namespace workflow::controller::cluster {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct Scene {
+  explicit Scene(Executor executor)
+      : cluster(executor), server(executor, local(), [this](http::Request& r) { return cluster.handle(r); }), client(executor, connection()) {}
+  static http::ServerConfig local() {
+    http::ServerConfig config;
+    config.address = "127.0.0.1";
+    config.drain_timeout = 10ms;
+    return config;
+  }
+  kube::Connection connection() const {
+    kube::Connection c;
+    c.server = *http::Url::parse("http://127.0.0.1:" + std::to_string(server.port()));
+    c.server.path.clear();
+    return c;
+  }
+  Task<DeployOutcome> deploy(ReleaseSpec next, std::optional<ReleaseSpec> previous = {}) {
+    auto before = previous ? std::make_shared<const ReleaseSpec>(*previous) : nullptr;
+    co_return co_await cluster::deploy(client, settings, app, std::move(next), before,
+                                       [this](std::string_view line) { progress.emplace_back(line); });
+  }
+  std::string version_of(const std::string& type) const {
+    const auto found = cluster.objects.find("/apis/apps/v1/namespaces/shop/deployments/shop-" + type);
+    if (found == cluster.objects.end()) return "none";
+    return *find_string(found->second, {"spec", "template", "metadata", "labels", "version"}) + " x" +
+           std::to_string(*find_integer(found->second, {"spec", "replicas"}));
+  }
+  bool has(const std::string& path) const { return cluster.objects.contains(path); }
+
+  Settings settings = example_settings();
+  AppSpec app = shop_app();
+  FakeCluster cluster;
+  http::Server server;
+  kube::Client client;
+  std::vector<std::string> progress;
+};
+
+void with_scene(std::function<Task<>(Scene&)> test) {
+  asio::io_context context(1);
+  std::exception_ptr error;
+  const auto all = [&]() -> Task<> {
+    auto executor = co_await asio::this_coro::executor;
+    Scene scene(executor);
+    TaskGroup tasks(executor);
+    tasks.spawn("server", scene.server.serve());
+    co_await with_cleanup(test(scene), [&tasks] { return tasks.stop(); });
+  };
+  auto limited = with_deadline(20s, "the test hangs", all());
+  asio::co_spawn(context.get_executor(), std::move(limited), [&error](const std::exception_ptr& e) { error = e; });
+  context.run();
+  if (error) std::rethrow_exception(error);
+}
+
+ReleaseSpec release(std::int64_t version, std::map<std::string, int> counts) {
+  auto r = shop_release(version);
+  r.processes.clear();
+  for (const auto& [name, count] : counts) r.processes[type(name)] = {.replicas = count, .command = "run " + name};
+  return r;
+}
+
+TEST(Cluster, a_first_release_brings_its_app_with_it) {
+  with_scene([](Scene& s) -> Task<> {
+    const auto outcome = co_await s.deploy(release(2, {{"web", 2}}));
+    EXPECT_TRUE(outcome.ok) << outcome.message;
+    EXPECT_EQ(s.version_of("web"), "v2 x2");
+    EXPECT_EQ(s.cluster.served("shop").size(), 2u);
+    EXPECT_TRUE(s.has("/api/v1/namespaces/shop/secrets/shop-v2-env"));
+    EXPECT_TRUE(s.has("/api/v1/namespaces/shop/secrets/shop-slug"));
+    EXPECT_THAT(s.progress, testing::Contains("web: 2 of 2 pods ready"));
+  });
+}
+
+TEST(Cluster, deploying_again_changes_no_pod) {
+  with_scene([](Scene& s) -> Task<> {
+    co_await s.deploy(release(2, {{"web", 1}}));
+    const auto pods = s.cluster.served("shop");
+    const auto outcome = co_await s.deploy(release(2, {{"web", 1}}));
+    EXPECT_TRUE(outcome.ok);
+    EXPECT_EQ(s.cluster.served("shop"), pods);
+  });
+}
+
+TEST(Cluster, a_failed_release_leaves_every_type_at_the_old_one) {
+  with_scene([](Scene& s) -> Task<> {
+    const auto old = release(2, {{"web", 1}, {"worker", 1}});
+    co_await s.deploy(old);
+    const auto pods = s.cluster.served("shop");
+    s.cluster.behaviour["worker/v3"] = "crash";
+    const auto outcome = co_await s.deploy(release(3, {{"web", 1}, {"worker", 1}, {"clock", 1}}), old);
+    EXPECT_FALSE(outcome.ok);
+    EXPECT_EQ(outcome.message,
+              "worker: the process exited with status 1 soon after its start. Its last lines:\nboom: cannot connect");
+    EXPECT_EQ(s.version_of("web"), "v2 x1");
+    EXPECT_EQ(s.version_of("worker"), "v2 x1");
+    EXPECT_EQ(s.version_of("clock"), "none");
+    EXPECT_EQ(s.cluster.served("shop").size(), pods.size());
+  });
+}
+
+TEST(Cluster, a_first_release_that_fails_is_removed) {
+  with_scene([](Scene& s) -> Task<> {
+    s.cluster.behaviour["web/v2"] = "image";
+    const auto outcome = co_await s.deploy(release(2, {{"web", 1}}));
+    EXPECT_FALSE(outcome.ok);
+    EXPECT_TRUE(outcome.message.starts_with("web: cannot pull the image shop:1: not found")) << outcome.message;
+    EXPECT_EQ(s.version_of("web"), "none");
+  });
+}
+
+TEST(Cluster, after_a_broken_release_the_good_one_is_built_anew) {
+  with_scene([](Scene& s) -> Task<> {
+    const auto good = release(2, {{"web", 1}});
+    co_await s.deploy(good);
+    co_await s.deploy(release(3, {{"web", 1}}), good);  // as if the controller died before v3 was judged
+    s.cluster.behaviour["web/v4"] = "crash";
+    const auto outcome = co_await s.deploy(release(4, {{"web", 1}}), good);
+    EXPECT_FALSE(outcome.ok);
+    EXPECT_EQ(s.version_of("web"), "v2 x1");
+  });
+}
+
+TEST(Cluster, the_probe_explains_what_never_gets_ready) {
+  with_scene([](Scene& s) -> Task<> {
+    s.cluster.behaviour["web/v2"] = "never";
+    auto next = release(2, {{"web", 1}});
+    next.config["DEIS_DEPLOY_TIMEOUT"] = "1";
+    const auto outcome = co_await s.deploy(next);
+    EXPECT_EQ(outcome.message, "web: not ready within 1 s. Its last lines:\nboom: cannot connect");
+  });
+}
+
+TEST(Cluster, requests_follow_the_build_from_web_to_cmd) {
+  with_scene([](Scene& s) -> Task<> {
+    const auto slug = release(2, {{"web", 1}});
+    co_await s.deploy(slug);
+    s.cluster.writes.clear();
+    auto image = image_release();
+    image.version = {3};
+    image.processes = {{type("cmd"), {.replicas = 1}}, {type("web"), {.replicas = 0, .command = "serve"}}};
+    const auto outcome = co_await s.deploy(image, slug);
+    EXPECT_TRUE(outcome.ok) << outcome.message;
+    EXPECT_EQ(s.version_of("cmd"), "v3 x1");
+    EXPECT_EQ(s.version_of("web"), "v3 x0");
+    EXPECT_EQ(s.cluster.served("shop").size(), 1u);
+    const auto position = [&s](std::string_view text) {
+      return std::find_if(s.cluster.writes.begin(), s.cluster.writes.end(),
+                          [&](const auto& w) { return w.find(text) != std::string::npos; }) - s.cluster.writes.begin();
+    };
+    EXPECT_LT(position("PUT /apis/apps/v1/namespaces/shop/deployments/shop-cmd"), position("PATCH /api/v1/namespaces/shop/services/shop"));
+  });
+}
+
+TEST(Cluster, types_that_a_release_lacks_are_stopped) {
+  with_scene([](Scene& s) -> Task<> {
+    const auto old = release(2, {{"web", 1}, {"worker", 2}});
+    co_await s.deploy(old);
+    co_await s.deploy(release(3, {{"web", 1}}), old);
+    EXPECT_EQ(s.version_of("worker"), "v2 x0");
+  });
+}
+
+TEST(Cluster, scales_and_restores_what_fails) {
+  with_scene([](Scene& s) -> Task<> {
+    auto r = release(2, {{"web", 1}, {"worker", 0}});
+    co_await s.deploy(r);
+    r.processes[type("web")].replicas = 3;
+    auto outcome = co_await scale(s.client, s.settings, s.app, r, {{type("web"), 1}}, {});
+    EXPECT_TRUE(outcome.ok) << outcome.message;
+    EXPECT_EQ(s.cluster.served("shop").size(), 3u);
+    r.processes[type("web")].replicas = 0;
+    outcome = co_await scale(s.client, s.settings, s.app, r, {{type("web"), 3}}, {});
+    EXPECT_EQ(s.cluster.served("shop").size(), 0u);
+    s.cluster.behaviour["worker/v2"] = "crash";
+    r.processes[type("worker")].replicas = 2;
+    outcome = co_await scale(s.client, s.settings, s.app, r, {{type("worker"), 0}}, {});
+    EXPECT_FALSE(outcome.ok);
+    EXPECT_EQ(s.version_of("worker"), "v2 x0");
+    EXPECT_THROW(co_await scale(s.client, s.settings, s.app, r, {{type("ghost"), 0}}, {}), Error);
+  });
+}
+
+TEST(Cluster, restarts_by_rolling) {
+  with_scene([](Scene& s) -> Task<> {
+    co_await s.deploy(release(2, {{"web", 1}}));
+    const auto before = s.cluster.served("shop");
+    const auto pods = co_await restart(s.client, s.settings, s.app.app, {.name = before.at(0)});
+    EXPECT_EQ(pods.size(), 1u);
+    EXPECT_NE(s.cluster.served("shop"), before);
+    EXPECT_THROW(co_await restart(s.client, s.settings, s.app.app, {.name = "ghost"}), Error);
+  });
+}
+
+TEST(Cluster, lists_pods_and_reads_logs) {
+  with_scene([](Scene& s) -> Task<> {
+    co_await s.deploy(release(2, {{"web", 2}, {"worker", 1}}));
+    const auto all = co_await list_pods(s.client, s.app.app, {});
+    EXPECT_EQ(all.size(), 3u);
+    EXPECT_EQ(all.at(0).state, "up");
+    EXPECT_EQ((co_await list_pods(s.client, s.app.app, {.type = type("worker")})).size(), 1u);
+    EXPECT_EQ((co_await logs(s.client, s.app.app, 2)).size(), 2u);
+  });
+}
+
+TEST(Cluster, runs_a_command_and_takes_its_pod_away) {
+  with_scene([](Scene& s) -> Task<> {
+    co_await s.deploy(release(2, {{"web", 1}}));
+    std::string streamed;
+    const auto result = co_await run(s.client, s.settings, release(2, {}), "rake db:migrate",
+                                     [&streamed](std::string_view piece) { streamed += piece; });
+    EXPECT_EQ(result.exit_code, 3);
+    EXPECT_EQ(result.output, "boom: cannot connect\n");
+    EXPECT_EQ(streamed, result.output);
+    s.cluster.behaviour["run/v2"] = "image";
+    try {
+      co_await run(s.client, s.settings, release(2, {}), "ls", {});
+      ADD_FAILURE() << "no exception";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::unprocessable);
+      EXPECT_NE(error.message().find("cannot pull the image"), std::string::npos) << error.message();
+    }
+    for (const auto& [path, object] : s.cluster.objects) EXPECT_EQ(path.find("shop-run-"), std::string::npos) << path;
+  });
+}
+
+TEST(Cluster, applies_and_destroys_an_app) {
+  with_scene([](Scene& s) -> Task<> {
+    auto app = shop_app();
+    app.path_services = {{type("api"), {"/api"}}};
+    app.certificates = {{"one", "C", Secret("K")}};
+    co_await apply_app(s.client, s.settings, app);
+    EXPECT_TRUE(s.has("/api/v1/namespaces/shop/services/shop-api"));
+    EXPECT_TRUE(s.has("/api/v1/namespaces/shop/secrets/one-cert"));
+    EXPECT_TRUE(co_await namespace_exists(s.client, app.app));
+    app.path_services.clear();
+    app.certificates.clear();
+    app.maintenance = true;
+    co_await apply_app(s.client, s.settings, app);
+    EXPECT_FALSE(s.has("/api/v1/namespaces/shop/services/shop-api"));
+    EXPECT_FALSE(s.has("/api/v1/namespaces/shop/secrets/one-cert"));
+    EXPECT_EQ(kube::annotation_of(s.cluster.objects.at("/api/v1/namespaces/shop/services/shop"), "router.deis.io/maintenance"), "true");
+    co_await destroy_app(s.client, app.app);
+    EXPECT_FALSE(co_await namespace_exists(s.client, app.app));
+    co_await destroy_app(s.client, app.app);
+  });
+}
+
+TEST(Cluster, clean_up_keeps_what_is_referred_to) {
+  with_scene([](Scene& s) -> Task<> {
+    const auto old = release(2, {{"web", 1}});
+    co_await s.deploy(old);
+    co_await s.deploy(release(3, {{"web", 1}}), old);
+    co_await clean_up(s.client, s.app.app, {3});
+    EXPECT_FALSE(s.has("/api/v1/namespaces/shop/secrets/shop-v2-env"));
+    EXPECT_TRUE(s.has("/api/v1/namespaces/shop/secrets/shop-v3-env"));
+    const auto& slug = s.cluster.objects.at("/api/v1/namespaces/shop/secrets/shop-slug");
+    EXPECT_EQ(string_map(find_path(slug, {"data"})).size(), 1u);
+  });
+}
+
+}  // namespace
+}  // namespace workflow::controller::cluster
