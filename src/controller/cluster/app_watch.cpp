@@ -19,10 +19,13 @@ kube::Informer::Callbacks AppWatch::notify() {
           [this](const auto&) { changed_.notify_all(); }};
 }
 
-Task<> AppWatch::start() {
+void AppWatch::begin() {
   tasks_.spawn("watch deployments", deployments_.run());
   tasks_.spawn("watch pods", pods_.run());
   tasks_.spawn("watch events", events_.run());
+}
+
+Task<> AppWatch::ready() {
   for (auto* informer : {&deployments_, &pods_, &events_}) {
     co_await with_deadline(30s, "the Kubernetes API does not answer", informer->wait_synced());
   }

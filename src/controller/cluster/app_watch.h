@@ -8,11 +8,12 @@
 
 namespace workflow::controller::cluster {
 
-// Start it before writing, so that no change is missed; stop it before it goes.
+// Begin before writing, so that no change is missed; stop it before it goes.
 class AppWatch {
  public:
   AppWatch(kube::Client& client, const AppName& app);
-  Task<> start();  // returns when the first lists are there; throws timeout
+  void begin();
+  Task<> ready();  // returns when the first lists are there; throws timeout
   Task<> stop();
 
   const AppName& app() const { return app_; }
@@ -20,7 +21,7 @@ class AppWatch {
   std::map<std::string, ObjectPtr> deployments() const;  // by name
   std::vector<ObjectPtr> pods(const std::string& type, const std::string& version) const;  // "" = any version
   ObjectPtr pod(const std::string& name) const;
-  // Events about ReplicaSets and pods of this Deployment that came, or came again, after start().
+  // Events about ReplicaSets and pods of this Deployment that came, or came again, after ready().
   std::vector<kube::EventView> events(const std::string& deployment) const;
 
   std::uint64_t version() const { return changed_.version(); }

@@ -49,7 +49,8 @@ Task<DeployOutcome> deploy(kube::Client& client, const Settings& settings, AppSp
 Task<DeployOutcome> scale(kube::Client& client, const Settings& settings, AppSpec app, ReleaseSpec release,
                           std::map<ProcessType, int> before, Progress progress);
 
-// Removes env secrets, pull secrets and slug URLs that no ReplicaSet or pod refers to any more. Cheap; after each deploy.
+// Removes env secrets, pull secrets and slug URLs that no ReplicaSet or pod refers to any more, and one-off pods that a
+// controller left behind. Cheap; after each deploy.
 Task<> clean_up(kube::Client& client, AppName app, ReleaseVersion current);
 
 // Writes fresh presigned URLs into Secret `<app>-slug`; running containers are not touched.

@@ -76,9 +76,10 @@ class Deploy {
   Task<> run_watched(DeployOutcome& outcome) {
     check_release(app_, next_);
     if (!co_await namespace_exists(client_, app_.app)) co_await apply_app(client_, settings_, app_);
+    watch_.begin();
     nodes_ = co_await count_nodes(client_, next_.tags);
-    co_await write_secrets(next_);
-    co_await watch_.start();
+    co_await write_secrets(client_, next_);
+    co_await watch_.ready();
     before_ = watch_.deployments();
     outcome = co_await start_and_check();
     if (!outcome.ok) {
@@ -92,12 +93,6 @@ class Deploy {
       log::warn("cannot stop process types that the release does not run", kv("app", app_.app),
                 kv("error", error.message()));
     }
-  }
-
-  Task<> write_secrets(const ReleaseSpec& release) {
-    co_await put(client_, resources::secrets, ns(), env_secret_for(release));
-    if (release.slug_url) co_await renew_slug_urls(client_, release.app, {{release.version, *release.slug_url}});
-    if (auto pull = pull_secret_for(release)) co_await put(client_, resources::secrets, ns(), std::move(*pull));
   }
 
   Task<Rollout> move(const ReleaseSpec& release, ProcessType type, int replicas) {
@@ -164,7 +159,7 @@ class Deploy {
       const auto answer = co_await put(client_, resources::deployments, ns(), as_written(*found->second));
       co_return rollout_of(watch_, answer, limit_of_put_back(), settings_);
     }
-    co_await write_secrets(*previous_);
+    co_await write_secrets(client_, *previous_);
     co_return co_await move(*previous_, type, old_process->replicas);
   }
 
@@ -217,6 +212,7 @@ Task<DeployOutcome> set_counts(kube::Client& client, const Settings& settings, c
       answer = co_await client.patch(resources::deployments, app.app.text(), name, kube::PatchType::merge, std::move(patch));
     } else {
       if (count == 0) continue;
+      co_await write_secrets(client, release);
       answer = co_await put(client, resources::deployments, app.app.text(),
                             deployment_for(settings, app, release, type, options));
     }
@@ -234,8 +230,8 @@ Task<> scale_watched(kube::Client& client, const Settings& settings, const AppSp
     if (found == release.processes.end()) throw Error(ErrorKind::not_found, "Container type " + type.text() + " does not exist in application");
     wanted[type] = found->second.replicas;
   }
-  co_await put(client, resources::secrets, app.app.text(), env_secret_for(release));
-  co_await watch.start();
+  watch.begin();
+  co_await watch.ready();
   outcome = co_await set_counts(client, settings, app, release, watch, wanted, progress);
   if (!outcome.ok) {
     const auto back = co_await set_counts(client, settings, app, release, watch, before, progress);

@@ -81,7 +81,8 @@ Task<> replace_pod(kube::Client& client, AppWatch& watch, std::string type, std:
 
 Task<> restart_watched(kube::Client& client, const Settings& settings, const PodFilter& filter,
                        std::chrono::milliseconds limit, AppWatch& watch) {
-  co_await watch.start();
+  watch.begin();
+  co_await watch.ready();
   const auto& app = watch.app();
   const SystemClock clock;
   std::vector<Rollout> rollouts;
@@ -158,6 +159,7 @@ Task<std::vector<std::string>> logs(kube::Client& client, AppName app, int lines
 
 Task<> clean_up(kube::Client& client, AppName app, ReleaseVersion current) {
   const kube::ListOptions of_app{.label_selector = selector_of(app)};
+  const auto now = SystemClock().now();
   std::set<std::string> versions{current.text()};
   std::set<std::string> pull_secrets;
   const auto sets = co_await client.list(resources::replica_sets, app.text(), of_app);
@@ -168,6 +170,10 @@ Task<> clean_up(kube::Client& client, AppName app, ReleaseVersion current) {
   const auto pods = co_await client.list(resources::pods, app.text(), of_app);
   for (const auto& pod : pods.items) {
     versions.insert(kube::label_of(pod, "version"));
+    const auto created = kube::meta_of(pod).created;
+    // Left by a controller that died while it waited for the command.
+    const bool forgotten = kube::label_of(pod, "type") == "run" && kube::is_pod_finished(pod) && created && now - *created > 1h;
+    if (forgotten) co_await client.remove(resources::pods, app.text(), kube::name_of(pod));
     if (const auto* spec = find_path(pod, {"spec"})) note_references(spec->get_object(), pull_secrets);
   }
   const auto is_old = [&](const std::string& version) {

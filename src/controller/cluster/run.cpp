@@ -113,9 +113,7 @@ class Run {
 
 Task<RunResult> run(kube::Client& client, const Settings& settings, ReleaseSpec release, std::string command,
                     std::function<void(std::string_view)> output, std::chrono::milliseconds limit) {
-  co_await put(client, resources::secrets, release.app.text(), env_secret_for(release));
-  if (release.slug_url) co_await renew_slug_urls(client, release.app, {{release.version, *release.slug_url}});
-  if (auto pull = pull_secret_for(release)) co_await put(client, resources::secrets, release.app.text(), std::move(*pull));
+  co_await write_secrets(client, release);
   auto pod = run_pod_for(settings, release, command, lower(random_alphanumeric(5)));
   Run work(client, settings, release, std::move(pod), std::move(output), limit);
   RunResult result;
