@@ -62,7 +62,8 @@ WriteConditions write_conditions(const http::Headers& headers) {
 }
 
 std::vector<std::pair<std::string, std::string>> kept_headers(const http::Headers& headers) {
-  static constexpr std::string_view standard[] = {"cache-control", "content-disposition", "content-language", "expires"};
+  static constexpr std::string_view standard[] = {"cache-control", "content-disposition", "content-language",
+                                                  "expires"};
   static constexpr std::string_view refused[] = {"x-amz-server-side-encryption", "x-amz-object-lock", "x-amz-tagging",
                                                  "x-amz-website-redirect-location"};
   std::vector<std::pair<std::string, std::string>> kept;
@@ -106,12 +107,12 @@ Target copy_source(const http::Headers& headers) {
 }
 
 s3::Verified Api::authenticate(const http::Request& request) const {
-  const s3::SignInput input{.method = request.method,
-                            .raw_path = request.raw_path,
-                            .raw_query = request.raw_query,
-                            .headers = request.headers,
-                            .payload_hash = request.headers.find("X-Amz-Content-Sha256")
-                                                .value_or(std::string(s3::unsigned_payload))};
+  const s3::SignInput input{
+      .method = request.method,
+      .raw_path = request.raw_path,
+      .raw_query = request.raw_query,
+      .headers = request.headers,
+      .payload_hash = request.headers.find("X-Amz-Content-Sha256").value_or(std::string(s3::unsigned_payload))};
   auto find_secret = [this](const std::string& access_key) -> std::optional<Secret> {
     if (!equal_in_constant_time(access_key, credentials_.access_key)) return std::nullopt;
     return credentials_.secret_key;
@@ -123,7 +124,8 @@ Task<std::string> Api::xml_body(http::Request& request) const {
   auto text = co_await request.text(xml_limit);
   const auto hash = request.headers.get("X-Amz-Content-Sha256");
   if (hash.size() == 64 && lower(hash) != to_hex(sha256(text))) {
-    throw S3Error{400, "XAmzContentSHA256Mismatch", "The provided x-amz-content-sha256 does not match what was computed."};
+    throw S3Error{400, "XAmzContentSHA256Mismatch",
+                  "The provided x-amz-content-sha256 does not match what was computed."};
   }
   if (const auto sum = request.headers.find("Content-MD5"); sum && *sum != to_base64(md5(text))) {
     throw S3Error{400, "BadDigest", "The Content-MD5 you specified did not match what we received."};
@@ -139,7 +141,8 @@ Task<http::Response> Api::handle(http::Request& request) {
   try {
     auto verified = authenticate(request);
     if (!verified.ok) {
-      const bool malformed = verified.error_code.starts_with("Invalid") || verified.error_code.starts_with("Authorization");
+      const bool malformed =
+          verified.error_code.starts_with("Invalid") || verified.error_code.starts_with("Authorization");
       const int status = malformed && verified.error_code != "InvalidAccessKeyId" ? 400 : 403;
       throw S3Error{status, verified.error_code, verified.message};
     }
@@ -149,7 +152,8 @@ Task<http::Response> Api::handle(http::Request& request) {
     response = error_response(request, error.status(), {error.code(), error.message()});
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::internal) {
-      log::error("request failed", kv("operation", name_of(operation)), kv("error", describe(std::current_exception())));
+      log::error("request failed", kv("operation", name_of(operation)),
+                 kv("error", describe(std::current_exception())));
     }
     const int status = error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::timeout
                            ? 400

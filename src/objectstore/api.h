@@ -67,7 +67,8 @@ std::string quoted(const std::string& etag);
 std::string unquoted(std::string etag);
 std::string s3_time(Time time);  // 2026-01-02T03:04:05.000Z
 WriteConditions write_conditions(const http::Headers& headers);
-// The headers of an upload that are kept with the object and sent back. Throws for those that ask for what we do not have.
+// The headers of an upload that are kept with the object and sent back. Throws for those that ask for what we do not
+// have.
 std::vector<std::pair<std::string, std::string>> kept_headers(const http::Headers& headers);
 Target copy_source(const http::Headers& headers);
 

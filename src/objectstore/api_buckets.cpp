@@ -125,7 +125,8 @@ Task<http::Response> Api::bucket_location(Call& call) {
     const auto text = region_ == "us-east-1" ? "" : region_;
     co_return xml_response(replace_all(document, "></LocationConstraint>", ">" + text + "</LocationConstraint>"));
   }
-  if (call.operation == Operation::get_versioning) co_return xml_response(s3::XmlWriter("VersioningConfiguration").finish());
+  if (call.operation == Operation::get_versioning)
+    co_return xml_response(s3::XmlWriter("VersioningConfiguration").finish());
   s3::XmlWriter xml("AccessControlPolicy");
   add_owner(xml, "Owner");
   xml.open("AccessControlList").open("Grant");
@@ -159,9 +160,8 @@ http::Response Api::not_configured(Call& call) {
 Task<http::Response> Api::list_objects(Call& call) {
   const auto asked = list_request_of(call.request.query);
   // Indexes are in memory, but a page of a thousand keys is worth a thread of its own.
-  co_return xml_response(co_await offload([this, asked, bucket = call.target.bucket] {
-    return render(bucket, asked, store_.list(bucket, asked.query));
-  }));
+  co_return xml_response(co_await offload(
+      [this, asked, bucket = call.target.bucket] { return render(bucket, asked, store_.list(bucket, asked.query)); }));
 }
 
 Task<http::Response> Api::list_uploads(Call& call) {

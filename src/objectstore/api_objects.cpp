@@ -9,7 +9,7 @@ namespace workflow::objectstore {
 
 namespace {
 
-constexpr std::size_t read_ahead = 2;             // pieces read while another is sent
+constexpr std::size_t read_ahead = 2;  // pieces read while another is sent
 
 struct Opened {
   std::shared_ptr<const ObjectReader> object;
@@ -30,8 +30,8 @@ Opened open_for(const Store& store, const Target& target, const http::Headers& h
   opened.range = range_of(headers.find("Range"), opened.object->size());
   const auto* part = std::get_if<ByteRange>(&opened.range);
   opened.send = part != nullptr ? *part : ByteRange{0, opened.object->size()};
-  const bool needed = with_data && opened.verdict == Verdict::go_on &&
-                      !std::holds_alternative<UnsatisfiableRange>(opened.range);
+  const bool needed =
+      with_data && opened.verdict == Verdict::go_on && !std::holds_alternative<UnsatisfiableRange>(opened.range);
   if (needed) opened.first = opened.object->read(opened.send.offset, opened.send.length);
   return opened;
 }
@@ -55,8 +55,8 @@ Task<> write_pieces(Channel<std::string>& pieces, http::BodyWriter& writer) {
   while (auto piece = co_await pieces.pop()) co_await writer.write(*piece);
 }
 
-// Verified piece by piece; when one is not sound, the error leaves here and the connection is broken off, so that the client
-// sees a short body and never a wrong byte.
+// Verified piece by piece; when one is not sound, the error leaves here and the connection is broken off, so that the
+// client sees a short body and never a wrong byte.
 Task<> send_object(std::shared_ptr<const ObjectReader> object, ByteRange rest, std::string first,
                    http::BodyWriter& writer) {
   auto executor = co_await asio::this_coro::executor;
@@ -72,17 +72,19 @@ Task<> send_object(std::shared_ptr<const ObjectReader> object, ByteRange rest, s
   if (failure) std::rethrow_exception(failure);
 }
 
-void add_description(http::Response& response, const ObjectReader& object, const http::Request& request, bool whole) {
+void add_description(http::Response& response, const ObjectReader& object, const http::Request& request,
+                     bool complete) {
   const auto& metadata = object.metadata();
-  const bool checksums = whole && equal_ignoring_case(request.headers.get("X-Amz-Checksum-Mode"), "enabled");
+  // A checksum is of all bytes: it would mislead beside a part of them, or none.
+  const bool checksums = complete && equal_ignoring_case(request.headers.get("X-Amz-Checksum-Mode"), "enabled");
   for (const auto& [name, value] : metadata.headers) {
     if (!name.starts_with("x-amz-checksum-") || checksums) response.headers.add(name, value);
   }
   response.headers.set("ETag", quoted(metadata.etag));
   response.headers.set("Last-Modified", http_date(std::chrono::floor<std::chrono::seconds>(metadata.modified)));
   response.headers.set("Accept-Ranges", "bytes");
-  for (const char* name : {"content-type", "content-language", "expires", "cache-control", "content-disposition",
-                           "content-encoding"}) {
+  for (const char* name :
+       {"content-type", "content-language", "expires", "cache-control", "content-disposition", "content-encoding"}) {
     if (const auto value = request.query.find(std::string("response-") + name)) response.headers.set(name, *value);
   }
 }
@@ -96,7 +98,8 @@ std::string content_range(const ByteRange& range, std::uint64_t size) {
 
 Task<http::Response> Api::put_object(Call& call) {
   store_.require_bucket(call.target.bucket);
-  Metadata metadata{.bucket = call.target.bucket, .key = call.target.key, .headers = kept_headers(call.request.headers)};
+  Metadata metadata{
+      .bucket = call.target.bucket, .key = call.target.key, .headers = kept_headers(call.request.headers)};
   const auto conditions = write_conditions(call.request.headers);
   auto done = [this, metadata, conditions](std::unique_ptr<ObjectWriter> file, ExtraHeaders extra) mutable {
     metadata.headers.insert(metadata.headers.end(), extra.begin(), extra.end());
@@ -149,7 +152,7 @@ Task<http::Response> Api::get_object(Call& call) {
   const auto size = opened.object->size();
   const bool whole = std::holds_alternative<WholeObject>(opened.range);
   auto response = http::Response::empty(whole ? 200 : 206);
-  add_description(response, *opened.object, call.request, whole);
+  add_description(response, *opened.object, call.request, whole && opened.verdict == Verdict::go_on);
   if (opened.verdict == Verdict::not_modified) {
     response.status = 304;
     co_return response;

@@ -33,7 +33,8 @@ std::vector<std::pair<int, std::string>> parts_of(const std::string& body) {
 }  // namespace
 
 Task<http::Response> Api::begin_upload(Call& call) {
-  Metadata metadata{.bucket = call.target.bucket, .key = call.target.key, .headers = kept_headers(call.request.headers)};
+  Metadata metadata{
+      .bucket = call.target.bucket, .key = call.target.key, .headers = kept_headers(call.request.headers)};
   const auto id = co_await offload([this, metadata] { return store_.begin_upload(metadata); });
   s3::XmlWriter xml("InitiateMultipartUploadResult");
   xml.text("Bucket", call.target.bucket).text("Key", call.target.key).text("UploadId", id);
@@ -70,8 +71,10 @@ Task<http::Response> Api::copy_part(Call& call) {
       throw invalid_argument("x-amz-copy-source-range must lie within the object: bytes=first-last.");
     }
     auto file = store_.new_file();
-    if (part != nullptr) Store::copy(source, part->offset, part->length, *file);
-    else Store::copy(source, 0, source.size(), *file);
+    if (part != nullptr)
+      Store::copy(source, part->offset, part->length, *file);
+    else
+      Store::copy(source, 0, source.size(), *file);
     return store_.commit_part(id, to.bucket, to.key, number, std::move(file));
   };
   const auto etag = co_await offload(std::move(work));
@@ -83,8 +86,8 @@ Task<http::Response> Api::list_parts(Call& call) {
   const auto id = upload_id(call.request.query);
   const auto marker = parse_integer(call.request.query.find("part-number-marker").value_or("0")).value_or(0);
   const auto limit = parse_integer(call.request.query.find("max-parts").value_or("1000")).value_or(1000);
-  const auto parts = co_await offload(
-      [this, id, target = call.target] { return store_.parts(id, target.bucket, target.key); });
+  const auto parts =
+      co_await offload([this, id, target = call.target] { return store_.parts(id, target.bucket, target.key); });
   s3::XmlWriter xml("ListPartsResult");
   xml.text("Bucket", call.target.bucket).text("Key", call.target.key).text("UploadId", id);
   xml.text("PartNumberMarker", std::to_string(marker)).text("MaxParts", std::to_string(limit));

@@ -26,6 +26,7 @@ std::variant<WholeObject, ByteRange, UnsatisfiableRange> range_of(const std::opt
 
 enum class Verdict { go_on, not_modified, failed };
 // `prefix` is "" for a read, "x-amz-copy-source-" for a copy's source.
-Verdict check_conditions(const http::Headers& headers, const std::string& prefix, const std::string& etag, Time modified);
+Verdict check_conditions(const http::Headers& headers, const std::string& prefix, const std::string& etag,
+                         Time modified);
 
 }  // namespace workflow::objectstore

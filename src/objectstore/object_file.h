@@ -2,8 +2,8 @@
 //
 //   [data][metadata][CRC-32C of each block of data][footer of 40 bytes]
 //
-//   The footer says how long each part is and carries the CRC-32C of everything after the data, so a file that was cut, or
-//   changed anywhere, is recognised. Everything here blocks; failures of the disk are thrown as S3Error.
+//   The footer says how long each part is and carries the CRC-32C of everything after the data, so a file that was cut,
+//   or changed anywhere, is recognised. Everything here blocks; failures of the disk are thrown as S3Error.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -50,9 +50,9 @@ class ObjectWriter {
   ObjectWriter& operator=(const ObjectWriter&) = delete;
   void append(std::string_view bytes);
   std::uint64_t size() const { return tail_.size; }
-  std::string md5_hex();               // of all that was appended; once
-  void finish(Metadata metadata);      // writes the tail and waits until the disk has everything
-  void keep() { path_.clear(); }       // it was renamed
+  std::string md5_hex();           // of all that was appended; once
+  void finish(Metadata metadata);  // writes the tail and waits until the disk has everything
+  void keep() { path_.clear(); }   // it was renamed
   const std::filesystem::path& path() const { return path_; }
 
  private:

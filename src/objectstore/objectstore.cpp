@@ -56,8 +56,8 @@ http::Handler handler_of(Api& api, const Store& store) {
   auto router = std::make_shared<http::Router>();
   http::add_health(*router, [] { return std::nullopt; }, [&] { return metrics_text(store, api); });
   return [&api, health = http::handler_of(router)](http::Request& request) {
-    const bool ours = request.path == "/healthz" || request.path == "/readiness" || request.path == "/metrics";
-    return ours ? health(request) : api.handle(request);
+    const bool page = request.path == "/healthz" || request.path == "/readiness" || request.path == "/metrics";
+    return page && (request.method == "GET" || request.method == "HEAD") ? health(request) : api.handle(request);
   };
 }
 

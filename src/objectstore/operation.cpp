@@ -7,12 +7,16 @@ namespace workflow::objectstore {
 
 namespace {
 
-// Subresources that we do not have. To set one is refused; to ask for one of the first kind is answered "there is none".
-constexpr std::string_view configurations[] = {"policy", "lifecycle", "cors", "tagging", "website", "encryption",
-                                               "replication", "publicAccessBlock", "ownershipControls", "object-lock"};
-constexpr std::string_view others[] = {"notification", "logging", "requestPayment", "accelerate", "analytics", "inventory",
-                                       "metrics", "versions", "torrent", "restore", "select", "retention", "legal-hold",
-                                       "attributes", "policyStatus", "intelligent-tiering"};
+// Subresources that we do not have. To set one is refused; to ask for one of the first kind is answered "there is
+// none".
+constexpr std::string_view configurations[] = {"policy",      "lifecycle",         "cors",
+                                               "tagging",     "website",           "encryption",
+                                               "replication", "publicAccessBlock", "ownershipControls",
+                                               "object-lock"};
+constexpr std::string_view others[] = {"notification", "logging",    "requestPayment", "accelerate",
+                                       "analytics",    "inventory",  "metrics",        "versions",
+                                       "torrent",      "restore",    "select",         "retention",
+                                       "legal-hold",   "attributes", "policyStatus",   "intelligent-tiering"};
 
 bool has_any(const http::Query& query, std::span<const std::string_view> names) {
   return std::ranges::any_of(names, [&query](std::string_view name) { return query.has(name); });

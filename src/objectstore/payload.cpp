@@ -75,7 +75,8 @@ class Incoming {
     if (decoder_ && !decoder_->finished()) throw incomplete();
     if (promise_.length && *promise_.length != file_->size()) throw incomplete();
     if (sha256_ && to_hex(sha256_->finish()) != *promise_.sha256_hex) {
-      throw S3Error{400, "XAmzContentSHA256Mismatch", "The provided x-amz-content-sha256 does not match what was computed."};
+      throw S3Error{400, "XAmzContentSHA256Mismatch",
+                    "The provided x-amz-content-sha256 does not match what was computed."};
     }
     if (md5_ && to_base64(md5_->finish()) != *promise_.md5_base64) {
       throw S3Error{400, "BadDigest", "The Content-MD5 you specified did not match what we received."};
@@ -149,8 +150,8 @@ Task<std::string> receive(http::Request& request, s3::Verified verified, Store& 
   auto body = request.body;
   auto first = co_await read_batch(*body);
   const bool whole = first.size() < batch_size;
-  auto begin = [&store, promise = std::move(promise), streaming = std::move(verified.streaming), first = std::move(first),
-                whole, &done]() mutable {
+  auto begin = [&store, promise = std::move(promise), streaming = std::move(verified.streaming),
+                first = std::move(first), whole, &done]() mutable {
     auto incoming = std::make_shared<Incoming>(std::move(promise), std::move(streaming), store.new_file());
     incoming->take(first);
     std::string result = whole ? incoming->finish(done) : "";

@@ -15,8 +15,8 @@ using ExtraHeaders = std::vector<std::pair<std::string, std::string>>;
 using OnReceived = std::function<std::string(std::unique_ptr<ObjectWriter>, ExtraHeaders)>;
 
 // Receives into a file of `store`; returns what `done` returned. The body may be aws-chunked. Checked: its length, its
-// SHA-256 (x-amz-content-sha256), Content-MD5, x-amz-checksum-… in header or trailer, chunk signatures. While a piece is
-// hashed and written on the pool, the next one is received.
+// SHA-256 (x-amz-content-sha256), Content-MD5, x-amz-checksum-… in header or trailer, chunk signatures. While a piece
+// is hashed and written on the pool, the next one is received.
 Task<std::string> receive(http::Request& request, s3::Verified verified, Store& store, OnReceived done);
 
 }  // namespace workflow::objectstore

@@ -29,9 +29,7 @@ S3Error::S3Error(int status, std::string code, std::string message)
 S3Error no_such_bucket(const std::string& bucket) {
   return {404, "NoSuchBucket", "The specified bucket does not exist: " + bucket};
 }
-S3Error no_such_key(const std::string& key) {
-  return {404, "NoSuchKey", "The specified key does not exist: " + key};
-}
+S3Error no_such_key(const std::string& key) { return {404, "NoSuchKey", "The specified key does not exist: " + key}; }
 S3Error no_such_upload() {
   return {404, "NoSuchUpload", "The upload does not exist: its id is wrong, or it was completed or aborted."};
 }

@@ -35,7 +35,8 @@ Fd take_lock(const fs::path& path) {
   const auto end = std::chrono::steady_clock::now() + lock_patience;
   while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (std::chrono::steady_clock::now() > end) {
-      throw Error{ErrorKind::unavailable, "another object store runs on " + path.parent_path().string() + "; stop it first"};
+      throw Error{ErrorKind::unavailable,
+                  "another object store runs on " + path.parent_path().string() + "; stop it first"};
     }
     std::this_thread::sleep_for(100ms);
   }
@@ -46,7 +47,8 @@ Fd take_lock(const fs::path& path) {
 
 // S3's rules; and no name of our own pages.
 bool is_bucket_name(const std::string& name) {
-  if (name.size() < 3 || name.size() > 63 || name == "healthz" || name == "readiness" || name == "metrics") return false;
+  if (name.size() < 3 || name.size() > 63 || name == "healthz" || name == "readiness" || name == "metrics")
+    return false;
   const auto ends_well = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
   const auto fits = [&](char c) { return ends_well(c) || c == '-' || c == '.'; };
   return std::ranges::all_of(name, fits) && ends_well(name.front()) && ends_well(name.back()) &&
@@ -139,7 +141,8 @@ void Store::create_bucket(const std::string& name) {
   make_folder(folder);
   make_folder(folder / "objects");
   write_file_atomically(folder / "created", rfc3339(created->info.created) + "\n", 0600);
-  if (::rename(folder.c_str(), folder_of(name).c_str()) != 0) throw disk_error(errno, "making a bucket", folder_of(name));
+  if (::rename(folder.c_str(), folder_of(name).c_str()) != 0)
+    throw disk_error(errno, "making a bucket", folder_of(name));
   sync_folder(root_ / "buckets");
   buckets_[name] = std::move(created);
 }
@@ -211,7 +214,8 @@ ObjectReader Store::open(const std::string& bucket_name, const std::string& key)
     }
   }
   auto object = ObjectReader::open(path);
-  if (object && (object->metadata().key != key || object->metadata().bucket != bucket_name)) throw damaged(bucket_name, key);
+  if (object && (object->metadata().key != key || object->metadata().bucket != bucket_name))
+    throw damaged(bucket_name, key);
   if (object) return std::move(*object);
   const std::shared_lock guard(from->mutex);
   if (!from->index.contains(key)) throw no_such_key(key);  // removed in between

@@ -6,8 +6,8 @@
 //   <root>/uploads/<id>/                     a multipart upload under way: `info` and its parts
 //   <root>/tmp/                              files in the making; emptied at start
 //
-//   The files are the only truth. Each bucket's index of keys is kept in memory, in order, and rebuilt from the files' tails
-//   at start (some ten seconds for a million objects): no second record exists that could disagree after a crash.
+//   The files are the only truth. Each bucket's index of keys is kept in memory, in order, and rebuilt from the files'
+//   tails at start (some ten seconds for a million objects): no second record exists that could disagree after a crash.
 //   Thread-safe, and blocking: called on the pool. Failures are S3Errors.
 #pragma once
 #include <filesystem>

@@ -28,7 +28,8 @@ std::string part_name(int number) {
 }
 
 bool is_upload_id(const std::string& id) {
-  return id.size() == 32 && std::ranges::all_of(id, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  return id.size() == 32 &&
+         std::ranges::all_of(id, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 }  // namespace
@@ -38,7 +39,8 @@ fs::path Store::upload_folder(const std::string& upload) const {
   return root_ / "uploads" / upload;
 }
 
-Metadata Store::upload_metadata(const std::string& upload, const std::string& bucket_name, const std::string& key) const {
+Metadata Store::upload_metadata(const std::string& upload, const std::string& bucket_name,
+                                const std::string& key) const {
   const auto info = ObjectReader::open(upload_folder(upload) / "info");
   if (!info || info->metadata().bucket != bucket_name || info->metadata().key != key) throw no_such_upload();
   return info->metadata();
@@ -113,13 +115,14 @@ std::string Store::complete_upload(const std::string& upload, const std::string&
 
   Metadata metadata = upload_metadata(upload, bucket_name, key);
   if (named.empty()) throw malformed_xml();
+  const auto out_of_order = [](const auto& a, const auto& b) { return a.first >= b.first; };
+  if (std::ranges::adjacent_find(named, out_of_order) != named.end()) {
+    throw S3Error{400, "InvalidPartOrder", "The parts are not in ascending order."};
+  }
   const auto folder = upload_folder(upload);
   auto file = new_file();
   std::string sums;
-  int previous = 0;
   for (const auto& [number, etag] : named) {
-    if (number <= previous) throw S3Error{400, "InvalidPartOrder", "The parts are not in ascending order."};
-    previous = number;
     const auto part = ObjectReader::open(folder / part_name(number));
     if (!part || part->metadata().etag != etag) {
       throw S3Error{400, "InvalidPart", "Part " + std::to_string(number) + " was not uploaded, or has another ETag."};

@@ -31,7 +31,8 @@ struct SignInput {
 constexpr std::string_view unsigned_payload = "UNSIGNED-PAYLOAD";
 constexpr std::chrono::seconds longest_presign = std::chrono::days(7);
 
-// The Authorization header's value; every header of the input is signed, and it must already carry X-Amz-Date and X-Amz-Content-Sha256.
+// The Authorization header's value; every header of the input is signed, and it must already carry X-Amz-Date and
+// X-Amz-Content-Sha256.
 std::string authorization(const SignInput& input, const Credentials& credentials, const std::string& region, Time now);
 // A URL that needs no credentials until `expires` (at most 7 days) has passed.
 std::string presign(const std::string& method, http::Url url, const Credentials& credentials, const std::string& region,
@@ -89,7 +90,7 @@ class Client {
   ~Client();
   Task<> create_bucket(std::string bucket);  // already ours: fine
   Task<> put(std::string bucket, std::string key, std::string bytes);
-  Task<> put_file(std::string bucket, std::string key, std::string path);   // streamed; multipart above 64 MiB
+  Task<> put_file(std::string bucket, std::string key, std::string path);  // streamed; multipart above 64 MiB
   Task<std::string> get(std::string bucket, std::string key, std::size_t limit = 64u << 20);
   Task<std::shared_ptr<http::BodyReader>> get_stream(std::string bucket, std::string key);
   Task<std::optional<ObjectInfo>> head(std::string bucket, std::string key);

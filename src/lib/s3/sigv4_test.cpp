@@ -120,8 +120,8 @@ TEST(Verify, refuses_what_is_wrong_with_the_code_that_S3_gives) {
 }
 
 TEST(Verify, holds_presigned_urls_to_their_time) {
-  const auto url = *http::Url::parse(presign("GET", *http::Url::parse("http://store:9000/b/a%20key"), example,
-                                             "us-east-1", noted, 3600s));
+  const auto url = *http::Url::parse(
+      presign("GET", *http::Url::parse("http://store:9000/b/a%20key"), example, "us-east-1", noted, 3600s));
   auto check = [&](Time now, const std::string& method) {
     const SignInput input{method, url.path, url.query, {{"Host", "store:9000"}}, std::string(unsigned_payload)};
     return verify(input, "us-east-1", now, find_example).error_code;
@@ -184,7 +184,8 @@ TEST(ChunkDecoder, accepts_the_published_example_in_pieces_of_any_size) {
 
 TEST(ChunkDecoder, refuses_changed_bytes_anywhere) {
   const auto upload = signed_upload();
-  for (const std::size_t at : {std::size_t{0}, std::size_t{30}, std::size_t{1000}, std::size_t{65'700}, upload.size() - 10}) {
+  for (const std::size_t at :
+       {std::size_t{0}, std::size_t{30}, std::size_t{1000}, std::size_t{65'700}, upload.size() - 10}) {
     auto spoiled = upload;
     spoiled[at] = spoiled[at] == 'b' ? 'c' : 'b';
     ChunkDecoder decoder(streaming(true, false, seed));
@@ -202,7 +203,8 @@ TEST(ChunkDecoder, checks_trailers) {
            "\r\n400;chunk-signature=1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7\r\n" +
            std::string(1024, 'a') +
            "\r\n0;chunk-signature=2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992\r\n"
-           "x-amz-checksum-crc32c:" + checksum +
+           "x-amz-checksum-crc32c:" +
+           checksum +
            "\r\nx-amz-trailer-signature:d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n\r\n";
   };
   ChunkDecoder decoder(streaming(true, true, trailer_seed));

@@ -151,7 +151,9 @@ Verified verify(const SignInput& input, const std::string& region, Time now,
     return refused("InvalidRequest",
                    "x-amz-content-sha256 must be the payload's SHA-256, UNSIGNED-PAYLOAD or STREAMING-….");
   }
-  if (claim.scope.region != region) {
+  // s3cmd says US when nobody told it a region; Amazon's first one was once called that.
+  const bool by_old_name = claim.scope.region == "US" && region == "us-east-1";
+  if (claim.scope.region != region && !by_old_name) {
     return refused("AuthorizationHeaderMalformed",
                    "The region '" + claim.scope.region + "' is wrong; expecting '" + region + "'.");
   }

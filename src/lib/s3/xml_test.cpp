@@ -23,8 +23,11 @@ TEST(Xml, refuses_what_is_malformed_or_dangerous) {
   std::string deep;
   for (int i = 0; i < 100; ++i) deep += "<a>";
   for (int i = 0; i < 100; ++i) deep += "</a>";
-  const std::string cases[] = {"", "text", "<a>", "<a></b>", "<a/><b/>", "<a>&unknown;</a>", deep,
-                               "<!DOCTYPE a [<!ENTITY x \"y\">]><a>&x;</a>", "<a b=c/>", std::string("<a>\0</a>", 8)};
+  const std::string cases[] = {"",         "text",
+                               "<a>",      "<a></b>",
+                               "<a/><b/>", "<a>&unknown;</a>",
+                               deep,       "<!DOCTYPE a [<!ENTITY x \"y\">]><a>&x;</a>",
+                               "<a b=c/>", std::string("<a>\0</a>", 8)};
   for (const auto& text : cases) EXPECT_FALSE(parse_xml(text)) << text;
 }
 
