@@ -1,11 +1,16 @@
 #include "lib/kube/yaml.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <map>
+#include <optional>
 #include <set>
+#include <sstream>
+#include <utility>
 
 #include "lib/base/error.h"
 #include "lib/base/text.h"
@@ -84,63 +89,130 @@ std::optional<json::value> resolve_plain(std::string_view text) {
   return std::nullopt;
 }
 
-class Reader {
- public:
-  json::value read(const YAML::Node& node, std::size_t depth) {
-    if (depth > max_depth) fail(node.Mark(), "nested more than 64 deep");
-    if (++values_ > max_values) fail(node.Mark(), "too many values");
-    switch (node.Type()) {
-      case YAML::NodeType::Undefined:
-      case YAML::NodeType::Null: return nullptr;
-      case YAML::NodeType::Scalar: return scalar(node);
-      case YAML::NodeType::Sequence: {
-        json::array array;
-        for (const auto& item : node) array.push_back(read(item, depth + 1));
-        return array;
-      }
-      case YAML::NodeType::Map: {
-        json::object object;
-        for (const auto& entry : node) {
-          if (!entry.first.IsScalar() && !entry.first.IsNull()) fail(entry.first.Mark(), "a key must be a scalar");
-          const auto key = entry.first.IsNull() ? std::string("null") : entry.first.Scalar();
-          if (object.contains(key)) fail(entry.first.Mark(), "the key \"" + key + "\" is there twice");
-          object.emplace(key, read(entry.second, depth + 1));
-        }
-        return object;
-      }
-    }
-    return nullptr;
+std::size_t count_values(const json::value& value) {
+  std::size_t count = 1;
+  if (const auto* object = value.if_object()) {
+    for (const auto& [key, member] : *object) count += count_values(member);
+  } else if (const auto* array = value.if_array()) {
+    for (const auto& member : *array) count += count_values(member);
   }
+  return count;
+}
+
+// Builds JSON while the text is parsed, so that the limits hold for whatever it says.
+class Builder : public YAML::EventHandler {
+ public:
+  std::vector<json::value> take_documents() { return std::move(documents_); }
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (++values_ > max_values) fail(mark, "too many values");
+    anchors_.clear();
+    root_ = nullptr;
+  }
+  void OnDocumentEnd() override { documents_.push_back(std::move(root_)); }
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    if (expects_key()) return take_key(mark, "null");
+    put(mark, nullptr, anchor);
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    const auto found = anchors_.find(anchor);
+    if (found == anchors_.end()) fail(mark, "an alias stands inside of what it names");
+    if (!expects_key()) return put(mark, found->second, 0);
+    if (!found->second.is_string()) fail(mark, "a key must be a scalar");
+    take_key(mark, std::string(found->second.get_string()));
+  }
+  // `tag` is "?" for plain style, "!" for quoted and block style.
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& text) override {
+    if (expects_key()) {
+      if (anchor != 0) anchors_[anchor] = json::string(text);
+      return take_key(mark, text);
+    }
+    const bool is_text = tag == "!" || tag == "tag:yaml.org,2002:str";
+    auto value = is_text ? std::nullopt : resolve_plain(text);
+    put(mark, value ? std::move(*value) : json::value(json::string(text)), anchor);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    open(mark, json::array(), anchor);
+  }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    open(mark, json::object(), anchor);
+  }
+  void OnSequenceEnd() override { close(); }
+  void OnMapEnd() override { close(); }
 
  private:
-  static json::value scalar(const YAML::Node& node) {
-    const std::string& text = node.Scalar();
-    const std::string& tag = node.Tag();  // "?" plain, "!" quoted or block
-    if (tag == "!" || tag == "tag:yaml.org,2002:str") return json::string(text);
-    if (auto value = resolve_plain(text)) return std::move(*value);
-    return json::string(text);
+  struct Open {
+    YAML::Mark mark;
+    json::value value;
+    YAML::anchor_t anchor;
+    std::optional<std::string> key;
+  };
+
+  bool expects_key() const { return !open_.empty() && open_.back().value.is_object() && !open_.back().key; }
+  void take_key(const YAML::Mark& mark, std::string key) {
+    if (open_.back().value.get_object().contains(key)) fail(mark, "the key \"" + key + "\" is there twice");
+    open_.back().key = std::move(key);
   }
+  void open(const YAML::Mark& mark, json::value value, YAML::anchor_t anchor) {
+    if (expects_key()) fail(mark, "a key must be a scalar");
+    if (open_.size() >= max_depth) fail(mark, "nested more than 64 deep");
+    open_.push_back({mark, std::move(value), anchor, std::nullopt});
+  }
+  void close() {
+    auto done = std::move(open_.back());
+    open_.pop_back();
+    put(done.mark, std::move(done.value), done.anchor);
+  }
+  void put(const YAML::Mark& mark, json::value value, YAML::anchor_t anchor) {
+    values_ += anchors_.empty() ? 1 : count_values(value);  // an alias may bring many
+    if (values_ > max_values) fail(mark, "too many values");
+    if (anchor != 0) anchors_[anchor] = value;
+    if (open_.empty()) {
+      root_ = std::move(value);
+    } else if (auto& parent = open_.back(); parent.value.is_array()) {
+      parent.value.get_array().push_back(std::move(value));
+    } else {
+      parent.value.get_object().emplace(*std::exchange(parent.key, std::nullopt), std::move(value));
+    }
+  }
+
+  std::vector<json::value> documents_;
+  json::value root_;
+  std::vector<Open> open_;
+  std::map<YAML::anchor_t, json::value> anchors_;
   std::size_t values_ = 0;
 };
 
-std::vector<YAML::Node> load(std::string_view text) {
-  try {
-    return YAML::LoadAll(std::string(text));
-  } catch (const YAML::Exception& e) {
-    fail(e.mark, e.msg);
+// UTF-8 without control characters (YAML 1.2.2, section 5.1). yaml-cpp would take other bytes for UTF-16 or UTF-32.
+bool is_printable_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    const std::size_t length = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+    if (length == 0 || i + length > text.size()) return false;
+    if (length == 1 && ((lead < 0x20 && lead != '\t' && lead != '\n' && lead != '\r') || lead == 0x7f)) return false;
+    for (std::size_t k = 1; k < length; ++k) {
+      if ((static_cast<unsigned char>(text[i + k]) & 0xc0u) != 0x80) return false;
+    }
+    const auto second = length > 1 ? static_cast<unsigned char>(text[i + 1]) : 0;
+    const bool overlong = (lead == 0xe0 && second < 0xa0) || (lead == 0xf0 && second < 0x90);
+    if (overlong || (lead == 0xed && second >= 0xa0) || (lead == 0xf4 && second >= 0x90)) return false;
+    i += length;
   }
+  return true;
 }
 
 std::vector<json::value> read_documents(std::string_view text) {
-  std::vector<json::value> documents;
-  for (const auto& node : load(text)) {
-    try {
-      documents.push_back(Reader().read(node, 0));
-    } catch (const YAML::Exception& e) {
-      fail(e.mark, e.msg);
+  if (!is_printable_utf8(text)) throw Error(ErrorKind::invalid, "not YAML: the text is not UTF-8, or has control characters");
+  std::istringstream in{std::string(text)};
+  Builder builder;
+  try {
+    YAML::Parser parser(in);
+    while (parser.HandleNextDocument(builder)) {
     }
+  } catch (const YAML::Exception& e) {
+    fail(e.mark, e.msg);
   }
-  return documents;
+  return builder.take_documents();
 }
 
 // Plain style only for what every YAML reader takes as the same text, those of version 1.1 included.
@@ -155,7 +227,9 @@ bool is_safe_plain(std::string_view text) {
 }
 
 std::string text_of(std::string_view text) {
-  return is_safe_plain(text) ? std::string(text) : json::serialize(json::string_view(text.data(), text.size()));
+  if (is_safe_plain(text)) return std::string(text);
+  // JSON escapes all that YAML must not contain, but for this one.
+  return replace_all(json::serialize(json::string_view(text.data(), text.size())), "\x7f", "\\u007f");
 }
 
 bool is_inline(const json::value& value) {

@@ -85,6 +85,10 @@ TEST(Yaml, refuses_with_the_line) {
   EXPECT_THROW(parse_manifests("- 1"), Error);
   EXPECT_THROW(parse_yaml(std::string(70, '[') + std::string(70, ']')), Error);
   EXPECT_THROW(parse_yaml("a: *nowhere"), Error);
+  EXPECT_THROW(parse_yaml("a: &x {b: *x}"), Error);
+  for (const auto& text : {std::string("\0\0\0,\0\0", 6), std::string("\xfe\xff\0a", 4), std::string("a: \xc0\x80"), std::string("a: \x01")}) {
+    EXPECT_THROW(parse_yaml(text), Error);
+  }
 }
 
 TEST(Yaml, prints_block_style) {
@@ -140,7 +144,7 @@ class RandomValues {
   std::size_t pick(std::size_t count) { return random_() % count; }
   std::string text() {
     static const std::vector<std::string> parts{"a", "yes", "null", "1", "0x1", ":", " ", "#", "-", "- ", "\n", "\"", "'", "\\", "é", "{",
-                                                "]", "&", "*", "!", "%", "@", "`", "~", ".", "/", "\t", "true", "?", "|", ">", "\x01", ","};
+                                                "]", "&", "*", "!", "%", "@", "`", "~", ".", "/", "\t", "true", "?", "|", ">", "\x01", "\x7f", ","};
     std::string result;
     for (std::size_t i = pick(4); i > 0; --i) result += parts[pick(parts.size())];
     return result;
