@@ -19,8 +19,10 @@ ListPage list(const Index& index, const ListQuery& query) {
   auto at = index.lower_bound(query.prefix);
   if (query.after >= query.prefix && !query.after.empty()) {
     // A page that ended with a common prefix goes on after all of its keys.
-    const bool was_group = !query.delimiter.empty() && query.after.ends_with(query.delimiter) &&
-                           query.after.starts_with(query.prefix) && query.after.size() > query.prefix.size();
+    const auto cut = query.delimiter.empty() || !query.after.starts_with(query.prefix)
+                         ? std::string::npos
+                         : query.after.find(query.delimiter, query.prefix.size());
+    const bool was_group = cut != std::string::npos && cut + query.delimiter.size() == query.after.size();
     at = was_group ? end_of_prefix(index, query.after) : index.upper_bound(query.after);
   }
   while (at != index.end() && at->first.starts_with(query.prefix)) {
