@@ -10,6 +10,7 @@ Error error_from(const std::string& sqlstate, const std::string& text, std::stri
   if (sqlstate == "23505") return of(ErrorKind::conflict, "it exists already");
   if (sqlstate.starts_with("23")) return of(ErrorKind::unprocessable, "it does not fit what is stored");
   if (may_be_retried(sqlstate)) return of(ErrorKind::conflict, "somebody else changed it at the same time; try again");
+  if (sqlstate == "22021") return of(ErrorKind::invalid, "text must be valid UTF-8");
   if (sqlstate == "57014") return of(ErrorKind::timeout, "the database took too long");
   if (sqlstate.starts_with("53")) return of(ErrorKind::unavailable, "the database is out of memory, disk or connections");
   if (sqlstate.starts_with("08") || sqlstate.starts_with("57P")) {
@@ -57,12 +58,16 @@ Result Connection::simple(const std::string& text, std::string_view name) {
 
 Result Connection::prepared(const Query& query, const std::vector<Param>& params) {
   const std::string name(query.name);
+  std::vector<const char*> values;
+  for (const auto& param : params) {
+    // libpq takes text up to the first NUL: what follows would be lost without a word.
+    if (param.text() && param.text()->contains('\0')) throw Error(ErrorKind::invalid, "text must not contain a NUL character").with_detail(name);
+    values.push_back(param.text() ? param.text()->c_str() : nullptr);
+  }
   if (!prepared_.contains(name)) {
     checked(PQprepare(connection_.get(), name.c_str(), std::string(query.text).c_str(), 0, nullptr), name);
     prepared_.insert(name);
   }
-  std::vector<const char*> values;
-  for (const auto& param : params) values.push_back(param.text() ? param.text()->c_str() : nullptr);
   return checked(PQexecPrepared(connection_.get(), name.c_str(), static_cast<int>(values.size()), values.data(), nullptr,
                                 nullptr, 0),
                  name);

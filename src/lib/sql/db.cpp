@@ -109,6 +109,22 @@ void Db::Pool::forget() {
   returned.notify_one();
 }
 
+void Db::Pool::forget_idle() {
+  std::lock_guard lock(mutex);
+  open -= static_cast<int>(idle.size());
+  idle.clear();
+  returned.notify_all();
+}
+
+void Db::Pool::roll_back(std::unique_ptr<Connection> connection) {
+  try {
+    connection->simple("ROLLBACK", "rollback");
+  } catch (const Error&) {
+    return forget();
+  }
+  give_back(std::move(connection));
+}
+
 Db::Db(Config config) : pool_(std::make_shared<Pool>()) { pool_->config = std::move(config); }
 Db::~Db() = default;
 
@@ -128,20 +144,15 @@ void Db::run(const std::function<void(Tx&)>& work) {
       return;
     } catch (const Broken&) {
       pool_->forget();
-      // A pooled connection that died while idle: nothing was sent, so another one may begin. All idle ones are as old.
       if (begun || attempt == attempts) throw;
+      // A pooled connection that died while idle: nothing was sent, so a new one may begin. The other idle ones met the same.
+      pool_->forget_idle();
     } catch (const Retry& retry) {
-      connection->simple("ROLLBACK", "rollback");
-      pool_->give_back(std::move(connection));
+      pool_->roll_back(std::move(connection));
       if (attempt == attempts) throw Error(retry);
       std::this_thread::sleep_for(5ms * attempt);
     } catch (...) {
-      try {
-        connection->simple("ROLLBACK", "rollback");
-        pool_->give_back(std::move(connection));
-      } catch (const Error&) {
-        pool_->forget();
-      }
+      pool_->roll_back(std::move(connection));
       throw;
     }
   }

@@ -1,7 +1,7 @@
 // src/lib/sql/sql.h: PostgreSQL: a pool, transactions as plain functions on the blocking pool, migrations, notifications.
 //   Queries are named constants; values are parameters, never pasted.
 //   Throws  Error: conflict (unique violation, serialization failure after retries), unprocessable (foreign key, check),
-//           unavailable (no connection), timeout, internal.
+//           invalid (text with a NUL or that is not UTF-8), unavailable (no connection), timeout, internal.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -112,7 +112,7 @@ class Db {
   explicit Db(Config config);
   ~Db();
   // Runs `work` in one SERIALIZABLE-safe READ COMMITTED transaction; commits on return, rolls back on exception. Retried
-  // on deadlock and serialization failure, and once when a pooled connection turns out broken before anything was sent.
+  // on deadlock and serialization failure, and when a pooled connection turns out broken before anything was sent.
   template <typename F>
   auto transact(F work) -> Task<std::invoke_result_t<F, Tx&>>;
   template <typename F>

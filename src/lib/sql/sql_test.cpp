@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <barrier>
 #include <thread>
 
 #include "lib/base/error.h"
@@ -145,6 +146,13 @@ TEST_F(SqlTest, failures_have_a_kind) {
   EXPECT_EQ(kind_of([&] { lost.transact_here([](Tx&) {}); }), ErrorKind::unavailable);
 }
 
+TEST_F(SqlTest, text_that_cannot_be_stored_is_refused_and_never_cut_short) {
+  for (const std::string& text : {std::string("admin\0x", 7), std::string("\xff"), std::string("\xc3(")}) {
+    EXPECT_EQ(kind_of([&] { db->transact_here([&](Tx& tx) { tx.execute(insert_t, {1, text, true}); }); }), ErrorKind::invalid);
+  }
+  EXPECT_EQ(db->transact_here([](Tx& tx) { return tx.query(select_t).size(); }), 0);
+}
+
 TEST_F(SqlTest, a_deadlock_is_run_again) {
   constexpr Query bump{"bump", "UPDATE t SET name = name || 'x' WHERE id = $1"};
   db->transact_here([](Tx& tx) {
@@ -169,7 +177,20 @@ TEST_F(SqlTest, a_deadlock_is_run_again) {
 }
 
 TEST_F(SqlTest, a_restart_of_the_server_is_not_noticed_by_the_next_transaction) {
-  db->transact_here([](Tx& tx) { tx.query(select_t); });
+  auto config = server->config();
+  config.connections = 12;
+  db.emplace(config);
+  std::barrier all(config.connections);  // each holds a connection while the others take theirs
+  std::vector<std::jthread> users;
+  for (int i = 0; i < config.connections; ++i) {
+    users.emplace_back([&] {
+      db->transact_here([&](Tx& tx) {
+        tx.query(select_t);
+        all.arrive_and_wait();
+      });
+    });
+  }
+  users.clear();
   server->stop();
   server->start();
   EXPECT_EQ(db->transact_here([](Tx& tx) { return tx.query(select_t).size(); }), 0);
