@@ -1,0 +1,244 @@
+// Endpoints of /v2/auth, /v2/users and /v2/admin/perms (spec/controller-api.md, sections 2.2 and 2.3).
+#include <openssl/evp.h>
+
+#include "controller/api.h"
+#include "controller/rules.h"
+#include "controller/store.h"
+#include "lib/base/encoding.h"
+#include "lib/base/text.h"
+
+namespace workflow::controller {
+namespace {
+
+constexpr sql::Query insert_user{
+    "insert_user",
+    "INSERT INTO users (username, password, email, first_name, last_name, is_superuser, last_login) VALUES ($1, $2, $3, $4, $5, "
+    "$6::boolean, now()) ON CONFLICT (username) DO NOTHING RETURNING id"};
+constexpr sql::Query count_admins{"count_admins", "SELECT count(*) AS n FROM users WHERE is_superuser AND is_active"};
+// Two first registrations at once must not both see no administrator.
+constexpr sql::Query lock_registration{"lock_registration", "SELECT pg_advisory_xact_lock(7305473)"};
+constexpr sql::Query select_password{"select_password", "SELECT id, password, is_active FROM users WHERE username = $1"};
+constexpr sql::Query update_password{"update_password", "UPDATE users SET password = $2 WHERE id = $1::bigint"};
+constexpr sql::Query delete_tokens{"delete_tokens", "DELETE FROM tokens WHERE user_id = $1::bigint"};
+constexpr sql::Query delete_all_tokens{"delete_all_tokens", "DELETE FROM tokens"};
+constexpr sql::Query count_owned_apps{"count_owned_apps", "SELECT count(*) AS n FROM apps WHERE owner_id = $1::bigint"};
+constexpr sql::Query delete_user{"delete_user", "DELETE FROM users WHERE id = $1::bigint"};
+constexpr sql::Query count_users{"count_users", "SELECT count(*) AS n FROM users"};
+constexpr sql::Query select_usernames{"select_usernames", "SELECT username FROM users ORDER BY id LIMIT $1::bigint OFFSET $2::bigint"};
+constexpr sql::Query select_admin_names{
+    "select_admin_names",
+    "SELECT username FROM users WHERE is_superuser AND is_active ORDER BY id LIMIT $1::bigint OFFSET $2::bigint"};
+constexpr sql::Query update_admin{"update_admin", "UPDATE users SET is_superuser = $2::boolean WHERE id = $1::bigint"};
+
+// RFC 7914. 16 MiB and some 50 ms per password: dear to guess, cheap to sign in.
+constexpr std::uint64_t scrypt_n = 16384, scrypt_r = 8, scrypt_p = 1;
+
+std::string scrypt(const std::string& password, const std::string& salt, std::uint64_t n, std::uint64_t r, std::uint64_t p) {
+  std::string key(32, '\0');
+  WF_CHECK(EVP_PBE_scrypt(password.data(), password.size(), reinterpret_cast<const unsigned char*>(salt.data()), salt.size(), n, r, p,
+                          64u << 20, reinterpret_cast<unsigned char*>(key.data()), key.size()) == 1);
+  return key;
+}
+
+std::string hash_password(const std::string& password) {
+  const auto salt = random_bytes(16);
+  return "scrypt$" + std::to_string(scrypt_n) + "$" + std::to_string(scrypt_r) + "$" + std::to_string(scrypt_p) + "$" + to_hex(salt) +
+         "$" + to_hex(scrypt(password, salt, scrypt_n, scrypt_r, scrypt_p));
+}
+
+bool password_matches(const std::string& password, const std::string& stored) {
+  const auto parts = split(stored, '$');
+  if (parts.size() != 6 || parts[0] != "scrypt") return false;
+  const auto n = parse_integer(parts[1]), r = parse_integer(parts[2]), p = parse_integer(parts[3]);
+  const auto salt = from_hex(parts[4]), key = from_hex(parts[5]);
+  if (!n || !r || !p || !salt || !key) return false;
+  return equal_in_constant_time(scrypt(password, *salt, static_cast<std::uint64_t>(*n), static_cast<std::uint64_t>(*r),
+                                       static_cast<std::uint64_t>(*p)),
+                                *key);
+}
+
+Error disabled() { return Error(ErrorKind::forbidden, "Registration is disabled"); }
+
+void check_registration(sql::Tx& tx, Registration mode, const std::optional<User>& caller) {
+  if (mode == Registration::enabled) return;
+  if (mode == Registration::disabled) throw disabled();
+  if (tx.query(count_admins)[0].integer("n") == 0) return;
+  if (!caller) throw Error(ErrorKind::forbidden, "Authentication credentials were not provided.");
+  if (!caller->is_superuser) throw forbidden();
+}
+
+Task<http::Response> register_user(Parts& parts, Call& call) {
+  auto check = [&parts, &call](sql::Tx& tx) {
+    check_registration(tx, parts.settings.registration, call.user);
+  };
+  co_await parts.db.transact(check);
+  Fields fields(call.body);
+  const auto username = fields.text("username", {.max = 150});
+  const auto password = fields.text("password", {.max = 128});
+  const auto email = fields.text("email", {.required = false, .blank_allowed = true});
+  const auto first_name = fields.text("first_name", {.required = false, .blank_allowed = true, .max = 30});
+  const auto last_name = fields.text("last_name", {.required = false, .blank_allowed = true, .max = 150});
+  if (username && username->size() <= 150 && !UserName::parse(*username)) {
+    fields.problem("username", "Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters.");
+  }
+  const std::string taken = "A user with that username already exists.";
+  if (username == "AnonymousUser") fields.problem("username", taken);
+  if (email && !email->empty() && !is_email(*email)) fields.problem("email", "Enter a valid email address.");
+  fields.done();
+  auto hash = co_await offload([password = *password] { return hash_password(password); });
+  auto insert = [&](sql::Tx& tx) {
+    tx.query(lock_registration);
+    check_registration(tx, parts.settings.registration, call.user);
+    const bool first = tx.query(count_admins)[0].integer("n") == 0;
+    const auto rows = tx.query(insert_user, {*username, hash, email.value_or(""), first_name.value_or(""), last_name.value_or(""), first});
+    if (rows.empty()) throw Error(Error::Fields{{"username", {taken}}});
+    record_event(tx, *username, "", first ? "registered as administrator" : "registered");
+    return get_user(tx, *username);
+  };
+  co_return answer(201, to_json(co_await parts.db.transact(insert)));
+}
+
+struct Stored {
+  std::int64_t id = 0;
+  std::string password;
+  bool is_active = false;
+};
+std::optional<Stored> stored_password(sql::Tx& tx, const std::string& username) {
+  const auto rows = tx.query(select_password, {username});
+  if (rows.empty()) return std::nullopt;
+  return Stored{rows[0].integer("id"), rows[0].text("password"), rows[0].boolean("is_active")};
+}
+
+Task<http::Response> login(Parts& parts, Call& call) {
+  Fields fields(call.body);
+  const auto username = fields.text("username", {});
+  const auto password = fields.text("password", {});
+  fields.done();
+  const auto stored = co_await parts.db.transact([name = *username](sql::Tx& tx) { return stored_password(tx, name); });
+  // An unknown user costs as much time as a wrong password: nobody learns who has an account.
+  static const std::string decoy = hash_password(random_hex(32));
+  const auto hash = stored ? stored->password : decoy;
+  const bool good = co_await offload([hash, password = *password] { return password_matches(password, hash); });
+  if (!good || !stored || !stored->is_active) {
+    throw Error(Error::Fields{{"non_field_errors", {"Unable to log in with provided credentials."}}});
+  }
+  const auto token = co_await parts.db.transact([id = stored->id](sql::Tx& tx) { return issue_token(tx, id); });
+  co_return answer(200, json::object{{"token", token}});
+}
+
+Task<http::Response> change_password(Parts& parts, Call& call) {
+  const auto fresh = find_string(call.body, {"new_password"}).value_or("");
+  if (fresh.empty()) throw Error(ErrorKind::invalid, "new_password is a required field");
+  const auto target = find_string(call.body, {"username"}).value_or(call.caller().username);
+  if (target != call.caller().username && !call.caller().is_superuser) throw forbidden();
+  const auto stored = co_await parts.db.transact([target](sql::Tx& tx) { return stored_password(tx, target); });
+  if (!stored) throw not_found("User");
+  if (!call.caller().is_superuser) {
+    const auto current = find_string(call.body, {"password"}).value_or("");
+    if (current.empty()) throw Error(ErrorKind::invalid, "password is a required field");
+    const bool good = co_await offload([current, hash = stored->password] { return password_matches(current, hash); });
+    if (!good) throw Error(ErrorKind::unauthenticated, "Current password does not match");
+  }
+  auto hash = co_await offload([fresh] { return hash_password(std::string(trim(fresh))); });
+  co_await parts.db.transact([&](sql::Tx& tx) { tx.execute(update_password, {stored->id, hash}); });
+  co_return answer(200, json::object{{"status", "password set"}});
+}
+
+Task<http::Response> regenerate_tokens(Parts& parts, Call& call) {
+  const bool all = call.body.contains("all");
+  if ((all || call.body.contains("username")) && !call.caller().is_superuser) throw forbidden();
+  if (all) {
+    co_await parts.db.transact([](sql::Tx& tx) { tx.execute(delete_all_tokens); });
+    co_return answer(200, json::string(""));
+  }
+  const auto target = find_string(call.body, {"username"}).value_or(call.caller().username);
+  auto replace = [target](sql::Tx& tx) {
+    const auto user = get_user(tx, target);
+    tx.execute(delete_tokens, {user.id});
+    return issue_token(tx, user.id);
+  };
+  co_return answer(200, json::object{{"token", co_await parts.db.transact(replace)}});
+}
+
+Task<http::Response> cancel(Parts& parts, Call& call) {
+  const auto target = find_string(call.body, {"username"}).value_or(call.caller().username);
+  if (target != call.caller().username && !call.caller().is_superuser) throw forbidden();
+  auto remove = [&](sql::Tx& tx) {
+    const auto user = get_user(tx, target);
+    if (tx.query(count_owned_apps, {user.id})[0].integer("n") > 0) {
+      throw Error(ErrorKind::conflict, target + " still has applications assigned. Delete or transfer ownership");
+    }
+    if (user.is_superuser && tx.query(count_admins)[0].integer("n") == 1 && tx.query(count_users)[0].integer("n") > 1) {
+      throw Error(ErrorKind::conflict, target + " is the last administrator. Make somebody else an administrator first");
+    }
+    try {
+      tx.execute(delete_user, {user.id});
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::unprocessable) throw;
+      throw Error(ErrorKind::conflict, "Cannot delete some instances of model 'User': " + target +
+                                           " made builds, configs or releases of apps of others. Delete those apps first");
+    }
+    record_event(tx, call.caller().username, "", "cancelled account " + target);
+  };
+  co_await parts.db.transact(remove);
+  co_return nothing();
+}
+
+Task<http::Response> list_users(Parts& parts, Call& call, bool admins_only) {
+  const auto page = Page::of(call.request);
+  std::int64_t count = 0;
+  json::array users;
+  co_await parts.db.transact([&](sql::Tx& tx) {
+    count = tx.query(admins_only ? count_admins : count_users)[0].integer("n");
+    const auto rows = tx.query(admins_only ? select_admin_names : select_usernames, {page.limit, page.offset});
+    users.clear();
+    for (int i = 0; i < rows.size(); ++i) {
+      const auto user = get_user(tx, rows[i].text("username"));
+      if (admins_only) users.push_back(json::object{{"username", user.username}, {"is_superuser", true}});
+      else users.push_back(to_json(user));
+    }
+  });
+  co_return page_answer(call.request, page, count, std::move(users));
+}
+
+Task<http::Response> set_admin(Parts& parts, Call& call, std::string username, bool admin) {
+  auto change = [&](sql::Tx& tx) {
+    tx.query(lock_registration);
+    const auto user = get_user(tx, username);
+    if (!admin && user.is_superuser && tx.query(count_admins)[0].integer("n") == 1) {
+      throw Error(ErrorKind::conflict, username + " is the last administrator. Make somebody else an administrator first");
+    }
+    tx.execute(update_admin, {user.id, admin});
+    record_event(tx, call.caller().username, "", (admin ? "made administrator: " : "no longer administrator: ") + username);
+  };
+  co_await parts.db.transact(change);
+  co_return nothing(admin ? 201 : 204);
+}
+
+Task<http::Response> add_admin(Parts& parts, Call& call) {
+  Fields fields(call.body);
+  auto username = fields.text("username", {});
+  fields.done();
+  return set_admin(parts, call, *username, true);
+}
+
+}  // namespace
+
+void add_account_routes(Api& api) {
+  auto& parts = api.parts();
+  api.add("GET", "/v2/", Who::user, [](Call&) -> Task<http::Response> { co_return answer(200, json::object{}); });
+  api.add("POST", "/v2/auth/register/", Who::anyone_leniently, [&parts](Call& call) { return register_user(parts, call); });
+  api.add("POST", "/v2/auth/login/", Who::anyone, [&parts](Call& call) { return login(parts, call); });
+  api.add("GET", "/v2/auth/whoami/", Who::user,
+          [](Call& call) -> Task<http::Response> { co_return answer(200, to_json(call.caller())); });
+  api.add("POST", "/v2/auth/passwd/", Who::user, [&parts](Call& call) { return change_password(parts, call); });
+  api.add("POST", "/v2/auth/tokens/", Who::user, [&parts](Call& call) { return regenerate_tokens(parts, call); });
+  api.add("DELETE", "/v2/auth/cancel/", Who::user, [&parts](Call& call) { return cancel(parts, call); });
+  api.add("GET", "/v2/users/", Who::admin, [&parts](Call& call) { return list_users(parts, call, false); });
+  api.add("GET", "/v2/admin/perms/", Who::admin, [&parts](Call& call) { return list_users(parts, call, true); });
+  api.add("POST", "/v2/admin/perms/", Who::admin, [&parts](Call& call) { return add_admin(parts, call); });
+  api.add("DELETE", "/v2/admin/perms/{username}", Who::admin,
+          [&parts](Call& call) { return set_admin(parts, call, call.param("username"), false); });
+}
+
+}  // namespace workflow::controller

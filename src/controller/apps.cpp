@@ -1,0 +1,207 @@
+// Endpoints of apps and their sharing (spec/controller-api.md, sections 2.4 and 2.14).
+#include "controller/cluster/cluster.h"
+#include "controller/jobs.h"
+#include "controller/rules.h"
+#include "controller/words.h"
+#include "lib/base/text.h"
+
+namespace workflow::controller {
+namespace {
+
+constexpr sql::Query count_apps{
+    "count_apps",
+    "SELECT count(*) AS n FROM apps a WHERE $2::boolean OR a.owner_id = $1::bigint OR EXISTS "
+    "(SELECT 1 FROM grants g WHERE g.app_uuid = a.uuid AND g.user_id = $1::bigint)"};
+constexpr sql::Query select_apps{
+    "select_apps",
+    "SELECT a.id FROM apps a WHERE $2::boolean OR a.owner_id = $1::bigint OR EXISTS "
+    "(SELECT 1 FROM grants g WHERE g.app_uuid = a.uuid AND g.user_id = $1::bigint) ORDER BY a.id LIMIT $3::bigint OFFSET $4::bigint"};
+constexpr sql::Query insert_app{"insert_app",
+                                "INSERT INTO apps (id, owner_id) VALUES ($1, $2::bigint) ON CONFLICT (id) DO NOTHING RETURNING uuid"};
+constexpr sql::Query insert_settings{"insert_first_settings", "INSERT INTO settings (app_uuid, owner_id) VALUES ($1::uuid, $2::bigint)"};
+constexpr sql::Query insert_tls{"insert_first_tls", "INSERT INTO tls (app_uuid, owner_id) VALUES ($1::uuid, $2::bigint)"};
+constexpr sql::Query insert_own_domain{
+    "insert_own_domain", "INSERT INTO domains (app_uuid, owner_id, domain) VALUES ($1::uuid, $2::bigint, $3) ON CONFLICT (domain) DO NOTHING"};
+constexpr sql::Query delete_app{"delete_app", "DELETE FROM apps WHERE uuid = $1::uuid"};
+constexpr sql::Query update_owner{"update_owner", "UPDATE apps SET owner_id = $2::bigint, updated = now() WHERE uuid = $1::uuid"};
+constexpr sql::Query select_grants{"select_grants",
+                                   "SELECT u.username FROM grants g JOIN users u ON u.id = g.user_id WHERE g.app_uuid = $1::uuid ORDER BY u.id"};
+constexpr sql::Query insert_grant{
+    "insert_grant", "INSERT INTO grants (app_uuid, user_id) VALUES ($1::uuid, $2::bigint) ON CONFLICT DO NOTHING"};
+constexpr sql::Query delete_grant{"delete_grant", "DELETE FROM grants WHERE app_uuid = $1::uuid AND user_id = $2::bigint"};
+
+Task<http::Response> list_apps(Parts& parts, Call& call) {
+  const auto page = Page::of(call.request);
+  std::int64_t count = 0;
+  json::array apps;
+  co_await parts.db.transact([&](sql::Tx& tx) {
+    apps.clear();
+    const auto& user = call.caller();
+    count = tx.query(count_apps, {user.id, user.is_superuser})[0].integer("n");
+    const auto rows = tx.query(select_apps, {user.id, user.is_superuser, page.limit, page.offset});
+    for (int i = 0; i < rows.size(); ++i) apps.push_back(to_json(get_app(tx, rows[i].text("id"))));
+  });
+  co_return page_answer(call.request, page, count, std::move(apps));
+}
+
+// The app with all that belongs to it from the start, or nothing.
+App insert_whole_app(sql::Tx& tx, const std::string& id, const User& owner, const json::object& default_tags) {
+  const auto rows = tx.query(insert_app, {id, owner.id});
+  if (rows.empty()) throw Error(Error::Fields{{"id", {"Application with this id already exists."}}});
+  const auto uuid = rows[0].text("uuid");
+  Config config;
+  config.tags = default_tags;
+  NewRelease release{.app_uuid = uuid, .owner = owner.id, .config_uuid = insert_config(tx, uuid, owner.id, config)};
+  release.summary = owner.username + " created initial release";
+  release.state = "live";
+  insert_release(tx, release);
+  tx.execute(insert_settings, {uuid, owner.id});
+  tx.execute(insert_tls, {uuid, owner.id});
+  tx.execute(insert_own_domain, {uuid, owner.id, id});
+  record_event(tx, owner.username, id, release.summary);
+  return get_app(tx, id);
+}
+
+Task<std::string> free_name(Parts& parts) {
+  for (;;) {
+    const auto name = random_app_name();
+    const auto taken = co_await parts.db.transact([&](sql::Tx& tx) { return find_app(tx, name).has_value(); });
+    if (taken || parts.settings.reserved_names.contains(name)) continue;
+    auto existing = cluster::namespace_exists(parts.kube, *AppName::parse(name));
+    if (!co_await on_platform("", std::move(existing))) co_return name;
+  }
+}
+
+Task<http::Response> create_app(Parts& parts, Call& call) {
+  Fields fields(call.body);
+  std::string id;
+  if (fields.has("id") && !fields.is_null("id")) {
+    const auto text = fields.text("id", {});
+    if (text) {
+      for (auto& problem : app_name_problems(*text, parts.settings.reserved_names)) fields.problem("id", std::move(problem));
+      id = *text;
+    }
+    fields.done();
+    const auto taken = co_await parts.db.transact([&](sql::Tx& tx) { return find_app(tx, id).has_value(); });
+    if (taken) throw Error(Error::Fields{{"id", {"Application with this id already exists."}}});
+    auto existing = cluster::namespace_exists(parts.kube, *AppName::parse(id));
+    if (co_await on_platform("", std::move(existing))) {
+      throw Error(ErrorKind::conflict, id + " already exists as a namespace in this kuberenetes setup");
+    }
+  } else {
+    id = co_await free_name(parts);
+  }
+  auto insert = [&](sql::Tx& tx) { return insert_whole_app(tx, id, call.caller(), parts.settings.default_tags); };
+  const auto app = co_await parts.db.transact(insert);
+  std::exception_ptr failure;
+  try {
+    co_await parts.jobs.apply_app(app.uuid);
+  } catch (const Error&) {
+    failure = std::current_exception();
+  }
+  if (failure) {
+    // Nothing half-done: the name is free again.
+    co_await parts.db.transact([&](sql::Tx& tx) { tx.execute(delete_app, {app.uuid}); });
+    throw Error(ErrorKind::unavailable, "Kubernetes resources could not be created").with_detail(describe(failure));
+  }
+  co_return answer(201, to_json(app));
+}
+
+Task<http::Response> update_app(Parts& parts, AppCall& call) {
+  const auto owner = find_string(call.body, {"owner"});
+  if (owner) {
+    if (!owns(call.caller(), call.app)) throw forbidden();
+    auto transfer = [&](sql::Tx& tx) {
+      const auto user = get_user(tx, *owner);
+      tx.execute(update_owner, {call.app.uuid, user.id});
+      record_event(tx, call.caller().username, call.app.id, "owner changed to " + user.username);
+    };
+    co_await parts.db.transact(transfer);
+  } else {
+    auto applying = parts.jobs.apply_app(call.app.uuid);
+    co_await on_platform("Kubernetes resources could not be created: ", std::move(applying));
+  }
+  co_return nothing(200);
+}
+
+Task<http::Response> destroy_app(Parts& parts, AppCall& call) {
+  auto destroying = cluster::destroy_app(parts.kube, call.app.name());
+  co_await on_platform("Could not delete Kubernetes Namespace " + call.app.id + ": ", std::move(destroying));
+  auto remove = [&](sql::Tx& tx) {
+    tx.execute(delete_app, {call.app.uuid});
+    record_event(tx, call.caller().username, call.app.id, "destroyed");
+  };
+  co_await parts.db.transact(remove);
+  co_return nothing();
+}
+
+Task<http::Response> show_logs(Parts& parts, AppCall& call) {
+  constexpr std::int64_t most = 10'000;
+  const auto lines = parse_integer(call.request.query.find("log_lines").value_or("")).value_or(100);
+  std::exception_ptr failure;
+  std::vector<std::string> found;
+  try {
+    found = co_await cluster::logs(parts.kube, call.app.name(), static_cast<int>(std::clamp<std::int64_t>(lines, 1, most)));
+  } catch (const Error&) {
+    failure = std::current_exception();
+  }
+  if (failure) co_return http::Response::text(500, "Error accessing logs for " + call.app.id, "text/plain");
+  if (found.empty()) co_return nothing();
+  co_return http::Response::text(200, join(found, "\n") + "\n", "text/plain");
+}
+
+Task<http::Response> list_grants(Parts& parts, AppCall& call) {
+  json::array users;
+  co_await parts.db.transact([&](sql::Tx& tx) {
+    users.clear();
+    const auto rows = tx.query(select_grants, {call.app.uuid});
+    for (int i = 0; i < rows.size(); ++i) users.push_back(json::string(rows[i].text("username")));
+  });
+  co_return answer(200, json::object{{"users", std::move(users)}});
+}
+
+Task<http::Response> add_grant(Parts& parts, AppCall& call) {
+  Fields fields(call.body);
+  const auto username = fields.text("username", {});
+  fields.done();
+  auto grant = [&](sql::Tx& tx) {
+    tx.execute(insert_grant, {call.app.uuid, get_user(tx, *username).id});
+    record_event(tx, call.caller().username, call.app.id, "User " + *username + " was granted access to " + call.app.id);
+  };
+  co_await parts.db.transact(grant);
+  co_return nothing(201);
+}
+
+// Its own permission rule: the owner, an administrator, or the user who leaves.
+Task<http::Response> remove_grant(Parts& parts, Call& call) {
+  const auto username = call.param("username");
+  auto revoke = [&](sql::Tx& tx) {
+    const auto app = get_app(tx, call.param("app"));
+    const auto user = get_user(tx, username);
+    if (!owns(call.caller(), app) && user.id != call.caller().id) throw forbidden();
+    if (tx.execute(delete_grant, {app.uuid, user.id}) == 0) {
+      if (user.is_superuser) return;
+      throw forbidden();
+    }
+    record_event(tx, call.caller().username, app.id, "User " + username + " was revoked access to " + app.id);
+  };
+  co_await parts.db.transact(revoke);
+  co_return nothing();
+}
+
+}  // namespace
+
+void add_app_routes(Api& api) {
+  auto& parts = api.parts();
+  api.add("GET", "/v2/apps/", Who::user, [&parts](Call& call) { return list_apps(parts, call); });
+  api.add("POST", "/v2/apps/", Who::user, [&parts](Call& call) { return create_app(parts, call); });
+  api.add_app("GET", "/", Access::use, [](AppCall& call) -> Task<http::Response> { co_return answer(200, to_json(call.app)); });
+  api.add_app("POST", "/", Access::use, [&parts](AppCall& call) { return update_app(parts, call); });
+  api.add_app("DELETE", "/", Access::own, [&parts](AppCall& call) { return destroy_app(parts, call); });
+  api.add_app("GET", "/logs/", Access::use, [&parts](AppCall& call) { return show_logs(parts, call); });
+  api.add_app("GET", "/perms/", Access::use, [&parts](AppCall& call) { return list_grants(parts, call); });
+  api.add_app("POST", "/perms/", Access::own, [&parts](AppCall& call) { return add_grant(parts, call); });
+  api.add("DELETE", "/v2/apps/{app}/perms/{username}/", Who::user, [&parts](Call& call) { return remove_grant(parts, call); });
+}
+
+}  // namespace workflow::controller

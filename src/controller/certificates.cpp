@@ -1,0 +1,180 @@
+// Endpoints of /v2/certs (spec/controller-api.md, section 2.16). Every user sees only certificates of his own.
+#include <algorithm>
+
+#include "controller/certificate.h"
+#include "controller/jobs.h"
+#include "controller/rules.h"
+
+namespace workflow::controller {
+namespace {
+
+#define WF_AT(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+#define WF_CERTIFICATE_COLUMNS                                                                                              \
+  "id, name, common_name, san, fingerprint, issuer, subject, " WF_AT("starts") " AS starts, " WF_AT("expires") " AS expires, " \
+  WF_AT("created") " AS created, " WF_AT("updated") " AS updated"
+constexpr sql::Query count_certificates{"count_certificates", "SELECT count(*) AS n FROM certificates WHERE owner_id = $1::bigint"};
+constexpr sql::Query select_certificates{"select_certificates", "SELECT " WF_CERTIFICATE_COLUMNS " FROM certificates WHERE owner_id = $1::bigint "
+                                                                "ORDER BY name LIMIT $2::bigint OFFSET $3::bigint"};
+constexpr sql::Query select_certificate{"select_certificate",
+                                        "SELECT " WF_CERTIFICATE_COLUMNS " FROM certificates WHERE owner_id = $1::bigint AND name = $2"};
+constexpr sql::Query select_attached{"select_attached", "SELECT d.domain, d.app_uuid FROM domains d WHERE d.certificate_id = $1::bigint ORDER BY d.domain"};
+constexpr sql::Query insert_certificate{
+    "insert_certificate",
+    "INSERT INTO certificates (owner_id, name, certificate, key, common_name, san, fingerprint, starts, expires, issuer, subject) VALUES "
+    "($1::bigint, $2, $3, $4, $5, $6, $7, $8::timestamptz, $9::timestamptz, $10, $11) ON CONFLICT (name) DO NOTHING RETURNING id"};
+constexpr sql::Query delete_certificate{"delete_certificate", "DELETE FROM certificates WHERE id = $1::bigint"};
+constexpr sql::Query select_domain_for_update{
+    "select_domain_for_update",
+    "SELECT d.id, d.certificate_id, a.id AS app, a.uuid AS app_uuid FROM domains d JOIN apps a ON a.uuid = d.app_uuid WHERE d.domain = $1 "
+    "FOR UPDATE OF d"};
+constexpr sql::Query attach_certificate{"attach_certificate",
+                                        "UPDATE domains SET certificate_id = $2::bigint, updated = now() WHERE id = $1::bigint"};
+
+json::object certificate_json(sql::Tx& tx, const sql::Row& row, const std::string& owner) {
+  json::array domains;
+  const auto attached = tx.query(select_attached, {row.integer("id")});
+  for (int i = 0; i < attached.size(); ++i) domains.push_back(json::string(attached[i].text("domain")));
+  return {{"id", row.integer("id")},
+          {"name", row.text("name")},
+          {"owner", owner},
+          {"common_name", time_or_null(row.find("common_name"))},
+          {"san", *parse_json(row.text("san"))},
+          {"domains", std::move(domains)},
+          {"fingerprint", row.text("fingerprint")},
+          {"starts", row.text("starts")},
+          {"expires", row.text("expires")},
+          {"issuer", row.text("issuer")},
+          {"subject", row.text("subject")},
+          {"created", row.text("created")},
+          {"updated", row.text("updated")}};
+}
+
+std::int64_t certificate_id(sql::Tx& tx, const Call& call) {
+  const auto rows = tx.query(select_certificate, {call.caller().id, call.param("name")});
+  if (rows.empty()) throw not_found("Certificate");
+  return rows[0].integer("id");
+}
+
+Task<http::Response> list_certificates(Parts& parts, Call& call) {
+  const auto page = Page::of(call.request);
+  std::int64_t count = 0;
+  json::array found;
+  co_await parts.db.transact([&](sql::Tx& tx) {
+    found.clear();
+    count = tx.query(count_certificates, {call.caller().id})[0].integer("n");
+    const auto rows = tx.query(select_certificates, {call.caller().id, page.limit, page.offset});
+    for (int i = 0; i < rows.size(); ++i) found.push_back(certificate_json(tx, rows[i], call.caller().username));
+  });
+  co_return page_answer(call.request, page, count, std::move(found));
+}
+
+Task<http::Response> show_certificate(Parts& parts, Call& call) {
+  auto read = [&](sql::Tx& tx) {
+    const auto rows = tx.query(select_certificate, {call.caller().id, call.param("name")});
+    if (rows.empty()) throw not_found("Certificate");
+    return certificate_json(tx, rows[0], call.caller().username);
+  };
+  co_return answer(200, co_await parts.db.transact(read));
+}
+
+Task<http::Response> add_certificate(Parts& parts, Call& call) {
+  Fields fields(call.body);
+  const auto name = fields.text("name", {.max = 253});
+  const auto certificate = fields.text("certificate", {});
+  const auto key = fields.text("key", {});
+  auto is_plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
+  if (name && !std::ranges::all_of(*name, is_plain)) fields.problem("name", "Can only contain a-z (lowercase), 0-9 and hyphens");
+  fields.done();
+  const auto facts = certificate_facts(*certificate);
+  check_key_pair(*certificate, *key);
+  auto insert = [&](sql::Tx& tx) {
+    const auto rows = tx.query(insert_certificate,
+                               {call.caller().id, *name, *certificate, *key, facts.common_name,
+                                print_json(json::array(facts.san.begin(), facts.san.end())), facts.fingerprint, rfc3339(facts.starts),
+                                rfc3339(facts.expires), facts.issuer, facts.subject});
+    if (rows.empty()) throw Error(Error::Fields{{"name", {"certificate with this name already exists."}}});
+    record_event(tx, call.caller().username, "", "certificate " + *name + " added");
+    return certificate_json(tx, tx.query(select_certificate, {call.caller().id, *name})[0], call.caller().username);
+  };
+  co_return answer(201, co_await parts.db.transact(insert));
+}
+
+Task<http::Response> remove_certificate(Parts& parts, Call& call) {
+  std::vector<std::string> apps;
+  auto remove = [&](sql::Tx& tx) {
+    apps.clear();
+    const auto id = certificate_id(tx, call);
+    const auto attached = tx.query(select_attached, {id});
+    for (int i = 0; i < attached.size(); ++i) apps.push_back(attached[i].text("app_uuid"));
+    tx.execute(delete_certificate, {id});
+    record_event(tx, call.caller().username, "", "certificate " + call.param("name") + " removed");
+  };
+  co_await parts.db.transact(remove);
+  for (const auto& app : apps) {
+    auto applying = parts.jobs.apply_app(app);
+    co_await on_platform("", std::move(applying));
+  }
+  co_return nothing();
+}
+
+struct DomainRow {
+  std::int64_t id = 0;
+  std::optional<std::string> certificate;
+  App app;
+};
+// The domain, if the caller may change its app: nobody hangs a certificate on another's domain.
+DomainRow lock_domain(sql::Tx& tx, const Call& call, const std::string& domain) {
+  const auto rows = tx.query(select_domain_for_update, {domain});
+  if (rows.empty()) throw not_found("Domain");
+  DomainRow row{rows[0].integer("id"), rows[0].find("certificate_id"), get_app(tx, rows[0].text("app"))};
+  if (!may_use(tx, call.caller(), row.app)) throw forbidden();
+  return row;
+}
+
+Task<http::Response> attach(Parts& parts, Call& call) {
+  const auto domain = find_string(call.body, {"domain"}).value_or(call.param("domain"));
+  if (domain.empty()) throw Error(ErrorKind::invalid, "domain is a required field");
+  auto change = [&](sql::Tx& tx) {
+    const auto id = certificate_id(tx, call);
+    const auto row = lock_domain(tx, call, domain);
+    if (row.certificate) throw Error(ErrorKind::conflict, "Domain already has a certificate attached to it");
+    tx.execute(attach_certificate, {row.id, id});
+    record_event(tx, call.caller().username, row.app.id, "certificate " + call.param("name") + " attached to " + domain);
+    return row.app;
+  };
+  const auto app = co_await parts.db.transact(change);
+  auto applying = parts.jobs.apply_app(app.uuid);
+  co_await on_platform("", std::move(applying));
+  co_return nothing(201);
+}
+
+Task<http::Response> detach(Parts& parts, Call& call) {
+  const auto domain = call.param("domain");
+  auto change = [&](sql::Tx& tx) {
+    const auto id = certificate_id(tx, call);
+    const auto row = lock_domain(tx, call, domain);
+    if (row.certificate != std::to_string(id)) throw not_found("Domain");
+    tx.execute(attach_certificate, {row.id, std::nullopt});
+    record_event(tx, call.caller().username, row.app.id, "certificate " + call.param("name") + " detached from " + domain);
+    return row.app;
+  };
+  const auto app = co_await parts.db.transact(change);
+  auto applying = parts.jobs.apply_app(app.uuid);
+  co_await on_platform("", std::move(applying));
+  co_return nothing();
+}
+
+}  // namespace
+
+void add_certificate_routes(Api& api) {
+  auto& parts = api.parts();
+  api.add("GET", "/v2/certs/", Who::user, [&parts](Call& call) { return list_certificates(parts, call); });
+  api.add("POST", "/v2/certs/", Who::user, [&parts](Call& call) { return add_certificate(parts, call); });
+  api.add("GET", "/v2/certs/{name}/", Who::user, [&parts](Call& call) { return show_certificate(parts, call); });
+  api.add("DELETE", "/v2/certs/{name}/", Who::user, [&parts](Call& call) { return remove_certificate(parts, call); });
+  api.add("POST", "/v2/certs/{name}/domain/", Who::user, [&parts](Call& call) { return attach(parts, call); });
+  api.add("POST", "/v2/certs/{name}/domain/{domain}", Who::user, [&parts](Call& call) { return attach(parts, call); });
+  api.add("DELETE", "/v2/certs/{name}/domain/{domain}", Who::user, [&parts](Call& call) { return detach(parts, call); });
+}
+
+}  // namespace workflow::controller

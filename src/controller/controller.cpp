@@ -1,0 +1,142 @@
+#include "controller/controller.h"
+
+#include "controller/api.h"
+#include "controller/jobs.h"
+#include "controller/migrations.h"
+#include "lib/async/component.h"
+#include "lib/base/log.h"
+#include "lib/base/text.h"
+
+namespace workflow::controller {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::vector<std::string> comma_list(const std::string& text) {
+  std::vector<std::string> out;
+  for (const auto& part : split(text, ',')) {
+    if (!trim(part).empty()) out.emplace_back(trim(part));
+  }
+  return out;
+}
+
+// The database may come up after us: asks until it is there, then brings the schema up to date.
+Task<> migrate(sql::Db& db) {
+  for (auto pause = 50ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 2s)) {
+    std::string trouble;
+    try {
+      co_await offload([&db] { db.migrate(migrations()); });
+      co_return;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::unavailable) throw;
+      trouble = describe(std::current_exception());
+    }
+    log::info("waiting for the database", kv("reason", trouble));
+    co_await sleep_for(pause);
+  }
+}
+
+Task<> work(http::Server& server, Jobs& jobs, sql::Db& db, bool& ready) {
+  auto start = [](Jobs& its_jobs, sql::Db& its_db, bool& its_ready) -> Task<> {
+    co_await migrate(its_db);
+    co_await its_jobs.run();
+    its_ready = true;
+    log::info("controller ready");
+  };
+  TaskGroup tasks(co_await asio::this_coro::executor);
+  tasks.spawn("start", start(jobs, db, ready));
+  co_await with_cleanup(server.serve(), [&tasks] { return tasks.stop(); });
+}
+
+// Health is asked without a token, often, and by programs that know no versions of ours.
+http::Handler with_health(http::Handler api, const bool& ready, sql::Db& db, http::RequestMetrics& metrics) {
+  return [api = std::move(api), &ready, &db, &metrics](http::Request& request) -> Task<http::Response> {
+    const bool read_only = request.method == "GET" || request.method == "HEAD";
+    if (!read_only) co_return co_await api(request);
+    if (request.path == "/healthz") co_return http::Response::text(200, "OK", "text/html; charset=utf-8");
+    if (request.path == "/metrics") co_return http::Response::text(200, metrics.text(), "text/plain; version=0.0.4");
+    if (request.path != "/readiness") co_return co_await api(request);
+    if (!ready) co_return http::Response::text(503, "starting: waiting for the database");
+    const bool reachable = co_await db.reachable();
+    co_return reachable ? http::Response::text(200, "OK", "text/html; charset=utf-8")
+                        : http::Response::text(503, "the database cannot be reached");
+  };
+}
+
+}  // namespace
+
+Settings Settings::from(Env& env) {
+  Settings settings;
+  settings.port = static_cast<std::uint16_t>(env.integer("CONTROLLER_PORT", 8000, 1, 65535));
+  settings.database.host = env.required("DATABASE_HOST");
+  settings.database.port = env.text("DATABASE_PORT", "5432");
+  settings.database.database = env.text("DATABASE_NAME", "workflow");
+  settings.database.user = env.secret_or_file("DATABASE_USER").reveal();
+  settings.database.password = env.secret_or_file("DATABASE_PASSWORD");
+  settings.database.connections = static_cast<int>(env.integer("DATABASE_CONNECTIONS", 8, 1, 100));
+  settings.builder_key = env.secret_or_file("BUILDER_KEY");
+  const auto mode = env.text("REGISTRATION_MODE", "enabled");
+  if (mode == "admin_only") settings.registration = Registration::admin_only;
+  else if (mode == "disabled") settings.registration = Registration::disabled;
+  else if (mode != "enabled") env.problem("REGISTRATION_MODE", "must be enabled, admin_only or disabled, not \"" + mode + "\"");
+  for (auto& name : comma_list(env.text("RESERVED_NAMES", "deis, deis-builder, deis-workflow-manager, grafana"))) {
+    settings.reserved_names.insert(std::move(name));
+  }
+  settings.reject_missing_procfile = env.flag("DEIS_DEPLOY_REJECT_IF_PROCFILE_MISSING", false);
+  settings.remove_missing_procfile = env.flag("DEIS_DEPLOY_PROCFILE_MISSING_REMOVE", true);
+  settings.hook_urls = comma_list(env.text("DEIS_DEPLOY_HOOK_URLS", ""));
+  for (const auto& url : settings.hook_urls) {
+    if (!http::Url::parse(url)) env.problem("DEIS_DEPLOY_HOOK_URLS", "\"" + url + "\" is not a URL");
+  }
+  if (auto key = env.text("DEIS_DEPLOY_HOOK_SECRET_KEY", ""); !key.empty()) settings.hook_key = Secret(std::move(key));
+  if (const auto tags = env.text("DEIS_DEFAULT_CONFIG_TAGS", ""); !tags.empty()) {
+    auto value = parse_json(tags);
+    if (value && value->is_object()) settings.default_tags = std::move(value->get_object());
+    else env.problem("DEIS_DEFAULT_CONFIG_TAGS", "must be a JSON object");
+  }
+  if (const auto endpoint = env.text("S3_ENDPOINT", ""); !endpoint.empty()) {
+    s3::Endpoint store;
+    if (const auto url = http::Url::parse(endpoint)) store.url = *url;
+    else env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore.deis:9000");
+    store.region = env.text("S3_REGION", "us-east-1");
+    store.credentials = {env.secret_or_file("S3_ACCESS_KEY").reveal(), env.secret_or_file("S3_SECRET_KEY")};
+    settings.store = std::move(store);
+  }
+  settings.bucket = env.text("BUILDER_BUCKET", "builder");
+  settings.platform_namespace = env.text("POD_NAMESPACE", "deis");
+  settings.cluster = cluster::Settings::from(env);
+  return settings;
+}
+
+Task<> serve(Executor executor, Settings settings) {
+  SystemClock clock;
+  sql::Db db(settings.database);
+  kube::Client kube(executor, kube::Connection::from_env(Env::from_process().all()));
+  std::optional<s3::Client> store;
+  if (settings.store) store.emplace(executor, *settings.store, clock);
+  struct Wiring {
+    Parts parts;
+    Jobs jobs;
+    Wiring(Executor ex, const Settings& s, sql::Db& d, kube::Client& k, s3::Client* st, Clock& c)
+        : parts{s, d, k, st, jobs, c}, jobs(ex, parts) {}
+  };
+  Wiring wiring(executor, settings, db, kube, store ? &*store : nullptr, clock);
+  Api api(wiring.parts);
+  for (auto* add : {add_account_routes, add_app_routes, add_key_routes, add_release_routes, add_pod_routes, add_domain_routes,
+                    add_setting_routes, add_certificate_routes, add_hook_routes}) {
+    add(api);
+  }
+  bool ready = false;
+  // A deploy may take long and its client waits for it: only a stalled body or a stalled reader ends a request.
+  http::Server server(executor, {.port = settings.port}, with_health(api.handler(), ready, db, api.metrics()));
+  server.on_error(render_error);
+  auto stop = [&]() -> Task<> {
+    ready = false;
+    co_await wiring.jobs.stop();
+  };
+  co_await with_cleanup(work(server, wiring.jobs, db, ready), stop);
+}
+
+int controller_main(int, char**) { return run_component<Settings>("controller", serve); }
+
+}  // namespace workflow::controller

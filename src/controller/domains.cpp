@@ -1,0 +1,147 @@
+// Endpoints of domains and path services (spec/controller-api.md, sections 2.9 and 2.10).
+#include "controller/jobs.h"
+#include "controller/rules.h"
+#include "lib/base/text.h"
+
+namespace workflow::controller {
+namespace {
+
+#define WF_DOMAIN_COLUMNS                                                                                                     \
+  "d.domain, u.username AS owner, to_char(d.created AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS created, "     \
+  "to_char(d.updated AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS updated"
+constexpr sql::Query count_domains{"count_domains", "SELECT count(*) AS n FROM domains WHERE app_uuid = $1::uuid"};
+constexpr sql::Query select_domains{"select_domains", "SELECT " WF_DOMAIN_COLUMNS " FROM domains d JOIN users u ON u.id = d.owner_id "
+                                                      "WHERE d.app_uuid = $1::uuid ORDER BY d.domain LIMIT $2::bigint OFFSET $3::bigint"};
+constexpr sql::Query select_domain{"select_domain",
+                                   "SELECT " WF_DOMAIN_COLUMNS " FROM domains d JOIN users u ON u.id = d.owner_id WHERE d.domain = $1"};
+constexpr sql::Query insert_domain{
+    "insert_domain",
+    "INSERT INTO domains (app_uuid, owner_id, domain) VALUES ($1::uuid, $2::bigint, $3) ON CONFLICT (domain) DO NOTHING RETURNING id"};
+constexpr sql::Query delete_domain{"delete_domain", "DELETE FROM domains WHERE app_uuid = $1::uuid AND domain = $2"};
+constexpr sql::Query select_services{"select_services",
+                                     "SELECT procfile_type, path_pattern FROM services WHERE app_uuid = $1::uuid ORDER BY id DESC"};
+constexpr sql::Query upsert_service{
+    "upsert_service",
+    "INSERT INTO services (app_uuid, owner_id, procfile_type, path_pattern) VALUES ($1::uuid, $2::bigint, $3, $4) "
+    "ON CONFLICT (app_uuid, procfile_type) DO UPDATE SET path_pattern = $4, updated = now() WHERE services.path_pattern <> $4"};
+constexpr sql::Query delete_service{"delete_service", "DELETE FROM services WHERE app_uuid = $1::uuid AND procfile_type = $2"};
+
+json::object domain_json(const sql::Row& row, const std::string& app) {
+  return {{"app", app}, {"domain", row.text("domain")}, {"owner", row.text("owner")}, {"created", row.text("created")}, {"updated", row.text("updated")}};
+}
+
+// Paths or nginx's regular expressions, separated by commas. Characters that could end nginx's own syntax are refused.
+bool is_path_pattern(const std::string& text) {
+  if (text.ends_with(',')) return false;
+  for (const auto& part : split(text, ',')) {
+    if (trim(part).empty() || part.find_first_of("\n\r\"';{}") != std::string::npos) return false;
+  }
+  return true;
+}
+
+Task<http::Response> list_domains(Parts& parts, AppCall& call) {
+  const auto page = Page::of(call.request);
+  std::int64_t count = 0;
+  json::array domains;
+  co_await parts.db.transact([&](sql::Tx& tx) {
+    domains.clear();
+    count = tx.query(count_domains, {call.app.uuid})[0].integer("n");
+    const auto rows = tx.query(select_domains, {call.app.uuid, page.limit, page.offset});
+    for (int i = 0; i < rows.size(); ++i) domains.push_back(domain_json(rows[i], call.app.id));
+  });
+  co_return page_answer(call.request, page, count, std::move(domains));
+}
+
+Task<http::Response> add_domain(Parts& parts, AppCall& call) {
+  Fields fields(call.body);
+  const auto text = fields.text("domain", {});
+  fields.done();
+  const auto domain = checked_domain(*text);
+  auto insert = [&](sql::Tx& tx) {
+    if (tx.query(insert_domain, {call.app.uuid, call.caller().id, domain}).empty()) {
+      throw Error(Error::Fields{{"domain", {"Domain is already in use by another application"}}});
+    }
+    record_event(tx, call.caller().username, call.app.id, "domain " + domain + " added");
+    return domain_json(tx.query(select_domain, {domain})[0], call.app.id);
+  };
+  const auto added = co_await parts.db.transact(insert);
+  std::exception_ptr failure;
+  try {
+    co_await parts.jobs.apply_app(call.app.uuid);
+  } catch (const Error&) {
+    failure = std::current_exception();
+  }
+  if (failure) {
+    co_await parts.db.transact([&](sql::Tx& tx) { tx.execute(delete_domain, {call.app.uuid, domain}); });
+    throw Error(ErrorKind::unavailable, "Could not update Kubernetes Service " + call.app.id).with_detail(describe(failure));
+  }
+  co_return answer(201, added);
+}
+
+Task<http::Response> remove_domain(Parts& parts, AppCall& call) {
+  const auto domain = checked_domain(call.param("domain"));
+  auto remove = [&](sql::Tx& tx) {
+    if (tx.execute(delete_domain, {call.app.uuid, domain}) == 0) throw not_found("Domain");
+    record_event(tx, call.caller().username, call.app.id, "domain " + domain + " removed");
+  };
+  co_await parts.db.transact(remove);
+  // The database is the truth: should this fail, the next change or start of a controller takes the route away.
+  auto applying = parts.jobs.apply_app(call.app.uuid);
+  co_await on_platform("Could not update Kubernetes Service " + call.app.id + ": ", std::move(applying));
+  co_return nothing();
+}
+
+Task<http::Response> list_services(Parts& parts, AppCall& call) {
+  json::array services;
+  co_await parts.db.transact([&](sql::Tx& tx) {
+    services.clear();
+    const auto rows = tx.query(select_services, {call.app.uuid});
+    for (int i = 0; i < rows.size(); ++i) {
+      services.push_back(json::object{{"procfile_type", rows[i].text("procfile_type")}, {"path_pattern", rows[i].text("path_pattern")}});
+    }
+  });
+  co_return answer(200, json::object{{"services", std::move(services)}});
+}
+
+Task<http::Response> set_service(Parts& parts, AppCall& call) {
+  Fields fields(call.body);
+  const auto type = fields.text("procfile_type", {});
+  const auto pattern = fields.text("path_pattern", {});
+  if (type && !is_process_type(*type)) fields.problem("procfile_type", "Process types can only contain lowercase alphanumeric characters");
+  if (pattern && !is_path_pattern(*pattern)) {
+    fields.problem("path_pattern", "Service value should be valid regex (or set of regex split by comma)");
+  }
+  fields.done();
+  auto store = [&](sql::Tx& tx) { return tx.execute(upsert_service, {call.app.uuid, call.app.owner_id, *type, *pattern}); };
+  if (co_await parts.db.transact(store) == 0) co_return nothing();
+  auto applying = parts.jobs.apply_app(call.app.uuid);
+  co_await on_platform("", std::move(applying));
+  co_return nothing(201);
+}
+
+Task<http::Response> remove_service(Parts& parts, AppCall& call) {
+  Fields fields(call.body);
+  const auto type = fields.text("procfile_type", {});
+  fields.done();
+  auto remove = [&](sql::Tx& tx) {
+    if (tx.execute(delete_service, {call.app.uuid, *type}) == 0) throw not_found("Service");
+  };
+  co_await parts.db.transact(remove);
+  auto applying = parts.jobs.apply_app(call.app.uuid);
+  co_await on_platform("", std::move(applying));
+  co_return nothing();
+}
+
+}  // namespace
+
+void add_domain_routes(Api& api) {
+  auto& parts = api.parts();
+  api.add_app("GET", "/domains/", Access::use, [&parts](AppCall& call) { return list_domains(parts, call); });
+  api.add_app("POST", "/domains/", Access::use, [&parts](AppCall& call) { return add_domain(parts, call); });
+  api.add_app("DELETE", "/domains/{domain}/", Access::own, [&parts](AppCall& call) { return remove_domain(parts, call); });
+  api.add_app("GET", "/services/", Access::use, [&parts](AppCall& call) { return list_services(parts, call); });
+  api.add_app("POST", "/services/", Access::use, [&parts](AppCall& call) { return set_service(parts, call); });
+  api.add_app("DELETE", "/services/", Access::own, [&parts](AppCall& call) { return remove_service(parts, call); });
+}
+
+}  // namespace workflow::controller

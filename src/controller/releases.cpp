@@ -1,0 +1,254 @@
+// Endpoints of config, builds and releases (spec/controller-api.md, sections 2.5 to 2.7).
+#include "controller/releases.h"
+
+#include "controller/cluster/cluster.h"
+#include "controller/jobs.h"
+#include "controller/rules.h"
+#include "lib/base/text.h"
+
+namespace workflow::controller {
+namespace {
+
+constexpr sql::Query count_builds{"count_builds", "SELECT count(*) AS n FROM builds WHERE app_uuid = $1::uuid"};
+constexpr sql::Query select_builds{
+    "select_builds",
+    "SELECT b.uuid, u.username AS owner, b.image, b.sha, b.procfile, b.dockerfile, "
+    "to_char(b.created AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS created, "
+    "to_char(b.updated AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS updated FROM builds b JOIN users u ON u.id = b.owner_id "
+    "WHERE b.app_uuid = $1::uuid ORDER BY b.created DESC LIMIT $2::bigint OFFSET $3::bigint"};
+constexpr sql::Query count_releases{"count_releases", "SELECT count(*) AS n FROM releases WHERE app_uuid = $1::uuid AND state <> 'pending'"};
+constexpr sql::Query select_releases{
+    "select_releases",
+    "SELECT uuid FROM releases WHERE app_uuid = $1::uuid AND state <> 'pending' ORDER BY version DESC LIMIT $2::bigint OFFSET $3::bigint"};
+
+// What a change comes to: a release that is live at once, or one that a job makes live.
+struct Begun {
+  Release release;
+  std::optional<std::int64_t> job;
+};
+
+Begun begin(sql::Tx& tx, const Jobs& jobs, const App& app, NewRelease release, const Build* build, const json::object& structure) {
+  release.state = build ? "pending" : "live";
+  Begun begun{insert_release(tx, release), std::nullopt};
+  if (build) begun.job = Jobs::insert(tx, app, "deploy", begun.release.uuid, structure, jobs.holder());
+  return begun;
+}
+
+// Waits for the deploy; a failed one is the client's answer, with the reason.
+Task<> finish(Parts& parts, const Begun& begun) {
+  if (!begun.job) co_return;
+  const auto result = co_await parts.jobs.perform(*begun.job);
+  if (!result.ok) throw Error(ErrorKind::invalid, result.message);
+}
+
+Task<> check_tags(Parts& parts, const Config& before, const Config& after) {
+  if (after.tags.empty()) co_return;
+  std::map<std::string, std::string> tags;
+  std::vector<std::string> all, fresh;
+  for (const auto& [key, value] : after.tags) {
+    const auto text = std::string(key) + "=" + python_text(value);
+    tags[std::string(key)] = python_text(value);
+    all.push_back(text);
+    const auto* old = before.tags.if_contains(key);
+    if (!old || *old != value) fresh.push_back(text);
+  }
+  auto counting = cluster::count_nodes(parts.kube, tags);
+  if (co_await on_platform("", std::move(counting)) > 0) co_return;
+  auto message = "No nodes matched the provided labels: " + join(all, ", ");
+  if (!before.tags.empty() && !fresh.empty()) message += " - Addition of " + join(fresh, ", ") + " is the cause";
+  throw Error(ErrorKind::invalid, message);
+}
+
+// The live config with the change applied; throws for anything that cannot be.
+Config changed_config(const Settings& settings, const Config& live, const json::object& body) {
+  Fields fields(body);
+  std::map<std::string_view, json::object> changes;
+  for (const auto& [name, map] : config_maps()) changes[name] = config_change(fields, name);
+  fields.done();
+  Config next = live;
+  for (const auto& [name, map] : config_maps()) {
+    if (name == "healthcheck") next.healthcheck = merge_healthcheck(std::move(next.healthcheck), changes[name]);
+    else next.*map = merge_map(std::move(next.*map), changes[name], name);
+  }
+  migrate_healthcheck_values(next);
+  json::object registry;
+  for (const auto& [key, value] : next.registry) registry[lower(key)] = value;
+  next.registry = std::move(registry);
+  if (!next.registry.empty() && !next.values.contains("PORT")) {
+    throw Error(ErrorKind::invalid, "PORT needs to be set in the config when using a private registry");
+  }
+  if (next.tags.empty()) next.tags = settings.default_tags;
+  return next;
+}
+
+Task<http::Response> set_config(Parts& parts, AppCall& call) {
+  const auto& app = call.app;
+  const auto live = co_await parts.db.transact([&](sql::Tx& tx) { return live_release(tx, app.uuid); });
+  const auto next = changed_config(parts.settings, live.config, call.body);
+  co_await check_tags(parts, live.config, next);
+  auto record = [&](sql::Tx& tx) {
+    const auto locked = lock_app(tx, app.uuid);
+    refuse_while_busy(tx, locked);
+    const auto current = live_release(tx, app.uuid);
+    // Somebody else's release may have come between: the change is merged over what is live now.
+    const auto fresh = current.uuid == live.uuid ? next : changed_config(parts.settings, current.config, call.body);
+    const auto summary = change_summary(call.caller().username, current.config, fresh);
+    if (summary.empty()) throw Error(ErrorKind::conflict, call.caller().username + " changed nothing - release stopped");
+    NewRelease release{.app_uuid = app.uuid, .owner = call.caller().id};
+    release.config_uuid = insert_config(tx, app.uuid, call.caller().id, fresh);
+    if (current.build) release.build_uuid = current.build->uuid;
+    release.summary = summary;
+    record_event(tx, call.caller().username, app.id, "config " + app.id + "-" + release.config_uuid.substr(0, 7) + " updated");
+    return begin(tx, parts.jobs, locked, release, current.build ? &*current.build : nullptr, locked.structure);
+  };
+  const auto begun = co_await parts.db.transact(record);
+  co_await finish(parts, begun);
+  co_return answer(201, to_json(app, begun.release.config));
+}
+
+Build build_from(const json::object& body, const std::string& owner) {
+  Fields fields(body);
+  Build build;
+  build.owner = owner;
+  build.image = fields.text("image", {}).value_or("");
+  build.sha = fields.text("sha", {.required = false, .blank_allowed = true, .max = 40}).value_or("");
+  build.dockerfile = fields.text("dockerfile", {.required = false, .blank_allowed = true}).value_or("");
+  if (fields.is_null("procfile")) fields.problem("procfile", "This field may not be null.");
+  else if (auto procfile = fields.map("procfile")) build.procfile = *std::move(procfile);
+  for (const auto& [type, command] : build.procfile) {
+    if (!is_process_type(type)) fields.problem("procfile", "Process types can only contain lowercase alphanumeric characters");
+    if (command.is_null() || (command.is_string() && trim(command.get_string()).empty())) {
+      fields.problem("procfile", "Command can't be empty for process type");
+    } else if (!command.is_string()) {
+      fields.problem("procfile", "Not a valid string.");
+    }
+  }
+  fields.done();
+  return build;
+}
+
+Task<http::Response> add_build(Parts& parts, AppCall& call) {
+  const auto begun = co_await deploy_build(parts, call.app, call.caller(), call.body);
+  co_return answer(201, to_json(call.app, *begun.build));
+}
+
+Task<http::Response> list_builds(Parts& parts, AppCall& call) {
+  const auto page = Page::of(call.request);
+  std::int64_t count = 0;
+  json::array builds;
+  co_await parts.db.transact([&](sql::Tx& tx) {
+    builds.clear();
+    count = tx.query(count_builds, {call.app.uuid})[0].integer("n");
+    const auto rows = tx.query(select_builds, {call.app.uuid, page.limit, page.offset});
+    for (int i = 0; i < rows.size(); ++i) {
+      const auto row = rows[i];
+      builds.push_back(to_json(call.app, Build{row.text("uuid"), row.text("owner"), row.text("image"), row.text("sha"), row.text("dockerfile"),
+                                               row.text("created"), row.text("updated"), object_from(row.text("procfile"))}));
+    }
+  });
+  co_return page_answer(call.request, page, count, std::move(builds));
+}
+
+Task<http::Response> show_build(Parts& parts, AppCall& call) {
+  constexpr sql::Query select_release_of_build{
+      "select_release_of_build", "SELECT uuid FROM releases WHERE app_uuid = $1::uuid AND build_uuid::text = $2 ORDER BY version DESC LIMIT 1"};
+  auto read = [&](sql::Tx& tx) {
+    const auto rows = tx.query(select_release_of_build, {call.app.uuid, call.param("uuid")});
+    if (rows.empty()) throw not_found("Build");
+    return *get_release(tx, rows[0].text("uuid")).build;
+  };
+  co_return answer(200, to_json(call.app, co_await parts.db.transact(read)));
+}
+
+Task<http::Response> list_releases(Parts& parts, AppCall& call) {
+  const auto page = Page::of(call.request);
+  std::int64_t count = 0;
+  json::array releases;
+  co_await parts.db.transact([&](sql::Tx& tx) {
+    releases.clear();
+    count = tx.query(count_releases, {call.app.uuid})[0].integer("n");
+    const auto rows = tx.query(select_releases, {call.app.uuid, page.limit, page.offset});
+    for (int i = 0; i < rows.size(); ++i) releases.push_back(to_json(call.app, get_release(tx, rows[i].text("uuid"))));
+  });
+  co_return page_answer(call.request, page, count, std::move(releases));
+}
+
+Task<http::Response> show_release(Parts& parts, AppCall& call) {
+  const auto version = call.param("version");
+  const auto number = version.starts_with('v') ? parse_integer(std::string_view(version).substr(1)) : std::nullopt;
+  if (!number) throw not_found("Release");
+  const auto release = co_await parts.db.transact([&](sql::Tx& tx) { return find_release(tx, call.app.uuid, *number); });
+  if (!release) throw not_found("Release");
+  co_return answer(200, to_json(call.app, *release));
+}
+
+Task<http::Response> roll_back(Parts& parts, AppCall& call) {
+  std::optional<std::int64_t> wanted;
+  if (const auto* value = call.body.if_contains("version"); value && !value->is_null()) {
+    wanted = value->is_structured() ? std::nullopt : parse_integer(python_text(*value));
+    if (!wanted) throw Error(ErrorKind::invalid, "version must be a whole number, the v left out");
+  }
+  auto record = [&](sql::Tx& tx) {
+    const auto app = lock_app(tx, call.app.uuid);
+    refuse_while_busy(tx, app);
+    const auto live = live_release(tx, app.uuid);
+    const auto version = wanted.value_or(live.version - 1);
+    if (version < 1) throw Error(ErrorKind::invalid, "version cannot be below 0");
+    if (version == 1) throw Error(ErrorKind::invalid, "Cannot roll back to initial release.");
+    const auto target = find_release(tx, app.uuid, version);
+    if (!target) throw Error(ErrorKind::invalid, "Release matching query does not exist.");
+    if (target->state != "live") throw Error(ErrorKind::invalid, "Cannot roll back to failed release.");
+    if (live.build && !target->build) throw Error(ErrorKind::invalid, "Cannot roll back to a release without a build.");
+    NewRelease release{.app_uuid = app.uuid, .owner = call.caller().id, .config_uuid = target->config.uuid};
+    if (target->build) release.build_uuid = target->build->uuid;
+    release.summary = call.caller().username + " rolled back to v" + std::to_string(version);
+    const auto structure = target->build ? structure_after(app.structure, live.build, *target->build, true) : app.structure;
+    return begin(tx, parts.jobs, app, release, target->build ? &*target->build : nullptr, structure);
+  };
+  const auto begun = co_await parts.db.transact(record);
+  co_await finish(parts, begun);
+  co_return answer(201, json::object{{"version", begun.release.version}});
+}
+
+}  // namespace
+
+Task<Release> deploy_build(Parts& parts, App app, User user, json::object body) {
+  auto build = build_from(body, user.username);
+  auto record = [&](sql::Tx& tx) {
+    const auto locked = lock_app(tx, app.uuid);
+    refuse_while_busy(tx, locked);
+    const auto live = live_release(tx, app.uuid);
+    const bool procfile_gone = live.build && !live.build->procfile.empty() && build.procfile.empty();
+    if (procfile_gone && parts.settings.reject_missing_procfile) {
+      throw Error(ErrorKind::conflict,
+                  "Last deployment had a Procfile but is missing in this deploy. For a successful deployment provide a Procfile.");
+    }
+    if (procfile_gone && !parts.settings.remove_missing_procfile) build.procfile = live.build->procfile;
+    NewRelease release{.app_uuid = app.uuid, .owner = user.id, .config_uuid = live.config.uuid};
+    release.build_uuid = insert_build(tx, app.uuid, user.id, build);
+    release.summary = build_summary(build);
+    record_event(tx, user.username, app.id, "build " + app.id + "-" + release.build_uuid->substr(0, 7) + " created");
+    const auto structure = structure_after(locked.structure, live.build, build, parts.settings.remove_missing_procfile);
+    return begin(tx, parts.jobs, locked, release, &build, structure);
+  };
+  const auto begun = co_await parts.db.transact(record);
+  co_await finish(parts, begun);
+  co_return begun.release;
+}
+
+void add_release_routes(Api& api) {
+  auto& parts = api.parts();
+  api.add_app("GET", "/config/", Access::use, [&parts](AppCall& call) -> Task<http::Response> {
+    const auto live = co_await parts.db.transact([&](sql::Tx& tx) { return live_release(tx, call.app.uuid); });
+    co_return answer(200, to_json(call.app, live.config));
+  });
+  api.add_app("POST", "/config/", Access::use, [&parts](AppCall& call) { return set_config(parts, call); });
+  api.add_app("GET", "/builds/", Access::use, [&parts](AppCall& call) { return list_builds(parts, call); });
+  api.add_app("POST", "/builds/", Access::use, [&parts](AppCall& call) { return add_build(parts, call); });
+  api.add_app("GET", "/builds/{uuid}/", Access::use, [&parts](AppCall& call) { return show_build(parts, call); });
+  api.add_app("GET", "/releases/", Access::use, [&parts](AppCall& call) { return list_releases(parts, call); });
+  api.add_app("GET", "/releases/{version}/", Access::use, [&parts](AppCall& call) { return show_release(parts, call); });
+  api.add_app("POST", "/releases/rollback/", Access::use, [&parts](AppCall& call) { return roll_back(parts, call); });
+}
+
+}  // namespace workflow::controller

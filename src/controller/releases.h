@@ -1,0 +1,11 @@
+// src/controller/releases.h: what the builder's hooks share with the API's own build route.
+#pragma once
+#include "controller/api.h"
+#include "controller/store.h"
+
+namespace workflow::controller {
+
+// Records a build and deploys it; the release that came of it. Throws invalid with the deploy's reason when it failed.
+Task<Release> deploy_build(Parts& parts, App app, User user, json::object body);
+
+}  // namespace workflow::controller

@@ -1,0 +1,282 @@
+#include "controller/store.h"
+
+#include "lib/base/encoding.h"
+#include "lib/base/log.h"
+#include "lib/base/text.h"
+
+namespace workflow::controller {
+namespace {
+
+// A time as every client of the API reads it.
+#define WF_TIME(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+
+#define WF_USER_COLUMNS                                                                                            \
+  "u.id, u.username, u.email, u.first_name, u.last_name, u.is_superuser, u.is_active, " WF_TIME("u.last_login") " AS last_login, " \
+  WF_TIME("u.date_joined") " AS date_joined"
+#define WF_APP_COLUMNS                                                                                            \
+  "a.uuid, a.id, a.owner_id, o.username AS owner, a.structure, a.procfile_structure, " WF_TIME("a.created") " AS created, " \
+  WF_TIME("a.updated") " AS updated"
+#define WF_RELEASE_QUERY                                                                                          \
+  "SELECT r.uuid, r.version, r.summary, r.state, r.exception, ro.username AS owner, " WF_TIME("r.created") " AS created, " \
+  WF_TIME("r.updated") " AS updated, c.uuid AS config_uuid, co.username AS config_owner, c.vars, c.memory, c.cpu, c.tags, "  \
+  "c.registry, c.healthcheck, c.lifecycle_post_start, c.lifecycle_pre_stop, c.termination_grace_period, "           \
+  WF_TIME("c.created") " AS config_created, " WF_TIME("c.updated") " AS config_updated, b.uuid AS build_uuid, "      \
+  "bo.username AS build_owner, b.image, b.sha, b.procfile, b.dockerfile, " WF_TIME("b.created") " AS build_created, " \
+  WF_TIME("b.updated") " AS build_updated FROM releases r JOIN users ro ON ro.id = r.owner_id "                      \
+  "JOIN configs c ON c.uuid = r.config_uuid JOIN users co ON co.id = c.owner_id "                                    \
+  "LEFT JOIN builds b ON b.uuid = r.build_uuid LEFT JOIN users bo ON bo.id = b.owner_id "
+
+constexpr sql::Query select_user{"select_user", "SELECT " WF_USER_COLUMNS " FROM users u WHERE username = $1"};
+constexpr sql::Query select_user_of_token{
+    "select_user_of_token", "SELECT " WF_USER_COLUMNS " FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.hash = $1"};
+constexpr sql::Query insert_token{"insert_token", "INSERT INTO tokens (hash, user_id) VALUES ($1, $2::bigint)"};
+constexpr sql::Query select_app{"select_app",
+                                "SELECT " WF_APP_COLUMNS " FROM apps a JOIN users o ON o.id = a.owner_id WHERE a.id = $1"};
+constexpr sql::Query select_app_for_update{
+    "select_app_for_update",
+    "SELECT " WF_APP_COLUMNS " FROM apps a JOIN users o ON o.id = a.owner_id WHERE a.uuid = $1::uuid FOR UPDATE OF a"};
+constexpr sql::Query select_grant{"select_grant", "SELECT 1 FROM grants WHERE app_uuid = $1::uuid AND user_id = $2::bigint"};
+constexpr sql::Query update_structure{
+    "update_structure", "UPDATE apps SET structure = $2, procfile_structure = $3, updated = now() WHERE uuid = $1::uuid"};
+constexpr sql::Query insert_config_query{
+    "insert_config",
+    "INSERT INTO configs (app_uuid, owner_id, vars, memory, cpu, tags, registry, healthcheck, lifecycle_post_start, "
+    "lifecycle_pre_stop, termination_grace_period) VALUES ($1::uuid, $2::bigint, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING uuid"};
+constexpr sql::Query insert_build_query{
+    "insert_build",
+    "INSERT INTO builds (app_uuid, owner_id, image, sha, procfile, dockerfile) VALUES ($1::uuid, $2::bigint, $3, $4, $5, $6) RETURNING uuid"};
+constexpr sql::Query insert_release_query{
+    "insert_release",
+    "INSERT INTO releases (app_uuid, owner_id, version, config_uuid, build_uuid, summary, state) SELECT $1::uuid, $2::bigint, "
+    "coalesce(max(version), 0) + 1, $3::uuid, $4::uuid, $5, $6 FROM releases WHERE app_uuid = $1::uuid RETURNING uuid"};
+constexpr sql::Query select_live_release{
+    "select_live_release", WF_RELEASE_QUERY "WHERE r.app_uuid = $1::uuid AND r.state = 'live' ORDER BY r.version DESC LIMIT 1"};
+constexpr sql::Query select_release{"select_release", WF_RELEASE_QUERY "WHERE r.app_uuid = $1::uuid AND r.version = $2::bigint"};
+constexpr sql::Query select_release_by_uuid{"select_release_by_uuid", WF_RELEASE_QUERY "WHERE r.uuid = $1::uuid"};
+constexpr sql::Query select_running_job{
+    "select_running_job", "SELECT kind, structure FROM jobs WHERE app_uuid = $1::uuid AND state = 'running'"};
+constexpr sql::Query select_current_settings{
+    "select_current_settings",
+    "SELECT maintenance, routable, whitelist FROM settings WHERE app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
+constexpr sql::Query select_current_tls{
+    "select_current_tls", "SELECT coalesce(https_enforced, false) AS enforced FROM tls WHERE app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
+constexpr sql::Query select_app_domains{
+    "select_app_domains",
+    "SELECT d.domain, c.name, c.certificate, c.key FROM domains d LEFT JOIN certificates c ON c.id = d.certificate_id "
+    "WHERE d.app_uuid = $1::uuid ORDER BY d.id"};
+constexpr sql::Query select_app_services{
+    "select_app_services", "SELECT procfile_type, path_pattern FROM services WHERE app_uuid = $1::uuid ORDER BY id DESC"};
+constexpr sql::Query insert_event{"insert_event", "INSERT INTO events (username, app, what) VALUES ($1, $2, $3)"};
+
+User user_from(const sql::Row& row) {
+  return {row.integer("id"),           row.text("username"),        row.text("email"),          row.text("first_name"), row.text("last_name"),
+          row.boolean("is_superuser"), row.boolean("is_active"),    row.find("last_login"),     row.text("date_joined")};
+}
+
+App app_from(const sql::Row& row) {
+  return {row.text("uuid"), row.text("id"), row.integer("owner_id"), row.text("owner"), object_from(row.text("structure")),
+          object_from(row.text("procfile_structure")), row.text("created"), row.text("updated")};
+}
+
+Release release_from(const sql::Row& row) {
+  Release release;
+  release.uuid = row.text("uuid");
+  release.owner = row.text("owner");
+  release.version = row.integer("version");
+  release.summary = row.text("summary");
+  release.state = row.text("state");
+  release.exception = row.find("exception");
+  release.created = row.text("created");
+  release.updated = row.text("updated");
+  auto& config = release.config;
+  config.uuid = row.text("config_uuid");
+  config.owner = row.text("config_owner");
+  config.created = row.text("config_created");
+  config.updated = row.text("config_updated");
+  for (const auto& [name, map] : config_maps()) config.*map = object_from(row.text(name == "values" ? "vars" : name));
+  if (!row.is_null("build_uuid")) {
+    release.build = Build{row.text("build_uuid"), row.text("build_owner"), row.text("image"), row.text("sha"), row.text("dockerfile"),
+                          row.text("build_created"), row.text("build_updated"), object_from(row.text("procfile"))};
+  }
+  return release;
+}
+
+}  // namespace
+
+json::object object_from(const std::string& text) {
+  auto value = parse_json(text);
+  if (!value || !value->is_object()) throw Error(ErrorKind::internal, "a stored map is damaged");
+  return std::move(value->get_object());
+}
+
+std::optional<User> find_user(sql::Tx& tx, const std::string& username) {
+  const auto rows = tx.query(select_user, {username});
+  return rows.empty() ? std::nullopt : std::optional(user_from(rows[0]));
+}
+User get_user(sql::Tx& tx, const std::string& username) {
+  auto user = find_user(tx, username);
+  if (!user) throw Error(ErrorKind::not_found, "No User matches the given query.");
+  return *user;
+}
+
+std::optional<User> user_of_token(sql::Tx& tx, const std::string& token) {
+  const auto rows = tx.query(select_user_of_token, {to_hex(sha256(token))});
+  return rows.empty() ? std::nullopt : std::optional(user_from(rows[0]));
+}
+
+std::string issue_token(sql::Tx& tx, std::int64_t user_id) {
+  auto token = random_hex(40);
+  tx.execute(insert_token, {to_hex(sha256(token)), user_id});
+  return token;
+}
+
+std::optional<App> find_app(sql::Tx& tx, const std::string& id) {
+  const auto rows = tx.query(select_app, {id});
+  return rows.empty() ? std::nullopt : std::optional(app_from(rows[0]));
+}
+App get_app(sql::Tx& tx, const std::string& id) {
+  auto app = find_app(tx, id);
+  if (!app) throw Error(ErrorKind::not_found, "No App matches the given query.");
+  return *app;
+}
+App lock_app(sql::Tx& tx, const std::string& uuid) {
+  const auto rows = tx.query(select_app_for_update, {uuid});
+  if (rows.empty()) throw Error(ErrorKind::not_found, "No App matches the given query.");
+  return app_from(rows[0]);
+}
+
+bool may_use(sql::Tx& tx, const User& user, const App& app) {
+  if (user.is_superuser || user.id == app.owner_id) return true;
+  return !tx.query(select_grant, {app.uuid, user.id}).empty();
+}
+
+void set_structure(sql::Tx& tx, const std::string& app_uuid, const json::object& structure, const json::object& procfile) {
+  tx.execute(update_structure, {app_uuid, print_json(structure), print_json(procfile)});
+}
+
+std::string insert_config(sql::Tx& tx, const std::string& app_uuid, std::int64_t owner, const Config& c) {
+  return tx.query(insert_config_query, {app_uuid, owner, print_json(c.values), print_json(c.memory), print_json(c.cpu), print_json(c.tags),
+                                        print_json(c.registry), print_json(c.healthcheck), print_json(c.lifecycle_post_start),
+                                        print_json(c.lifecycle_pre_stop), print_json(c.termination_grace_period)})[0].text("uuid");
+}
+
+std::string insert_build(sql::Tx& tx, const std::string& app_uuid, std::int64_t owner, const Build& build) {
+  return tx.query(insert_build_query, {app_uuid, owner, build.image, build.sha, print_json(build.procfile), build.dockerfile})[0].text("uuid");
+}
+
+Release insert_release(sql::Tx& tx, const NewRelease& release) {
+  const auto rows = tx.query(insert_release_query, {release.app_uuid, release.owner, release.config_uuid, release.build_uuid,
+                                                    release.summary, release.state});
+  return get_release(tx, rows[0].text("uuid"));
+}
+
+Release live_release(sql::Tx& tx, const std::string& app_uuid) {
+  const auto rows = tx.query(select_live_release, {app_uuid});
+  if (rows.empty()) throw Error(ErrorKind::internal, "the app has no live release");
+  return release_from(rows[0]);
+}
+std::optional<Release> find_release(sql::Tx& tx, const std::string& app_uuid, std::int64_t version) {
+  const auto rows = tx.query(select_release, {app_uuid, version});
+  return rows.empty() ? std::nullopt : std::optional(release_from(rows[0]));
+}
+Release get_release(sql::Tx& tx, const std::string& uuid) {
+  const auto rows = tx.query(select_release_by_uuid, {uuid});
+  if (rows.empty()) throw Error(ErrorKind::not_found, "No Release matches the given query.");
+  return release_from(rows[0]);
+}
+
+void refuse_while_busy(sql::Tx& tx, const App& app) {
+  const auto rows = tx.query(select_running_job, {app.uuid});
+  if (rows.empty()) return;
+  const auto structure = object_from(rows[0].text("structure"));
+  const auto type = structure.empty() ? std::string() : "-" + std::string(structure.begin()->key());
+  throw Error(ErrorKind::conflict, "Deployment for " + app.id + type + " is already in progress");
+}
+
+cluster::AppSpec app_spec(sql::Tx& tx, const App& app) {
+  cluster::AppSpec spec{.app = app.name()};
+  const auto settings = tx.query(select_current_settings, {app.uuid});
+  if (!settings.empty()) {
+    spec.maintenance = settings[0].boolean("maintenance");
+    spec.routable = settings[0].boolean("routable");
+    const auto whitelist = parse_json(settings[0].text("whitelist"));
+    for (const auto& address : whitelist->as_array()) spec.whitelist.emplace_back(address.as_string());
+  }
+  const auto tls = tx.query(select_current_tls, {app.uuid});
+  spec.tls_enforced = !tls.empty() && tls[0].boolean("enforced");
+  const auto domains = tx.query(select_app_domains, {app.uuid});
+  for (int i = 0; i < domains.size(); ++i) {
+    const auto domain = domains[i].text("domain");
+    spec.domains.push_back(domain);
+    const auto name = domains[i].find("name");
+    if (!name) continue;
+    spec.domain_certificates[domain] = *name;
+    const bool known = std::ranges::any_of(spec.certificates, [&](const auto& known_one) { return known_one.name == *name; });
+    if (!known) spec.certificates.push_back({*name, domains[i].text("certificate"), Secret(domains[i].text("key"))});
+  }
+  const auto services = tx.query(select_app_services, {app.uuid});
+  for (int i = 0; i < services.size(); ++i) {
+    spec.path_services.push_back({*ProcessType::parse(services[i].text("procfile_type")), split(services[i].text("path_pattern"), ',')});
+  }
+  return spec;
+}
+
+void record_event(sql::Tx& tx, const std::string& username, const std::string& app, const std::string& what) {
+  tx.execute(insert_event, {username, app, what});
+  log::info("app changed", kv("app", app), kv("user", username), kv("what", what));
+}
+
+json::value time_or_null(const std::optional<std::string>& time) {
+  return time ? json::value(json::string(*time)) : json::value(nullptr);
+}
+
+json::object to_json(const User& user) {
+  return {{"username", user.username},     {"email", user.email},           {"first_name", user.first_name},
+          {"last_name", user.last_name},   {"is_superuser", user.is_superuser}, {"is_staff", user.is_superuser},
+          {"is_active", user.is_active},   {"groups", json::array()},       {"user_permissions", json::array()},
+          {"last_login", time_or_null(user.last_login)}, {"date_joined", user.date_joined}, {"id", user.id}};
+}
+
+json::object to_json(const App& app) {
+  return {{"uuid", app.uuid}, {"id", app.id}, {"owner", app.owner}, {"structure", app.structure},
+          {"procfile_structure", app.procfile_structure}, {"created", app.created}, {"updated", app.updated}};
+}
+
+json::object to_json(const App& app, const Config& config) {
+  json::object out{{"uuid", config.uuid}, {"app", app.id}, {"owner", config.owner}};
+  for (const char* name : {"values", "memory", "cpu", "tags", "registry", "healthcheck", "lifecycle_post_start", "lifecycle_pre_stop",
+                           "termination_grace_period"}) {
+    for (const auto& [map_name, map] : config_maps()) {
+      if (map_name != name) continue;
+      json::object shown;
+      for (const auto& [key, value] : config.*map) {
+        shown[key] = map_name == "healthcheck" ? value : json::value(json::string(python_text(value)));
+      }
+      out[name] = std::move(shown);
+    }
+  }
+  out["created"] = config.created;
+  out["updated"] = config.updated;
+  return out;
+}
+
+json::object to_json(const App& app, const Build& build) {
+  return {{"uuid", build.uuid}, {"app", app.id}, {"owner", build.owner}, {"image", build.image}, {"sha", build.sha},
+          {"procfile", build.procfile}, {"dockerfile", build.dockerfile}, {"created", build.created}, {"updated", build.updated}};
+}
+
+json::object to_json(const App& app, const Release& release) {
+  return {{"uuid", release.uuid},
+          {"app", app.id},
+          {"owner", release.owner},
+          {"version", release.version},
+          {"summary", release.summary},
+          {"config", release.config.uuid},
+          {"build", release.build ? json::value(json::string(release.build->uuid)) : json::value(nullptr)},
+          {"failed", release.state == "failed"},
+          {"exception", time_or_null(release.exception)},
+          {"created", release.created},
+          {"updated", release.updated}};
+}
+
+}  // namespace workflow::controller
