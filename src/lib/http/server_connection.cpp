@@ -52,7 +52,12 @@ class RequestBody : public BodyReader {
       co_await connection_->stream_.transport().write("HTTP/1.1 100 Continue\r\n\r\n");
     }
     connection_->stream_.transport().reading_within(connection_->context_->config.body_timeout);
-    co_return co_await connection_->stream_.read_body(connection_->body_);
+    try {
+      co_return co_await connection_->stream_.read_body(connection_->body_);
+    } catch (const Error&) {
+      connection_->body_failed_ = true;
+      throw;
+    }
   }
   std::optional<std::uint64_t> length() const override { return length_; }
 
@@ -109,6 +114,7 @@ Task<ServerConnection::After> ServerConnection::serve_one() {
   minor_ = head.minor;
   wants_continue_ = head.expects_continue;
   body_ = BodyProgress::of(head.framing);
+  body_failed_ = false;
   ++serial_;
   auto request = request_of(std::move(head));
   if (!request) {
@@ -125,7 +131,7 @@ Task<ServerConnection::After> ServerConnection::serve_one() {
   // A client that was not told to go on may send its body or not: only a new connection is unambiguous.
   const bool rest_is_short =
       body_.finished || (body_.framing.kind == Framing::Kind::length && body_.left <= discard_limit);
-  const bool keep = keep_alive && !wants_continue_ && rest_is_short && !context_->draining;
+  const bool keep = keep_alive && !wants_continue_ && !body_failed_ && rest_is_short && !context_->draining;
   after = co_await respond(*request, std::move(response), keep);
   if (log::enabled(log::Level::debug)) {
     const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
@@ -211,7 +217,8 @@ Task<Response> ServerConnection::answer(Request& request) {
   try {
     co_return co_await context_->handler(request);
   } catch (const Error& error) {
-    if (status_of(error.kind()) >= 500) log_failure(request, std::current_exception());
+    // A client that breaks off is no failure of ours.
+    if (status_of(error.kind()) >= 500 && !body_failed_) log_failure(request, std::current_exception());
     co_return context_->render_error(request, error);
   } catch (...) {
     failure = std::current_exception();

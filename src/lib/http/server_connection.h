@@ -57,6 +57,7 @@ class ServerConnection : public std::enable_shared_from_this<ServerConnection> {
   // of the request under way
   BodyProgress body_;
   bool wants_continue_ = false;
+  bool body_failed_ = false;  // the client broke off, was silent, or sent nonsense
   int minor_ = 1;
   std::uint64_t serial_ = 0;  // tells a body reader that outlived its request
   bool idle_ = true;

@@ -57,7 +57,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     auto connection =
         std::make_shared<ServerConnection>(shared, std::move(transport), "fuzz", std::make_shared<std::string>());
     std::exception_ptr error;
-    asio::co_spawn(context, connection->run(), [&error](const std::exception_ptr& e) { error = e; });
+    asio::co_spawn(context, connection->run(), [&error, &connection](const std::exception_ptr& e) {
+      error = e;
+      connection.reset();  // and with it its timer, which would keep the loop waiting
+    });
     context.run();
     WF_CHECK(!error);
   }

@@ -71,8 +71,12 @@ class TlsTransport : public Transport {
 
   Task<std::size_t> read_some(asio::mutable_buffer into) override {
     check_reading();
+    if (ended_) co_return 0;
     const auto [error, size] = co_await stream_.async_read_some(into, quietly);
-    if (error == asio::error::eof) co_return 0;
+    if (error == asio::error::eof) {
+      ended_ = true;
+      co_return 0;
+    }
     if (error) throw_failure(error, co_await asio::this_coro::cancellation_state, *watchdog_);
     co_return size;
   }
@@ -146,6 +150,7 @@ class TlsTransport : public Transport {
   std::shared_ptr<ssl::context> context_;
   ssl::stream<tcp::socket> stream_;
   std::shared_ptr<Watchdog> watchdog_;
+  bool ended_ = false;  // asked again after its end, a socket would wait for an event that came already
 };
 
 // Applies one PEM text to the context; says whose it is when it does not fit.

@@ -28,8 +28,12 @@ class PlainTransport : public Transport {
 
   Task<std::size_t> read_some(asio::mutable_buffer into) override {
     check_reading();
+    if (ended_) co_return 0;
     const auto [error, size] = co_await socket_.async_read_some(into, quietly);
-    if (error == asio::error::eof) co_return 0;
+    if (error == asio::error::eof) {
+      ended_ = true;
+      co_return 0;
+    }
     if (error) throw_failure(error, co_await asio::this_coro::cancellation_state, *watchdog_);
     co_return size;
   }
@@ -84,6 +88,7 @@ class PlainTransport : public Transport {
  private:
   tcp::socket socket_;
   std::shared_ptr<Watchdog> watchdog_;
+  bool ended_ = false;  // asked again after its end, a socket would wait for an event that came already
 };
 
 }  // namespace
