@@ -1,4 +1,5 @@
 #include "lib/base/text.h"
+#include "lib/s3/error.h"
 #include "lib/s3/xml.h"
 #include "objectstore/api.h"
 #include "objectstore/conditions.h"
@@ -6,6 +7,8 @@
 #include "objectstore/s3_error.h"
 
 namespace workflow::objectstore {
+
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -28,6 +31,43 @@ std::vector<std::pair<int, std::string>> parts_of(const std::string& body) {
   }
   if (parts.empty()) throw malformed_xml();
   return parts;
+}
+
+constexpr std::size_t many_parts = 50;  // 250 MiB at least
+constexpr auto keep_alive_pause = 5s;
+
+// Joining takes a while, and clients give up on a silent server. So the answer begins at once and blanks follow, which
+// XML allows, until it is known; a failure then comes as an error document with status 200, as S3 does it.
+Task<> answer_while_working(std::function<std::string()> work, std::string path, std::string id,
+                            http::BodyWriter& writer) {
+  std::string answer;
+  auto run = [](std::function<std::string()> job, std::string& into, std::string resource,
+                std::string request_id) -> Task<> {
+    try {
+      into = co_await offload(std::move(job));
+    } catch (const S3Error& error) {
+      into = s3::render_error({error.code(), error.message()}, resource, request_id);
+    } catch (const Error& error) {
+      into = s3::render_error({"InternalError", error.message()}, resource, request_id);
+    }
+  };
+  TaskGroup group(co_await asio::this_coro::executor);
+  group.spawn("complete an upload", run(std::move(work), answer, path, id));
+  auto talk = [](TaskGroup& working, std::string& result, http::BodyWriter& to) -> Task<> {
+    const std::string declaration = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+    co_await to.write(declaration);
+    while (working.size() > 0) {
+      try {
+        co_await with_deadline(keep_alive_pause, "", working.join());
+        continue;
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::timeout) throw;
+      }
+      co_await to.write(" ");
+    }
+    co_await to.write(std::string_view(result).substr(declaration.size()));
+  };
+  co_await with_cleanup(talk(group, answer, writer), [&group] { return group.stop(); });
 }
 
 }  // namespace
@@ -109,14 +149,21 @@ Task<http::Response> Api::list_parts(Call& call) {
 
 Task<http::Response> Api::complete_upload(Call& call) {
   auto parts = parts_of(co_await xml_body(call.request));
+  const bool takes_long = parts.size() > many_parts;
   const auto conditions = write_conditions(call.request.headers);
-  auto work = [this, parts = std::move(parts), conditions, target = call.target, id = upload_id(call.request.query)] {
-    return store_.complete_upload(id, target.bucket, target.key, parts, conditions);
+  auto work = [this, parts = std::move(parts), conditions, target = call.target, id = upload_id(call.request.query),
+               location = call.request.raw_path] {
+    const auto etag = store_.complete_upload(id, target.bucket, target.key, parts, conditions);
+    s3::XmlWriter xml("CompleteMultipartUploadResult");
+    xml.text("Location", location).text("Bucket", target.bucket).text("Key", target.key);
+    return xml.text("ETag", quoted(etag)).finish();
   };
-  const auto etag = co_await offload(std::move(work));
-  s3::XmlWriter xml("CompleteMultipartUploadResult");
-  xml.text("Location", call.request.raw_path).text("Bucket", call.target.bucket).text("Key", call.target.key);
-  co_return xml_response(xml.text("ETag", quoted(etag)).finish());
+  if (!takes_long) co_return xml_response(co_await offload(std::move(work)));
+  auto response = xml_response("");
+  response.body =
+      http::StreamBody([work = std::move(work), path = call.request.path, id = call.request.id](
+                           http::BodyWriter& writer) { return answer_while_working(work, path, id, writer); });
+  co_return response;
 }
 
 Task<http::Response> Api::abort_upload(Call& call) {

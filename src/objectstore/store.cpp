@@ -1,8 +1,10 @@
 #include "objectstore/store.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -43,6 +45,18 @@ Fd take_lock(const fs::path& path) {
   return fd;
 }
 
+// Not every folder outlives its pod or its machine: better said on the first day than found out on the last.
+void warn_if_fleeting(const fs::path& root) {
+  struct statfs disk{};
+  if (::statfs(root.c_str(), &disk) != 0) return;
+  const bool memory = disk.f_type == TMPFS_MAGIC || disk.f_type == RAMFS_MAGIC;
+  if (!memory && disk.f_type != OVERLAYFS_SUPER_MAGIC) return;
+  log::warn(memory ? "objects are kept in memory and are lost at a restart: give the object store a persistent volume"
+                   : "objects are kept in the container's own layer and are lost with it: give the object store a "
+                     "persistent volume",
+            kv("folder", root.string()));
+}
+
 }  // namespace
 
 // S3's rules; and no name of our own pages.
@@ -60,6 +74,7 @@ Store::Store(fs::path root, const Clock& clock) : root_(std::move(root)), clock_
   fs::create_directories(root_, error);
   if (error) throw Error{ErrorKind::unavailable, "cannot use the folder " + root_.string() + ": " + error.message()};
   lock_ = take_lock(root_ / "lock");
+  warn_if_fleeting(root_);
   fs::remove_all(root_ / "tmp", error);  // what a crash left half-written
   for (const char* folder : {"tmp", "buckets", "uploads"}) make_folder(root_ / folder);
   sync_folder(root_);

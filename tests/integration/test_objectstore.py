@@ -328,6 +328,22 @@ def test_multipart_uploads(s3):
     assert error_code(caught) == "NoSuchUpload"
 
 
+def test_an_upload_of_many_parts(s3):
+    """So many that joining them may take long: the answer then begins before its outcome is known."""
+    part = random.Random(6).randbytes(5 << 20)
+    begun = s3.create_multipart_upload(Bucket="builder", Key="many")
+    name = {"Bucket": "builder", "Key": "many", "UploadId": begun["UploadId"]}
+    parts = [{"PartNumber": i, "ETag": s3.upload_part(**name, PartNumber=i, Body=part)["ETag"]} for i in range(1, 52)]
+    wrong = parts[:-1] + [{"PartNumber": 51, "ETag": '"bad"'}]
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        s3.complete_multipart_upload(**name, MultipartUpload={"Parts": wrong})
+    assert error_code(caught) == "InvalidPart"
+    done = s3.complete_multipart_upload(**name, MultipartUpload={"Parts": parts})
+    assert done["ETag"].endswith('-51"')
+    assert s3.head_object(Bucket="builder", Key="many")["ContentLength"] == 51 * (5 << 20)
+    s3.delete_object(Bucket="builder", Key="many")
+
+
 def test_multipart_copies_and_aborts(s3):
     s3.put_object(Bucket="builder", Key="source", Body=bytes(range(256)) * 40_000)
     begun = s3.create_multipart_upload(Bucket="builder", Key="joined")

@@ -26,20 +26,23 @@ std::size_t pool_size() {
 template <typename CompletionToken>
 auto async_run_on_pool(std::move_only_function<void()> work, CompletionToken&& token) {
   auto initiate = [](auto handler, std::move_only_function<void()> job) {
-    auto executor = asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);
-    asio::post(blocking_pool(), [handler = std::move(handler), job = std::move(job), executor]() mutable {
-      std::exception_ptr error;
-      try {
-        job();
-      } catch (...) {
-        error = std::current_exception();
-      }
-      job = nullptr;  // its captures end here, before the caller goes on
-      auto resume = [handler = std::move(handler), error = std::move(error)]() mutable {
-        std::move(handler)(std::move(error));
-      };
-      asio::post(executor, std::move(resume));
-    });
+    // `busy` keeps the loop from ending meanwhile. It travels with the continuation, so that the loop lets go of it:
+    // once posted, the loop may run to its end and be gone before this thread takes its next step.
+    const Executor executor = asio::get_associated_executor(handler);
+    Executor busy = asio::prefer(executor, asio::execution::outstanding_work.tracked);
+    asio::post(blocking_pool(),
+               [handler = std::move(handler), job = std::move(job), executor, busy = std::move(busy)]() mutable {
+                 std::exception_ptr error;
+                 try {
+                   job();
+                 } catch (...) {
+                   error = std::current_exception();
+                 }
+                 job = nullptr;  // its captures end here, before the caller goes on
+                 auto resume = [handler = std::move(handler), error = std::move(error),
+                                busy = std::move(busy)]() mutable { std::move(handler)(std::move(error)); };
+                 asio::post(executor, std::move(resume));
+               });
   };
   return asio::async_initiate<CompletionToken, void(std::exception_ptr)>(initiate, token, std::move(work));
 }
