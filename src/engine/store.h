@@ -1,12 +1,10 @@
 // src/engine/store.h: the objects of the single-machine Kubernetes, inside the engine's process.
 //   Owns    every object: in memory for reading, in SQLite (WAL, synchronous=FULL) before a write is acknowledged.
 //   Used by the API server (which adds HTTP, validation of requests, patches and access), the controllers, the node
-//   agent
-//           and the service proxy. All on the engine's one thread; only the disk write is offloaded (group commit).
-//   Rules   resourceVersion is one counter for the whole store. metadata.generation grows when anything outside
-//   metadata
-//           and status changes. An object with deletionTimestamp goes when its finalizers are empty (and, for pods,
-//           when the node agent removes it with grace period 0).
+//           agent and the service proxy. All on the engine's one thread; only the disk write is offloaded (group commit).
+//   Rules   resourceVersion is one counter for the whole store. metadata.generation grows when anything outside metadata
+//           and status changes (of types that have one). An object with deletionTimestamp goes when its finalizers are
+//           empty (and, for pods, when the node agent removes it with grace period 0). What is read is on disk.
 #pragma once
 #include <chrono>
 #include <filesystem>

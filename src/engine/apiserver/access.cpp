@@ -1,0 +1,189 @@
+#include "engine/apiserver/access.h"
+
+#include <algorithm>
+
+#include "engine/fields.h"
+#include "lib/kube/objects.h"
+
+namespace workflow::engine {
+
+namespace {
+
+namespace res = kube::resources;
+
+bool lists(const json::object& rule, std::string_view field, std::string_view value) {
+  for (const auto& entry : array_at(rule, {field})) {
+    if (entry.is_string() && (view(entry.get_string()) == "*" || view(entry.get_string()) == value)) return true;
+  }
+  return false;
+}
+
+bool lists_resource(const json::object& rule, const Attributes& a) {
+  const auto wanted = a.subresource.empty() ? a.resource : a.resource + "/" + a.subresource;
+  for (const auto& entry : array_at(rule, {"resources"})) {
+    if (!entry.is_string()) continue;
+    const auto text = view(entry.get_string());
+    if (text == "*" || text == wanted || (!a.subresource.empty() && text == "*/" + a.subresource)) return true;
+  }
+  return false;
+}
+
+bool lists_path(const json::object& rule, const std::string& path) {
+  for (const auto& entry : array_at(rule, {"nonResourceURLs"})) {
+    if (!entry.is_string()) continue;
+    const auto text = view(entry.get_string());
+    if (text == path || (text.ends_with('*') && path.starts_with(text.substr(0, text.size() - 1)))) return true;
+  }
+  return false;
+}
+
+bool names_user(const json::object& binding, const User& user, const std::string& ns) {
+  for (const auto& entry : array_at(binding, {"subjects"})) {
+    if (!entry.is_object()) continue;
+    const auto& subject = entry.get_object();
+    const auto kind = text_at(subject, {"kind"}), name = text_at(subject, {"name"});
+    if (kind == "User" && name == user.name) return true;
+    if (kind == "Group" && user.is_in(name)) return true;
+    if (kind == "ServiceAccount") {
+      auto account_ns = text_at(subject, {"namespace"});
+      if (account_ns.empty()) account_ns = ns;
+      if (user.name == "system:serviceaccount:" + account_ns + ":" + name) return true;
+    }
+  }
+  return false;
+}
+
+json::array words(std::initializer_list<std::string_view> list) {
+  json::array result;
+  for (const auto word : list) result.emplace_back(key(word));
+  return result;
+}
+
+json::object rule(std::initializer_list<std::string_view> groups, std::initializer_list<std::string_view> resources,
+                  std::initializer_list<std::string_view> verbs) {
+  return {{"apiGroups", words(groups)}, {"resources", words(resources)}, {"verbs", words(verbs)}};
+}
+
+json::object cluster_role(std::string_view name, json::array rules) {
+  auto role = kube::make_object(res::cluster_roles, "", name, {{"kubernetes.io/bootstrapping", "rbac-defaults"}});
+  role["rules"] = std::move(rules);
+  return role;
+}
+
+json::object cluster_binding(std::string_view name, std::string_view role, std::string_view group) {
+  auto binding =
+      kube::make_object(res::cluster_role_bindings, "", name, {{"kubernetes.io/bootstrapping", "rbac-defaults"}});
+  binding["subjects"] =
+      json::array{json::object{{"kind", "Group"}, {"apiGroup", "rbac.authorization.k8s.io"}, {"name", key(group)}}};
+  binding["roleRef"] =
+      json::object{{"apiGroup", "rbac.authorization.k8s.io"}, {"kind", "ClusterRole"}, {"name", key(role)}};
+  return binding;
+}
+
+// What an app's team works with.
+json::array namespace_rules(std::initializer_list<std::string_view> verbs, bool with_secrets) {
+  json::array rules;
+  rules.push_back(rule({""},
+                       {"bindings", "configmaps", "endpoints", "events", "persistentvolumeclaims", "pods", "pods/log",
+                        "pods/status", "replicationcontrollers", "replicationcontrollers/scale", "serviceaccounts",
+                        "services", "services/status", "limitranges", "resourcequotas", "resourcequotas/status"},
+                       verbs));
+  rules.push_back(rule({""}, {"namespaces"}, {"get", "list", "watch"}));
+  rules.push_back(rule({"apps"}, {"*"}, verbs));
+  rules.push_back(rule({"batch"}, {"*"}, verbs));
+  rules.push_back(rule({"autoscaling"}, {"*"}, verbs));
+  rules.push_back(rule({"networking.k8s.io"}, {"*"}, verbs));
+  rules.push_back(rule({"policy"}, {"poddisruptionbudgets", "poddisruptionbudgets/status"}, verbs));
+  rules.push_back(rule({"discovery.k8s.io"}, {"endpointslices"}, {"get", "list", "watch"}));
+  rules.push_back(rule({"metrics.k8s.io"}, {"pods", "nodes"}, {"get", "list", "watch"}));
+  if (with_secrets) {
+    rules.push_back(rule({""}, {"secrets"}, verbs));
+    rules.push_back(rule({""}, {"pods/exec", "pods/attach", "pods/eviction", "serviceaccounts/token"}, verbs));
+    rules.push_back(rule({"coordination.k8s.io"}, {"leases"}, verbs));
+  }
+  return rules;
+}
+
+}  // namespace
+
+bool User::is_in(std::string_view group) const {
+  return std::find(groups.begin(), groups.end(), group) != groups.end();
+}
+
+User anonymous_user() { return {"system:anonymous", "", {"system:unauthenticated"}}; }
+
+bool covers(const json::object& rule, const Attributes& a) {
+  if (!lists(rule, "verbs", a.verb)) return false;
+  if (!a.path.empty()) return lists_path(rule, a.path);
+  if (!lists(rule, "apiGroups", a.group) || !lists_resource(rule, a)) return false;
+  const auto& names = array_at(rule, {"resourceNames"});
+  if (names.empty()) return true;
+  return std::any_of(names.begin(), names.end(),
+                     [&a](const json::value& n) { return n.is_string() && view(n.get_string()) == a.name; });
+}
+
+std::vector<const json::object*> rules_for(const Store& store, const User& user, const std::string& ns) {
+  std::vector<const json::object*> rules;
+  const auto add = [&rules](const ObjectPtr& role) {
+    if (!role) return;
+    for (const auto& entry : array_at(*role, {"rules"})) {
+      if (entry.is_object()) rules.push_back(&entry.get_object());  // lives as long as the stored role
+    }
+  };
+  for (const auto& binding : store.list(res::cluster_role_bindings)) {
+    if (names_user(*binding, user, "")) add(store.find(res::cluster_roles, "", text_at(*binding, {"roleRef", "name"})));
+  }
+  if (ns.empty()) return rules;
+  for (const auto& binding : store.list(res::role_bindings, ns)) {
+    if (!names_user(*binding, user, ns)) continue;
+    const auto name = text_at(*binding, {"roleRef", "name"});
+    add(text_at(*binding, {"roleRef", "kind"}) == "ClusterRole" ? store.find(res::cluster_roles, "", name)
+                                                                : store.find(res::roles, ns, name));
+  }
+  return rules;
+}
+
+Decision authorize(const Store& store, const User& user, const Attributes& attributes) {
+  if (user.is_in("system:masters")) return {true, ""};
+  for (const auto* rule : rules_for(store, user, attributes.ns)) {
+    if (covers(*rule, attributes)) return {true, "RBAC: allowed by a role"};
+  }
+  return {false, ""};
+}
+
+std::string refusal(const User& user, const Attributes& a) {
+  if (!a.path.empty()) return "User \"" + user.name + "\" cannot " + a.verb + " path \"" + a.path + "\"";
+  const auto resource = a.subresource.empty() ? a.resource : a.resource + "/" + a.subresource;
+  return "User \"" + user.name + "\" cannot " + a.verb + " resource \"" + resource + "\" in API group \"" + a.group +
+         "\"" + (a.ns.empty() ? " at the cluster scope" : " in the namespace \"" + a.ns + "\"");
+}
+
+std::vector<std::pair<const kube::Resource*, json::object>> built_in_roles() {
+  json::array everything{rule({"*"}, {"*"}, {"*"})};
+  everything.push_back(json::object{{"nonResourceURLs", words({"*"})}, {"verbs", words({"*"})}});
+  json::array self_service{
+      rule({"authorization.k8s.io"}, {"selfsubjectaccessreviews", "selfsubjectrulesreviews"}, {"create"})};
+  self_service.push_back(rule({"authentication.k8s.io"}, {"selfsubjectreviews"}, {"create"}));
+  json::array discovery{json::object{
+      {"nonResourceURLs", words({"/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/livez/*", "/openapi",
+                                 "/openapi/*", "/readyz", "/readyz/*", "/version", "/version/"})},
+      {"verbs", words({"get"})}}};
+  auto admin = namespace_rules({"*"}, true);
+  admin.push_back(rule({"rbac.authorization.k8s.io"}, {"roles", "rolebindings"}, {"*"}));
+  const std::initializer_list<std::string_view> read{"get", "list", "watch"};
+  std::vector<std::pair<const kube::Resource*, json::object>> result;
+  result.emplace_back(&res::cluster_roles, cluster_role("cluster-admin", std::move(everything)));
+  result.emplace_back(&res::cluster_roles, cluster_role("admin", std::move(admin)));
+  result.emplace_back(&res::cluster_roles, cluster_role("edit", namespace_rules({"*"}, true)));
+  result.emplace_back(&res::cluster_roles, cluster_role("view", namespace_rules(read, false)));
+  result.emplace_back(&res::cluster_roles, cluster_role("system:basic-user", std::move(self_service)));
+  result.emplace_back(&res::cluster_roles, cluster_role("system:discovery", std::move(discovery)));
+  result.emplace_back(&res::cluster_role_bindings, cluster_binding("cluster-admin", "cluster-admin", "system:masters"));
+  result.emplace_back(&res::cluster_role_bindings,
+                      cluster_binding("system:basic-user", "system:basic-user", "system:authenticated"));
+  result.emplace_back(&res::cluster_role_bindings,
+                      cluster_binding("system:discovery", "system:discovery", "system:authenticated"));
+  return result;
+}
+
+}  // namespace workflow::engine

@@ -1,0 +1,31 @@
+// src/engine/apiserver/admission.h: what happens to an object between the request and the store: defaults, what the engine
+//   adds (service account, node), and the checks. Pure but for reading the store.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/apiserver/api_error.h"
+#include "engine/apiserver/resource_types.h"
+#include "engine/store.h"
+
+namespace workflow::engine {
+
+// Fills in what Kubernetes fills in. `before` is null when the object is new.
+void set_defaults(const ResourceType& type, json::object& object, const json::object* before);
+
+struct AdmissionConfig {
+  std::string node_name;
+  Time now;
+};
+// A pod's service account, its token volume, priority, tolerations, node. Throws ApiError 403 when it may not be.
+void admit_pod(const Store& store, const AdmissionConfig& config, json::object& pod);
+// A ResourceQuota counts the object. Throws ApiError 403 (exceeded quota).
+void check_quota(const Store& store, const kube::Resource& r, const json::object& object);
+
+// Everything that is wrong with the object. `before` is null when it is new.
+std::vector<FieldProblem> problems_of(const ResourceType& type, const json::object& object, const json::object* before);
+// Fields that are accepted but have no effect here; shown as Warning headers.
+std::vector<std::string> warnings_about(const ResourceType& type, const json::object& object);
+
+}  // namespace workflow::engine

@@ -1,0 +1,335 @@
+#include "engine/apiserver/apiserver.h"
+
+#include <netdb.h>
+#include <unistd.h>
+
+#include "engine/apiserver/api_error.h"
+#include "engine/apiserver/context.h"
+#include "engine/apiserver/discovery.h"
+#include "engine/apiserver/openapi.h"
+#include "engine/apiserver/pki.h"
+#include "engine/fields.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/text.h"
+#include "lib/kube/objects.h"
+
+namespace workflow::engine {
+
+namespace {
+
+namespace res = kube::resources;
+
+std::vector<std::string> server_names(const std::string& node_name) {
+  std::vector<std::string> names{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+                                 "kubernetes.default.svc.cluster.local"};
+  if (!node_name.empty()) names.push_back(node_name);
+  std::array<char, 256> host{};
+  if (::gethostname(host.data(), host.size() - 1) == 0 && node_name != host.data()) names.emplace_back(host.data());
+  return names;
+}
+
+std::vector<std::string> server_addresses(const ApiServerConfig& config) {
+  auto addresses = config.addresses;
+  addresses.push_back(config.service_cidr.at(1).text());
+  if (!config.load_balancer_address.empty()) addresses.push_back(config.load_balancer_address);
+  addresses.emplace_back("127.0.0.1");
+  std::sort(addresses.begin(), addresses.end());
+  addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
+  std::erase(addresses, "0.0.0.0");
+  return addresses;
+}
+
+bool is_public(std::string_view path) {
+  for (const auto* open : {"/healthz", "/readyz", "/livez", "/version"}) {
+    if (path == open || (path.starts_with(open) && path.substr(std::string_view(open).size()).starts_with("/")))
+      return true;
+  }
+  return false;
+}
+
+// What is asked of RBAC for a request.
+Attributes attributes_of(const RequestInfo& info) {
+  if (!info.is_resource) return {.verb = info.verb, .path = info.path};
+  Attributes a{.verb = info.verb,
+               .group = info.group,
+               .resource = info.plural,
+               .subresource = info.subresource,
+               .name = info.name,
+               .ns = info.ns,
+               .path = ""};
+  if (info.plural == "namespaces" && info.group.empty()) a.ns = info.name;
+  return a;
+}
+
+http::Response status_response(const ApiError& error) {
+  auto response = json_response(error.code(), error.status());
+  if (error.code() == 429) response.headers.set("Retry-After", "1");
+  return response;
+}
+
+void add_warnings(http::Response& response, const std::vector<std::string>& warnings) {
+  for (const auto& warning : warnings) {
+    std::string text;
+    for (const char c : warning) {
+      if (c == '"' || c == '\\') text += '\\';
+      text += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+    }
+    response.headers.add("Warning", "299 - \"" + text + "\"");
+  }
+}
+
+}  // namespace
+
+struct ApiServer::State {
+  State(Executor e, ApiServerConfig c, Store& store, Clock& clock)
+      : pki(open_pki(c.state / "pki", server_names(c.node_name), server_addresses(c), clock)),
+        api{std::move(e), std::move(c), store, clock, TokenSigner(pki.token_key), {}} {
+    for (const auto& address : api.config.addresses) {
+      http::ServerConfig server{.address = address, .port = api.config.port};
+      server.tls = http::TlsFiles{pki.server_certificate, pki.server_key.reveal(), pki.ca_certificate};
+      server.max_header_bytes = 64 << 10;
+      servers.push_back(std::make_unique<http::Server>(api.executor, std::move(server),
+                                                       [this](http::Request& request) { return answer(request); }));
+      if (api.config.port == 0) api.config.port = servers.back()->port();
+    }
+    write_file_atomically(api.config.state / "kubeconfig",
+                          kubeconfig(pki, "https://127.0.0.1:" + std::to_string(api.config.port)), 0600);
+  }
+
+  // --- who asks
+
+  User authenticate(const http::Request& request) {
+    if (const auto header = request.headers.find("Authorization");
+        header && starts_with_ignoring_case(*header, "Bearer ")) {
+      const auto user = user_of_token(api, trim(std::string_view(*header).substr(7)), "");
+      if (!user) throw ApiError(401, "Unauthorized", "Unauthorized");
+      return *user;
+    }
+    if (request.client_cert_cn) {
+      User user{*request.client_cert_cn, "", request.client_cert_orgs};
+      user.groups.emplace_back("system:authenticated");
+      return user;
+    }
+    return anonymous_user();
+  }
+
+  // --- the way of a request
+
+  Task<http::Response> answer(http::Request& request) {
+    Call call{.api = api, .request = request, .info = {}, .user = {}, .type = nullptr, .warnings = {}};
+    http::Response response;
+    std::optional<ApiError> refused;
+    try {
+      response = co_await dispatch(call);
+    } catch (const ApiError& error) {
+      refused = error;
+    } catch (const Error& error) {
+      refused = api_error_from(error, call.type == nullptr ? nullptr : call.type->stored, call.info.name);
+      if (error.kind() == ErrorKind::internal) {
+        log::error("request failed", kv("path", request.path), kv("error", error.message()),
+                   kv("detail", error.detail()));
+      }
+    }
+    if (refused) response = status_response(*refused);
+    add_warnings(response, call.warnings);
+    audit(call, response.status);
+    co_return response;
+  }
+
+  // Whoever changes something, or is refused, leaves a line.
+  void audit(const Call& call, int status) {
+    const auto& verb = call.info.verb;
+    const bool reads = verb == "get" || verb == "list" || verb == "watch";
+    if (!call.info.is_resource || (reads && status != 403 && status != 401)) return;
+    const auto resource =
+        call.info.subresource.empty() ? call.info.plural : call.info.plural + "/" + call.info.subresource;
+    log::write(status >= 400 ? log::Level::info : log::Level::debug, "audit",
+               {kv("user", call.user.name), kv("verb", verb), kv("group", call.info.group), kv("resource", resource),
+                kv("namespace", call.info.ns), kv("name", call.info.name), kv("status", status)});
+  }
+
+  Task<http::Response> dispatch(Call& call) {
+    const auto info = request_info(call.request.method, call.request.raw_path, call.request.query);
+    if (!info) throw bad_request("the path of the request is malformed");
+    call.info = *info;
+    call.user = authenticate(call.request);
+    if (!call.info.is_resource && is_public(call.info.path)) co_return unnamed(call);
+    if (call.user.name == "system:anonymous") {
+      throw ApiError(401, "Unauthorized",
+                     "Unauthorized: use the client certificate of the kubeconfig, or a service account's token");
+    }
+    const auto attributes = attributes_of(call.info);
+    if (!authorize(api.store, call.user, attributes).allowed) {
+      const kube::Resource about{call.info.group, call.info.version, call.info.plural, "", true};
+      if (call.info.is_resource) throw forbidden(about, call.info.name, refusal(call.user, attributes));
+      throw ApiError(403, "Forbidden", "forbidden: " + refusal(call.user, attributes));
+    }
+    if (!call.info.is_resource) co_return unnamed(call);
+    co_return co_await resource(call);
+  }
+
+  Task<http::Response> resource(Call& call) {
+    const auto& info = call.info;
+    for (const auto& type : review_types()) {
+      if (type.group == info.group && type.version == info.version && type.plural == info.plural) {
+        co_return co_await review(call, type);
+      }
+    }
+    if (info.group == "metrics.k8s.io" && info.version == "v1beta1") {
+      for (const auto& type : metrics_types()) {
+        if (type.plural == info.plural) co_return co_await metrics(call, type);
+      }
+    }
+    call.type = find_resource_type(info.group, info.version, info.plural);
+    const bool placed = call.type == nullptr || call.type->namespaced() || info.ns.empty();
+    if (call.type == nullptr || !placed)
+      throw ApiError(404, "NotFound", "the server could not find the requested resource");
+    if (call.type->namespaced() && info.ns.empty() && (!info.name.empty() || info.verb == "create") &&
+        info.verb != "watch") {
+      throw ApiError(404, "NotFound", "the server could not find the requested resource: it lives in a namespace");
+    }
+    if (!info.subresource.empty()) {
+      if (info.subresource == "portforward" || info.subresource == "proxy") {
+        throw ApiError(404, "NotFound",
+                       info.subresource +
+                           " is not supported by this engine; reach pods through a Service, or from "
+                           "this machine by their IP");
+      }
+      if (!call.type->has(info.subresource))
+        throw ApiError(404, "NotFound", "the server could not find the requested resource");
+      co_return co_await subresource(call);
+    }
+    const bool known = info.verb == "create"                           ? info.name.empty()
+                       : info.verb == "update" || info.verb == "patch" ? !info.name.empty()
+                                                                       : call.request.method != "HEAD" || true;
+    if (!known)
+      throw ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+    if (info.verb == "get") co_return co_await get_object(call);
+    if (info.verb == "list") co_return co_await list_objects(call);
+    if (info.verb == "watch") co_return co_await watch_objects(call);
+    if (info.verb == "create") co_return co_await create_object(call);
+    if (info.verb == "update") co_return co_await update_object(call);
+    if (info.verb == "patch") co_return co_await patch_object(call);
+    if (info.verb == "delete") co_return co_await delete_object(call);
+    co_return co_await delete_collection(call);
+  }
+
+  // --- paths that are no resources
+
+  http::Response unnamed(Call& call) {
+    const auto& path = call.info.path;
+    const auto parts = split(std::string_view(path).substr(1), '/');
+    if (path == "/version") return json_response(200, version_info());
+    if (is_public(path)) return health(path);
+    if (path == "/")
+      return json_response(200, {{"paths", json::array{"/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2",
+                                                       "/openapi/v3", "/readyz", "/version"}}});
+    if (path == "/api" || path == "/apis") return discovery(call, path);
+    if (parts[0] == "api" && parts.size() == 2 && parts[1] == "v1")
+      return json_response(200, api_resource_list("", "v1"));
+    if (parts[0] == "apis" && parts.size() == 2 && serves_group(parts[1]))
+      return json_response(200, api_group(parts[1]));
+    if (parts[0] == "apis" && parts.size() == 3 && serves_group(parts[1], parts[2])) {
+      return json_response(200, api_resource_list(parts[1], parts[2]));
+    }
+    if (parts[0] == "openapi") return open_api(call, path);
+    throw ApiError(404, "NotFound", "the server could not find the requested resource");
+  }
+
+  http::Response health(const std::string& path) {
+    const bool ready = api.ready || !path.starts_with("/readyz");
+    return http::Response::text(ready ? 200 : 500, ready ? "ok" : "the engine is starting");
+  }
+
+  http::Response discovery(Call& call, const std::string& path) {
+    const auto accept = call.request.headers.get("Accept");
+    for (const std::string form : {"v2", "v2beta1"}) {
+      if (accept.find("g=apidiscovery.k8s.io;v=" + form + ";as=APIGroupDiscoveryList") == std::string::npos) continue;
+      auto response =
+          json_response(200, aggregated_discovery(path == "/api" ? Discovery::core : Discovery::named, form));
+      response.headers.set("Content-Type",
+                           "application/json;g=apidiscovery.k8s.io;v=" + form + ";as=APIGroupDiscoveryList");
+      response.headers.set("Vary", "Accept");
+      return response;
+    }
+    if (path == "/apis") return json_response(200, api_group_list());
+    return json_response(200, api_versions("127.0.0.1:" + std::to_string(api.config.port)));
+  }
+
+  http::Response open_api(Call& call, const std::string& path) {
+    if (path == "/openapi/v2") {
+      const auto accept = call.request.headers.get("Accept");
+      if (accept.find("protobuf") == std::string::npos) return http::Response::json(200, openapi_v2_json());
+      auto response = http::Response::text(200, openapi_v2_protobuf(),
+                                           "application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+      return response;
+    }
+    if (path == "/openapi/v3") return json_response(200, openapi_v3_index());
+    const auto document = openapi_v3(std::string_view(path).substr(std::string_view("/openapi/v3/").size()));
+    if (!document) throw ApiError(404, "NotFound", "the server could not find the requested resource");
+    return http::Response::json(200, *document);
+  }
+
+  // --- what every cluster has
+
+  Task<> create_if_absent(const kube::Resource& r, json::object object) {
+    if (api.store.find(r, kube::namespace_of(object), kube::name_of(object))) co_return;
+    co_await api.store.create(r, std::move(object));
+  }
+
+  Task<> bootstrap() {
+    for (const auto* name : {"default", "kube-system", "kube-public", "kube-node-lease"}) {
+      co_await create_if_absent(res::namespaces, kube::make_object(res::namespaces, "", name));
+    }
+    for (auto& [resource, object] : built_in_roles()) co_await create_if_absent(*resource, std::move(object));
+    auto storage = kube::make_object(res::storage_classes, "", "local");
+    child(child(storage, "metadata"), "annotations")["storageclass.kubernetes.io/is-default-class"] = "true";
+    storage["provisioner"] = "workflow/local-folder";
+    storage["reclaimPolicy"] = "Delete";
+    storage["volumeBindingMode"] = "Immediate";
+    co_await create_if_absent(res::storage_classes, std::move(storage));
+    auto service = kube::make_object(res::services, "default", "kubernetes",
+                                     {{"component", "apiserver"}, {"provider", "kubernetes"}});
+    const auto ip = api.config.service_cidr.at(1).text();
+    service["spec"] = json::object{
+        {"type", "ClusterIP"},
+        {"clusterIP", ip},
+        {"clusterIPs", json::array{ip}},
+        {"ipFamilies", json::array{"IPv4"}},
+        {"ipFamilyPolicy", "SingleStack"},
+        {"internalTrafficPolicy", "Cluster"},
+        {"sessionAffinity", "None"},
+        {"ports", json::array{json::object{
+                      {"name", "https"}, {"protocol", "TCP"}, {"port", 443}, {"targetPort", api.config.port}}}}};
+    service["status"] = json::object{{"loadBalancer", json::object()}};
+    co_await create_if_absent(res::services, std::move(service));
+  }
+
+  Pki pki;
+  Api api;
+  std::vector<std::unique_ptr<http::Server>> servers;
+};
+
+ApiServer::ApiServer(Executor executor, ApiServerConfig config, Store& store, Clock& clock)
+    : state_(std::make_shared<State>(std::move(executor), std::move(config), store, clock)) {}
+ApiServer::~ApiServer() = default;
+
+Task<> ApiServer::run() {
+  auto state = state_;
+  co_await state->bootstrap();
+  auto group = std::make_shared<TaskGroup>(state->api.executor);
+  for (auto& server : state->servers) group->spawn("api server", server->serve());
+  log::info("API server ready", kv("port", state->api.config.port));
+  co_await with_cleanup(group->join(), [group] { return group->stop(); });
+}
+
+void ApiServer::connect(PodAccess access) { state_->api.pods = std::move(access); }
+void ApiServer::set_ready(bool ready) { state_->api.ready = ready; }
+const std::string& ApiServer::ca_certificate() const { return state_->pki.ca_certificate; }
+Task<IssuedToken> ApiServer::issue_token(TokenRequest request) {
+  auto state = state_;
+  co_return engine::issue_token(state->api, request);
+}
+
+}  // namespace workflow::engine

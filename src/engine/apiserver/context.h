@@ -1,0 +1,87 @@
+// src/engine/apiserver/context.h: one request on its way, and what all of them share. Inside apiserver only.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/apiserver/access.h"
+#include "engine/apiserver/apiserver.h"
+#include "engine/apiserver/request_info.h"
+#include "engine/apiserver/resource_types.h"
+#include "engine/apiserver/tokens.h"
+
+namespace workflow::engine {
+
+// Shared by all requests.
+struct Api {
+  Executor executor;
+  ApiServerConfig config;
+  Store& store;
+  Clock& clock;
+  TokenSigner signer;
+  PodAccess pods;
+  bool ready = false;
+};
+
+struct Call {
+  Api& api;
+  http::Request& request;
+  RequestInfo info;
+  User user;
+  const ResourceType* type = nullptr;
+  std::vector<std::string> warnings;  // to be sent as Warning headers
+
+  const kube::Resource& resource() const { return *type->stored; }
+  std::string option(std::string_view name) const { return request.query.find(name).value_or(""); }
+  bool flag(std::string_view name) const;  // throws ApiError 400 when it is not a boolean
+  Persist persist() const;                 // dryRun
+  std::string manager() const;             // fieldManager, else the program of User-Agent
+};
+
+// How an answer is written: as objects, as a Table, or as metadata only.
+enum class Form { object, table, metadata };
+struct Negotiated {
+  Form form = Form::object;
+  bool yaml = false;
+  std::string meta_version = "v1";  // of Table and PartialObjectMetadata
+};
+Negotiated negotiate(std::string_view accept);  // throws ApiError 406
+
+http::Response json_response(int status, const json::object& body);
+// An object, in the served version and the form that the client asked for.
+http::Response object_response(Call& call, int status, ObjectPtr object);
+json::object served(const ResourceType& type, const json::object& stored);
+
+// The body, as JSON, whatever it came as (JSON, YAML, protobuf). Empty: nullopt.
+Task<std::optional<json::object>> read_object(Call& call, const TypeSchema& type);
+// Checked against the schema; unknown fields are refused, warned about or ignored, as fieldValidation says.
+json::object checked_body(Call& call, const TypeSchema& type, const json::object& body);
+
+// read.cpp
+Task<http::Response> get_object(Call& call);
+Task<http::Response> list_objects(Call& call);
+Task<http::Response> watch_objects(Call& call);
+// The selection that a list, watch or deletecollection asks for.
+struct Selection {
+  std::function<bool(const json::object& stored)> matches;
+  bool everything = false;
+};
+Selection selection_of(const Call& call);
+
+// write.cpp
+Task<http::Response> create_object(Call& call);
+Task<http::Response> update_object(Call& call);
+Task<http::Response> patch_object(Call& call);
+Task<http::Response> delete_object(Call& call);
+Task<http::Response> delete_collection(Call& call);
+
+// subresources.cpp
+Task<http::Response> subresource(Call& call);
+Task<http::Response> review(Call& call, const ReviewType& type);
+Task<http::Response> metrics(Call& call, const MetricsType& type);
+IssuedToken issue_token(Api& api, const TokenRequest& request);
+std::optional<User> user_of_token(const Api& api, std::string_view token, const std::string& audience);
+
+constexpr std::size_t body_limit = 3u << 20;  // as Kubernetes
+
+}  // namespace workflow::engine

@@ -1,0 +1,241 @@
+#include "engine/apiserver/decode.h"
+
+#include <set>
+
+#include "engine/apiserver/api_error.h"
+#include "engine/fields.h"
+#include "lib/base/clock.h"
+#include "lib/base/encoding.h"
+
+namespace workflow::engine {
+
+namespace {
+
+using Kind = FieldSchema::Kind;
+using Shape = FieldSchema::Shape;
+
+std::string_view json_kind(const json::value& value) {
+  switch (value.kind()) {
+    case json::kind::object: return "object";
+    case json::kind::array: return "array";
+    case json::kind::string: return "string";
+    case json::kind::bool_: return "bool";
+    case json::kind::null: return "null";
+    default: return "number";
+  }
+}
+
+std::string_view name_of(Kind kind) {
+  switch (kind) {
+    case Kind::int32: return "int32";
+    case Kind::int64: return "int64";
+    case Kind::number: return "float64";
+    case Kind::boolean: return "bool";
+    case Kind::object: return "object";
+    case Kind::time: return "Time";
+    case Kind::quantity: return "Quantity";
+    case Kind::int_or_string: return "IntOrString";
+    default: return "string";
+  }
+}
+
+class Checker {
+ public:
+  explicit Checker(std::vector<std::string>& unknown) : unknown_(unknown) {}
+
+  json::object object(const TypeSchema& type, const json::object& body, const std::string& path) {
+    json::object result;
+    result.reserve(body.size());
+    for (const auto& [name, value] : body) {
+      const auto here = path.empty() ? std::string(name) : path + "." + std::string(name);
+      const auto* field = type.find(name);
+      if (field == nullptr) {
+        unknown_.push_back(here);
+        continue;
+      }
+      if (value.is_null()) continue;
+      result[name] = shaped(*field, value, here);
+    }
+    return result;
+  }
+
+ private:
+  [[noreturn]] static void wrong(const json::value& value, std::string_view wanted, const std::string& path) {
+    throw bad_request("json: cannot unmarshal " + std::string(json_kind(value)) + " into Go struct field " + path +
+                      " of type " + std::string(wanted));
+  }
+
+  json::value shaped(const FieldSchema& field, const json::value& value, const std::string& path) {
+    if (field.shape == Shape::list) {
+      if (!value.is_array()) wrong(value, "[]" + std::string(name_of(field.kind)), path);
+      json::array result;
+      result.reserve(value.get_array().size());
+      std::size_t i = 0;
+      for (const auto& item : value.get_array()) {
+        const auto here = path + "[" + std::to_string(i++) + "]";
+        if (item.is_null()) throw bad_request(here + ": null is not allowed in a list");
+        result.push_back(single(field, item, here));
+      }
+      return result;
+    }
+    if (field.shape == Shape::map) {
+      if (!value.is_object()) wrong(value, "map[string]" + std::string(name_of(field.kind)), path);
+      json::object result;
+      for (const auto& [name, item] : value.get_object()) {
+        if (!item.is_null()) {
+          result[name] = single(field, item, path + "." + std::string(name));
+        } else if (field.kind == Kind::text || field.kind == Kind::bytes) {
+          result[name] = "";
+        }
+      }
+      return result;
+    }
+    return single(field, value, path);
+  }
+
+  json::value single(const FieldSchema& field, const json::value& value, const std::string& path) {
+    switch (field.kind) {
+      case Kind::any: return value;
+      case Kind::object:
+        if (!value.is_object()) wrong(value, field.type->name.substr(field.type->name.rfind('.') + 1), path);
+        return object(*field.type, value.get_object(), path);
+      case Kind::boolean:
+        if (!value.is_bool()) wrong(value, "bool", path);
+        return value;
+      case Kind::int32:
+      case Kind::int64: return integer(field.kind, value, path);
+      case Kind::number:
+        if (!value.is_number()) wrong(value, "float64", path);
+        return value;
+      case Kind::quantity: return quantity(value, path);
+      case Kind::int_or_string:
+        if (value.is_string()) return value;
+        return integer(Kind::int32, value, path);
+      case Kind::bytes:
+        if (!value.is_string()) wrong(value, "[]uint8", path);
+        if (!from_base64(view(value.get_string()))) {
+          throw bad_request(path + ": illegal base64 data; encode the value with base64, or use stringData");
+        }
+        return value;
+      case Kind::time:
+      case Kind::micro_time:
+        if (!value.is_string()) wrong(value, "Time", path);
+        if (!parse_rfc3339(view(value.get_string()))) {
+          throw bad_request(path + ": parsing time \"" + std::string(value.get_string()) +
+                            "\" failed; write it as 2006-01-02T15:04:05Z");
+        }
+        return value;
+      case Kind::text:
+      case Kind::duration:
+        if (!value.is_string()) wrong(value, "string", path);
+        return value;
+    }
+    return value;
+  }
+
+  static json::value integer(Kind kind, const json::value& value, const std::string& path) {
+    std::int64_t number = 0;
+    if (value.is_int64()) {
+      number = value.get_int64();
+    } else if (value.is_uint64() && value.get_uint64() <= INT64_MAX) {
+      number = static_cast<std::int64_t>(value.get_uint64());
+    } else if (value.is_double() &&
+               value.get_double() == static_cast<double>(static_cast<std::int64_t>(value.get_double())) &&
+               value.get_double() > -9e15 && value.get_double() < 9e15) {
+      number = static_cast<std::int64_t>(value.get_double());
+    } else {
+      wrong(value, name_of(kind), path);
+    }
+    if (kind == Kind::int32 && (number > INT32_MAX || number < INT32_MIN)) wrong(value, "int32", path);
+    return number;
+  }
+
+  static json::value quantity(const json::value& value, const std::string& path) {
+    const auto text = value.is_string()   ? std::string(value.get_string())
+                      : value.is_number() ? json::serialize(value)
+                                          : "";
+    const auto canonical = canonical_quantity(text);
+    if (!canonical) {
+      throw bad_request(path +
+                        ": quantities must match the regular expression "
+                        "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+    }
+    return json::value(*canonical);
+  }
+
+  std::vector<std::string>& unknown_;
+};
+
+// Walks JSON text that is known to be valid and notes keys that come twice.
+class DuplicateFinder {
+ public:
+  explicit DuplicateFinder(std::string_view text) : text_(text) {}
+  std::vector<std::string> run() {
+    value("");
+    return std::move(found_);
+  }
+
+ private:
+  void space() {
+    while (at_ < text_.size() && std::string_view(" \t\r\n").find(text_[at_]) != std::string_view::npos) ++at_;
+  }
+  std::string string() {
+    std::string result;
+    for (++at_; at_ < text_.size() && text_[at_] != '"'; ++at_) {
+      if (text_[at_] == '\\') result += text_[at_++];
+      if (at_ < text_.size()) result += text_[at_];
+    }
+    ++at_;
+    return result;
+  }
+  void value(const std::string& path) {
+    space();
+    if (at_ >= text_.size()) return;
+    if (text_[at_] == '{') {
+      object(path);
+    } else if (text_[at_] == '[') {
+      array(path);
+    } else if (text_[at_] == '"') {
+      string();
+    } else {
+      while (at_ < text_.size() && std::string_view(",]} \t\r\n").find(text_[at_]) == std::string_view::npos) ++at_;
+    }
+  }
+  void object(const std::string& path) {
+    std::set<std::string> seen;
+    for (++at_, space(); at_ < text_.size() && text_[at_] != '}'; space()) {
+      const auto name = string();
+      const auto here = path.empty() ? name : path + "." + name;
+      if (!seen.insert(name).second) found_.push_back(here);
+      space();
+      ++at_;  // :
+      value(here);
+      space();
+      if (at_ < text_.size() && text_[at_] == ',') ++at_;
+    }
+    ++at_;
+  }
+  void array(const std::string& path) {
+    std::size_t i = 0;
+    for (++at_, space(); at_ < text_.size() && text_[at_] != ']'; space()) {
+      value(path + "[" + std::to_string(i++) + "]");
+      space();
+      if (at_ < text_.size() && text_[at_] == ',') ++at_;
+    }
+    ++at_;
+  }
+
+  std::string_view text_;
+  std::size_t at_ = 0;
+  std::vector<std::string> found_;
+};
+
+}  // namespace
+
+json::object checked_against(const TypeSchema& type, const json::object& body, std::vector<std::string>& unknown) {
+  return Checker(unknown).object(type, body, "");
+}
+
+std::vector<std::string> duplicate_fields(std::string_view text) { return DuplicateFinder(text).run(); }
+
+}  // namespace workflow::engine

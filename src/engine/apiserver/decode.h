@@ -1,0 +1,24 @@
+// src/engine/apiserver/decode.h: request bodies, checked against the schema of their type.
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/apiserver/schema.h"
+#include "lib/json/json.h"
+
+namespace workflow::engine {
+
+// The same object with only what the type knows: nulls left out, quantities and numbers as Kubernetes prints them.
+// Unknown fields go to `unknown` as paths ("spec.replicsa"). Throws ApiError 400 when a field has the wrong type.
+json::object checked_against(const TypeSchema& type, const json::object& body, std::vector<std::string>& unknown);
+
+// Paths of keys that occur twice in one object. The text is valid JSON.
+std::vector<std::string> duplicate_fields(std::string_view text);
+
+// "0.5" → "500m", "1024Mi" → "1Gi"; nullopt when it is not a quantity.
+std::optional<std::string> canonical_quantity(std::string_view text);
+// Its value; kept in thousandths. nullopt as above, or when it does not fit.
+std::optional<std::int64_t> quantity_in_thousandths(std::string_view text);
+
+}  // namespace workflow::engine
