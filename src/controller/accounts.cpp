@@ -74,7 +74,7 @@ Task<http::Response> register_user(Parts& parts, Call& call) {
   co_await parts.db.transact(check);
   Fields fields(call.body);
   const auto username = fields.text("username", {.max = 150});
-  const auto password = fields.text("password", {.max = 128});
+  const auto password = fields.text("password", {.stripped = false, .max = 128});
   const auto email = fields.text("email", {.required = false, .blank_allowed = true});
   const auto first_name = fields.text("first_name", {.required = false, .blank_allowed = true, .max = 30});
   const auto last_name = fields.text("last_name", {.required = false, .blank_allowed = true, .max = 150});
@@ -112,7 +112,7 @@ std::optional<Stored> stored_password(sql::Tx& tx, const std::string& username) 
 Task<http::Response> login(Parts& parts, Call& call) {
   Fields fields(call.body);
   const auto username = fields.text("username", {});
-  const auto password = fields.text("password", {});
+  const auto password = fields.text("password", {.stripped = false});
   fields.done();
   const auto stored = co_await parts.db.transact([name = *username](sql::Tx& tx) { return stored_password(tx, name); });
   // An unknown user costs as much time as a wrong password: nobody learns who has an account.
@@ -139,7 +139,7 @@ Task<http::Response> change_password(Parts& parts, Call& call) {
     const bool good = co_await offload([current, hash = stored->password] { return password_matches(current, hash); });
     if (!good) throw Error(ErrorKind::unauthenticated, "Current password does not match");
   }
-  auto hash = co_await offload([fresh] { return hash_password(std::string(trim(fresh))); });
+  auto hash = co_await offload([fresh] { return hash_password(fresh); });
   co_await parts.db.transact([&](sql::Tx& tx) { tx.execute(update_password, {stored->id, hash}); });
   co_return answer(200, json::object{{"status", "password set"}});
 }

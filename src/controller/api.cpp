@@ -160,11 +160,14 @@ void Api::add(std::string method, std::string path, Who who, CallHandler handler
   auto http_handler = [this, route](http::Request& request) -> Task<http::Response> {
     Call call{request, std::nullopt, {}};
     const bool lenient = route->who == Who::anyone_leniently;
-    if (auto token = token_of(request, lenient)) {
+    if (auto token = route->who == Who::everybody ? std::nullopt : token_of(request, lenient)) {
       auto look_up = [token = *token](sql::Tx& tx) { return user_of_token(tx, token); };
       call.user = co_await parts_.db.transact(std::move(look_up));
       if (!call.user && !lenient) throw unauthenticated("Invalid token.");
-      if (call.user && !call.user->is_active) throw unauthenticated("User inactive or deleted.");
+      if (call.user && !call.user->is_active) {
+        if (!lenient) throw unauthenticated("User inactive or deleted.");
+        call.user.reset();
+      }
     }
     if (route->who == Who::builder) {
       if (call.user) throw forbidden();
@@ -204,17 +207,18 @@ Task<http::Response> Api::dispatch(http::Request& request) {
   if (request.method == "OPTIONS" && request.headers.find("Access-Control-Request-Method")) co_return preflight();
   const auto began = std::chrono::steady_clock::now();
   const auto match = router_.match(request.method, request.raw_path);
+  const bool is_api = request.path.starts_with("/v2/");
   http::Response response;
   std::optional<Error> failure;
   try {
     if (!match.handler && match.allowed.empty()) {
       response = http::Response::text(404, "<h1>Not Found</h1><p>The requested resource was not found on this server.</p>",
                                       "text/html; charset=utf-8");
-    } else if (!accepts_json(request)) {
+    } else if (is_api && !accepts_json(request)) {
       response = answer(406, json::object{{"detail", "Could not satisfy the request Accept header."}});
     } else if (!match.handler) {
       const auto token = token_of(request);
-      if (!token && !request.path.starts_with("/v2/auth/")) throw unauthenticated("Authentication credentials were not provided.");
+      if (!token && is_api && !request.path.starts_with("/v2/auth/")) throw unauthenticated("Authentication credentials were not provided.");
       response = answer(405, json::object{{"detail", "Method \"" + request.method + "\" not allowed."}});
     } else {
       request.params = match.params;

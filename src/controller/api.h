@@ -43,8 +43,8 @@ struct AppCall : Call {
 using CallHandler = std::function<Task<http::Response>(Call&)>;
 using AppHandler = std::function<Task<http::Response>(AppCall&)>;
 
-// anyone_leniently: a token that is not valid counts as none.
-enum class Who { anyone_leniently, anyone, user, admin, builder };
+// everybody: no token is looked at. anyone_leniently: one that is not valid counts as none.
+enum class Who { everybody, anyone_leniently, anyone, user, admin, builder };
 // Who may use a route below an app: everybody with access, or its owner (and administrators).
 enum class Access { use, own };
 
@@ -55,7 +55,7 @@ class Api {
   void add(std::string method, std::string path, Who who, CallHandler handler);
   // Access to DELETE is always the owner's.
   void add_app(std::string method, std::string path, Access access, AppHandler handler);
-  // Everything under /v2/, in the order of checks of the original: route, user, permission, method, body.
+  // The order of checks is the original's: route, user, permission, method, body.
   http::Handler handler();
   Parts& parts() { return parts_; }
   http::RequestMetrics& metrics() { return metrics_; }

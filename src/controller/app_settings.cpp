@@ -50,11 +50,11 @@ json::array whitelist_json(const std::vector<std::string>& addresses) { return j
 json::object settings_json(sql::Tx& tx, const App& app) {
   const auto row = tx.query(select_settings, {app.uuid});
   const auto settings = current_settings(tx, app);
-  return {{"uuid", row[0].text("uuid")},        {"app", app.id},
-          {"owner", row[0].text("owner")},      {"maintenance", settings.maintenance},
-          {"routable", settings.routable},      {"whitelist", whitelist_json(settings.whitelist)},
-          {"autoscale", settings.autoscale},    {"label", settings.label},
-          {"created", row[0].text("created")},  {"updated", row[0].text("updated")}};
+  return {{"uuid", row[0].text("uuid")},       {"app", app.id},
+          {"owner", row[0].text("owner")},     {"autoscale", settings.autoscale},
+          {"label", settings.label},           {"created", row[0].text("created")},
+          {"updated", row[0].text("updated")}, {"maintenance", settings.maintenance},
+          {"routable", settings.routable},     {"whitelist", whitelist_json(settings.whitelist)}};
 }
 
 json::object tls_json(sql::Tx& tx, const App& app) {
@@ -62,9 +62,9 @@ json::object tls_json(sql::Tx& tx, const App& app) {
   return {{"uuid", rows[0].text("uuid")},
           {"app", app.id},
           {"owner", rows[0].text("owner")},
-          {"https_enforced", rows[0].is_null("https_enforced") ? json::value(nullptr) : json::value(rows[0].boolean("https_enforced"))},
           {"created", rows[0].text("created")},
-          {"updated", rows[0].text("updated")}};
+          {"updated", rows[0].text("updated")},
+          {"https_enforced", rows[0].is_null("https_enforced") ? json::value(nullptr) : json::value(rows[0].boolean("https_enforced"))}};
 }
 
 // The addresses of a request; problems go to `fields` under `name`.

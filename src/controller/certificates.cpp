@@ -35,18 +35,18 @@ json::object certificate_json(sql::Tx& tx, const sql::Row& row, const std::strin
   const auto attached = tx.query(select_attached, {row.integer("id")});
   for (int i = 0; i < attached.size(); ++i) domains.push_back(json::string(attached[i].text("domain")));
   return {{"id", row.integer("id")},
-          {"name", row.text("name")},
           {"owner", owner},
-          {"common_name", time_or_null(row.find("common_name"))},
-          {"san", *parse_json(row.text("san"))},
           {"domains", std::move(domains)},
-          {"fingerprint", row.text("fingerprint")},
-          {"starts", row.text("starts")},
-          {"expires", row.text("expires")},
-          {"issuer", row.text("issuer")},
-          {"subject", row.text("subject")},
+          {"san", *parse_json(row.text("san"))},
           {"created", row.text("created")},
-          {"updated", row.text("updated")}};
+          {"updated", row.text("updated")},
+          {"name", row.text("name")},
+          {"common_name", text_or_null(row.find("common_name"))},
+          {"fingerprint", row.text("fingerprint")},
+          {"expires", row.text("expires")},
+          {"starts", row.text("starts")},
+          {"issuer", row.text("issuer")},
+          {"subject", row.text("subject")}};
 }
 
 std::int64_t certificate_id(sql::Tx& tx, const Call& call) {

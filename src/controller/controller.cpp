@@ -49,18 +49,17 @@ Task<> work(http::Server& server, Jobs& jobs, sql::Db& db, bool& ready) {
 }
 
 // Health is asked without a token, often, and by programs that know no versions of ours.
-http::Handler with_health(http::Handler api, const bool& ready, sql::Db& db, http::RequestMetrics& metrics) {
-  return [api = std::move(api), &ready, &db, &metrics](http::Request& request) -> Task<http::Response> {
-    const bool read_only = request.method == "GET" || request.method == "HEAD";
-    if (!read_only) co_return co_await api(request);
-    if (request.path == "/healthz") co_return http::Response::text(200, "OK", "text/html; charset=utf-8");
-    if (request.path == "/metrics") co_return http::Response::text(200, metrics.text(), "text/plain; version=0.0.4");
-    if (request.path != "/readiness") co_return co_await api(request);
+void add_health_routes(Api& api, const bool& ready) {
+  auto page = [](std::string text) { return http::Response::text(200, std::move(text), "text/html; charset=utf-8"); };
+  api.add("GET", "/healthz", Who::everybody, [page](Call&) -> Task<http::Response> { co_return page("OK"); });
+  api.add("GET", "/readiness", Who::everybody, [page, &db = api.parts().db, &ready](Call&) -> Task<http::Response> {
     if (!ready) co_return http::Response::text(503, "starting: waiting for the database");
-    const bool reachable = co_await db.reachable();
-    co_return reachable ? http::Response::text(200, "OK", "text/html; charset=utf-8")
-                        : http::Response::text(503, "the database cannot be reached");
-  };
+    if (!co_await db.reachable()) co_return http::Response::text(503, "the database cannot be reached");
+    co_return page("OK");
+  });
+  api.add("GET", "/metrics", Who::everybody, [&metrics = api.metrics()](Call&) -> Task<http::Response> {
+    co_return http::Response::text(200, metrics.text(), "text/plain; version=0.0.4");
+  });
 }
 
 }  // namespace
@@ -127,8 +126,9 @@ Task<> serve(Executor executor, Settings settings) {
     add(api);
   }
   bool ready = false;
+  add_health_routes(api, ready);
   // A deploy may take long and its client waits for it: only a stalled body or a stalled reader ends a request.
-  http::Server server(executor, {.port = settings.port}, with_health(api.handler(), ready, db, api.metrics()));
+  http::Server server(executor, {.port = settings.port}, api.handler());
   server.on_error(render_error);
   auto stop = [&]() -> Task<> {
     ready = false;

@@ -27,7 +27,7 @@ constexpr sql::Query upsert_service{
 constexpr sql::Query delete_service{"delete_service", "DELETE FROM services WHERE app_uuid = $1::uuid AND procfile_type = $2"};
 
 json::object domain_json(const sql::Row& row, const std::string& app) {
-  return {{"app", app}, {"domain", row.text("domain")}, {"owner", row.text("owner")}, {"created", row.text("created")}, {"updated", row.text("updated")}};
+  return {{"owner", row.text("owner")}, {"created", row.text("created")}, {"updated", row.text("updated")}, {"app", app}, {"domain", row.text("domain")}};
 }
 
 // Paths or nginx's regular expressions, separated by commas. Characters that could end nginx's own syntax are refused.

@@ -20,9 +20,10 @@ constexpr sql::Query insert_key{"insert_key",
 constexpr sql::Query delete_key{"delete_key", "DELETE FROM keys WHERE owner_id = $1::bigint AND id = $2"};
 
 json::object key_json(const sql::Row& row, const std::string& owner) {
-  return {{"uuid", row.text("uuid")},     {"id", row.text("id")},           {"owner", owner},
-          {"public", row.text("public")}, {"fingerprint", row.text("fingerprint")},
-          {"created", row.text("created")}, {"updated", row.text("updated")}};
+  return {{"uuid", row.text("uuid")},       {"owner", owner},
+          {"created", row.text("created")}, {"updated", row.text("updated")},
+          {"id", row.text("id")},           {"public", row.text("public")},
+          {"fingerprint", row.text("fingerprint")}};
 }
 
 Task<http::Response> list_keys(Parts& parts, Call& call) {

@@ -172,7 +172,8 @@ std::optional<std::string> Fields::text(std::string_view name, Text rule) {
     problem(name, "Not a valid string.");
     return std::nullopt;
   }
-  std::string out(trim(python_text(*value)));
+  auto out = python_text(*value);
+  if (rule.stripped) out = trim(out);
   if (out.find('\0') != std::string::npos) {
     problem(name, "Null characters are not allowed.");
     return std::nullopt;

@@ -19,6 +19,7 @@ class Fields {
   explicit Fields(const json::object& body) : body_(body) {}
   struct Text {
     bool required = true, blank_allowed = false;
+    bool stripped = true;     // of surrounding blanks
     std::size_t max = 0;  // characters; 0: any
   };
   std::optional<std::string> text(std::string_view name, Text rule);

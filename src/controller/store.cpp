@@ -226,15 +226,23 @@ void record_event(sql::Tx& tx, const std::string& username, const std::string& a
   log::info("app changed", kv("app", app), kv("user", username), kv("what", what));
 }
 
-json::value time_or_null(const std::optional<std::string>& time) {
-  return time ? json::value(json::string(*time)) : json::value(nullptr);
+json::value text_or_null(const std::optional<std::string>& text) {
+  return text ? json::value(json::string(*text)) : json::value(nullptr);
 }
 
 json::object to_json(const User& user) {
-  return {{"username", user.username},     {"email", user.email},           {"first_name", user.first_name},
-          {"last_name", user.last_name},   {"is_superuser", user.is_superuser}, {"is_staff", user.is_superuser},
-          {"is_active", user.is_active},   {"groups", json::array()},       {"user_permissions", json::array()},
-          {"last_login", time_or_null(user.last_login)}, {"date_joined", user.date_joined}, {"id", user.id}};
+  return {{"email", user.email},
+          {"username", user.username},
+          {"first_name", user.first_name},
+          {"last_name", user.last_name},
+          {"is_superuser", user.is_superuser},
+          {"is_staff", user.is_superuser},
+          {"groups", json::array()},
+          {"user_permissions", json::array()},
+          {"last_login", text_or_null(user.last_login)},
+          {"date_joined", user.date_joined},
+          {"is_active", user.is_active},
+          {"id", user.id}};
 }
 
 json::object to_json(const App& app) {
@@ -244,7 +252,7 @@ json::object to_json(const App& app) {
 
 json::object to_json(const App& app, const Config& config) {
   json::object out{{"uuid", config.uuid}, {"app", app.id}, {"owner", config.owner}};
-  for (const char* name : {"values", "memory", "cpu", "tags", "registry", "healthcheck", "lifecycle_post_start", "lifecycle_pre_stop",
+  for (const char* name : {"values", "memory", "lifecycle_post_start", "lifecycle_pre_stop", "cpu", "tags", "registry", "healthcheck",
                            "termination_grace_period"}) {
     for (const auto& [map_name, map] : config_maps()) {
       if (map_name != name) continue;
@@ -261,22 +269,25 @@ json::object to_json(const App& app, const Config& config) {
 }
 
 json::object to_json(const App& app, const Build& build) {
-  return {{"uuid", build.uuid}, {"app", app.id}, {"owner", build.owner}, {"image", build.image}, {"sha", build.sha},
-          {"procfile", build.procfile}, {"dockerfile", build.dockerfile}, {"created", build.created}, {"updated", build.updated}};
+  return {{"owner", build.owner},       {"app", app.id},
+          {"image", build.image},       {"sha", build.sha},
+          {"procfile", build.procfile}, {"dockerfile", build.dockerfile},
+          {"created", build.created},   {"updated", build.updated},
+          {"uuid", build.uuid}};
 }
 
 json::object to_json(const App& app, const Release& release) {
   return {{"uuid", release.uuid},
           {"app", app.id},
           {"owner", release.owner},
+          {"created", release.created},
+          {"updated", release.updated},
           {"version", release.version},
           {"summary", release.summary},
-          {"config", release.config.uuid},
-          {"build", release.build ? json::value(json::string(release.build->uuid)) : json::value(nullptr)},
           {"failed", release.state == "failed"},
-          {"exception", time_or_null(release.exception)},
-          {"created", release.created},
-          {"updated", release.updated}};
+          {"exception", text_or_null(release.exception)},
+          {"config", release.config.uuid},
+          {"build", text_or_null(release.build ? std::optional(release.build->uuid) : std::nullopt)}};
 }
 
 }  // namespace workflow::controller

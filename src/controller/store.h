@@ -50,7 +50,7 @@ json::object to_json(const App& app);
 json::object to_json(const App& app, const Config& config);
 json::object to_json(const App& app, const Build& build);
 json::object to_json(const App& app, const Release& release);
-json::value time_or_null(const std::optional<std::string>& time);
+json::value text_or_null(const std::optional<std::string>& text);
 
 json::object object_from(const std::string& text);  // what we stored ourselves
 

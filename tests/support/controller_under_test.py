@@ -1,0 +1,212 @@
+"""A real controller on a real PostgreSQL, and its users. Fixtures: import them by name.
+
+The cluster is the one that WORKFLOW_TEST_KUBECONFIG names; tests that need one are skipped, saying so, without it.
+"""
+
+import itertools
+import os
+import pathlib
+import pwd
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+import requests
+
+from workflow_testing import WORKFLOW, free_port, run, wait_for
+
+POSTGRES = pathlib.Path("/usr/lib/postgresql/15/bin")
+BUILDER_KEY = "a-builder-key-of-the-tests"
+
+
+class Postgres:
+    """A server of its own in a temporary folder, behind a Unix socket."""
+
+    def __init__(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="workflow-sql-"))
+        self.user = "postgres" if os.geteuid() == 0 else None
+        if self.user:
+            account = pwd.getpwnam(self.user)
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+        self.numbers = itertools.count()
+        run(POSTGRES / "initdb", "-D", self.folder / "data", "-U", "postgres", "--auth=trust", "--no-sync", "--no-instructions",
+            user=self.user, cwd="/")
+        self.process = None
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [POSTGRES / "postgres", "-D", self.folder / "data", "-k", self.folder, "-c", "listen_addresses=", "-c", "fsync=off"],
+            user=self.user, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: self.psql("select 1", check=False).returncode == 0, 20, "PostgreSQL answers")
+
+    def stop(self):
+        self.process.send_signal(2)
+        self.process.wait(timeout=30)
+
+    def psql(self, text, database="postgres", check=True):
+        return run("psql", "-X", "-A", "-t", "-h", self.folder, "-U", "postgres", "-d", database, "-c", text, check=check)
+
+    def new_database(self):
+        name = f"test_{next(self.numbers)}"
+        self.psql(f"create database {name}")
+        return name
+
+    def close(self):
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Controller:
+    """One controller process. Several may share a database."""
+
+    def __init__(self, postgres, kubeconfig, database=None, **settings):
+        self.postgres = postgres
+        self.database = database or postgres.new_database()
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env = dict(os.environ, CONTROLLER_PORT=str(self.port), DATABASE_HOST=str(postgres.folder), DATABASE_NAME=self.database,
+                        DATABASE_USER="postgres", DATABASE_PASSWORD="unused", BUILDER_KEY=BUILDER_KEY, KUBECONFIG=str(kubeconfig),
+                        SLUGRUNNER_IMAGE="localhost/workflow/stack:latest", S3_ENDPOINT="http://127.0.0.1:9", S3_ACCESS_KEY="a",
+                        S3_SECRET_KEY="s")
+        self.env.update(settings)
+        self.process = None
+        self.log = tempfile.TemporaryFile(mode="w+", prefix="workflow-controller-")
+
+    def launch(self):
+        self.process = subprocess.Popen([WORKFLOW, "controller"], env=self.env, stdout=self.log, stderr=self.log)
+        return self
+
+    def start(self):
+        self.launch()
+        wait_for(self.ready, 30, "the controller is ready")
+        return self
+
+    def ready(self):
+        assert self.process.poll() is None, f"the controller ended:\n{self.output()}"
+        try:
+            return requests.get(self.url + "/readiness", timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def output(self):
+        self.log.flush()
+        self.log.seek(0)
+        return self.log.read()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(timeout=10)
+
+    def stop(self):
+        if self.process is None or self.process.poll() is not None:
+            return self.process and self.process.returncode
+        self.process.terminate()
+        return self.process.wait(timeout=60)
+
+    def sql(self, text):
+        return self.postgres.psql(text, self.database).stdout.strip()
+
+    # --- users
+    def anonymous(self):
+        return Api(self.url)
+
+    def builder(self):
+        return Api(self.url, headers={"X-Deis-Builder-Auth": BUILDER_KEY})
+
+    def register(self, username, password="secret-1"):
+        body = {"username": username, "password": password, "email": f"{username}@example.com"}
+        answer = self.anonymous().post("/v2/auth/register/", body)
+        assert answer.status_code == 201, answer.text
+        return self.login(username, password)
+
+    def login(self, username, password="secret-1"):
+        answer = self.anonymous().post("/v2/auth/login/", {"username": username, "password": password})
+        assert answer.status_code == 200, answer.text
+        return Api(self.url, answer.json()["token"], username)
+
+
+class Api:
+    """What a client sends as one user; answers are those of `requests`."""
+
+    def __init__(self, url, token=None, username=None, headers=None):
+        self.url, self.token, self.username = url, token, username
+        self.session = requests.Session()
+        self.session.headers.update(headers or {})
+        if token:
+            self.session.headers["Authorization"] = f"token {token}"
+
+    def call(self, method, path, json=None, timeout=60, **options):
+        return self.session.request(method, self.url + path, json=json, timeout=timeout, **options)
+
+    def get(self, path, **options):
+        return self.call("GET", path, **options)
+
+    def post(self, path, json=None, **options):
+        return self.call("POST", path, json, **options)
+
+    def delete(self, path, json=None, **options):
+        return self.call("DELETE", path, json, **options)
+
+    def create_app(self, name=None):
+        answer = self.post("/v2/apps/", {"id": name} if name else None)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+
+def said(answer):
+    """Status and body, as short as a test can say them."""
+    if not answer.content:
+        return answer.status_code, None
+    if answer.headers["Content-Type"] == "application/json":
+        body = answer.json()
+        if isinstance(body, dict) and list(body) == ["detail"]:
+            body = body["detail"]
+        return answer.status_code, body
+    return answer.status_code, answer.text
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    if not (POSTGRES / "postgres").exists():
+        pytest.skip("PostgreSQL 15 is not installed")
+    server = Postgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def no_cluster(tmp_path_factory):
+    """The kubeconfig of an API server that does not answer."""
+    path = tmp_path_factory.mktemp("kube") / "config"
+    path.write_text("""apiVersion: v1
+kind: Config
+current-context: none
+contexts: [{name: none, context: {cluster: none, user: none}}]
+clusters: [{name: none, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: none, user: {token: none}}]
+""")
+    return path
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    kubeconfig = os.environ.get("WORKFLOW_TEST_KUBECONFIG")
+    if not kubeconfig:
+        pytest.skip("no cluster: WORKFLOW_TEST_KUBECONFIG is not set")
+    return kubeconfig
+
+
+@pytest.fixture(scope="session")
+def start_controller(postgres):
+    """start(kubeconfig, **settings) starts a controller on a database of its own; all are stopped at the end."""
+    started = []
+
+    def start(kubeconfig, **settings):
+        started.append(Controller(postgres, kubeconfig, **settings))
+        return started[-1].start()
+
+    yield start
+    for controller in started:
+        controller.stop()
