@@ -1,5 +1,6 @@
 #include "lib/async/task.h"
 
+#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -26,23 +27,31 @@ std::size_t pool_size() {
 template <typename CompletionToken>
 auto async_run_on_pool(std::move_only_function<void()> work, CompletionToken&& token) {
   auto initiate = [](auto handler, std::move_only_function<void()> job) {
-    // `busy` keeps the loop from ending meanwhile. It travels with the continuation, so that the loop lets go of it:
-    // once posted, the loop may run to its end and be gone before this thread takes its next step.
-    const Executor executor = asio::get_associated_executor(handler);
-    Executor busy = asio::prefer(executor, asio::execution::outstanding_work.tracked);
-    asio::post(blocking_pool(),
-               [handler = std::move(handler), job = std::move(job), executor, busy = std::move(busy)]() mutable {
-                 std::exception_ptr error;
-                 try {
-                   job();
-                 } catch (...) {
-                   error = std::current_exception();
-                 }
-                 job = nullptr;  // its captures end here, before the caller goes on
-                 auto resume = [handler = std::move(handler), error = std::move(error),
-                                busy = std::move(busy)]() mutable { std::move(handler)(std::move(error)); };
-                 asio::post(executor, std::move(resume));
-               });
+    Executor executor = asio::get_associated_executor(handler);
+    Executor busy =
+        asio::prefer(executor, asio::execution::outstanding_work.tracked);  // the loop does not end meanwhile
+    auto work_and_resume = [handler = std::move(handler), job = std::move(job), executor,
+                            busy = std::move(busy)]() mutable {
+      std::exception_ptr error;
+      try {
+        job();
+      } catch (...) {
+        error = std::current_exception();
+      }
+      job = nullptr;  // its captures end here, before the caller goes on
+      // Once resumed, the loop may run to its end and be gone before this thread takes its next step. So the
+      // continuation takes `busy` along, and goes on only when this thread has let go of the loop: an instant later, as
+      // a rule.
+      auto let_go = std::make_shared<std::atomic<bool>>(false);
+      auto resume = [handler = std::move(handler), error = std::move(error), busy = std::move(busy), let_go]() mutable {
+        let_go->wait(false, std::memory_order_acquire);
+        std::move(handler)(std::move(error));
+      };
+      asio::post(std::exchange(executor, Executor()), std::move(resume));
+      let_go->store(true, std::memory_order_release);
+      let_go->notify_one();
+    };
+    asio::post(blocking_pool(), std::move(work_and_resume));
   };
   return asio::async_initiate<CompletionToken, void(std::exception_ptr)>(initiate, token, std::move(work));
 }
