@@ -150,6 +150,12 @@ Task<http::Response> Api::list_parts(Call& call) {
 Task<http::Response> Api::complete_upload(Call& call) {
   auto parts = parts_of(co_await xml_body(call.request));
   const bool takes_long = parts.size() > many_parts;
+  if (takes_long) {
+    // What can be known before the answer begins gets a status of its own.
+    co_await offload([this, &parts, target = call.target, id = upload_id(call.request.query)] {
+      store_.check_parts(id, target.bucket, target.key, parts);
+    });
+  }
   const auto conditions = write_conditions(call.request.headers);
   auto work = [this, parts = std::move(parts), conditions, target = call.target, id = upload_id(call.request.query),
                location = call.request.raw_path] {

@@ -74,6 +74,9 @@ class Store {
   std::string commit_part(const std::string& upload, const std::string& bucket, const std::string& key, int number,
                           std::unique_ptr<ObjectWriter> file);
   std::vector<PartInfo> parts(const std::string& upload, const std::string& bucket, const std::string& key) const;
+  // Whether the named parts (number, ETag) can be joined; throws what is wrong. Costs a small read per part.
+  void check_parts(const std::string& upload, const std::string& bucket, const std::string& key,
+                   const std::vector<std::pair<int, std::string>>& parts) const;
   // Joins the named parts (number, ETag) into the object.
   std::string complete_upload(const std::string& upload, const std::string& bucket, const std::string& key,
                               const std::vector<std::pair<int, std::string>>& parts, const WriteConditions& conditions);

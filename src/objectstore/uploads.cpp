@@ -95,6 +95,25 @@ std::vector<PartInfo> Store::parts(const std::string& upload, const std::string&
   return found;
 }
 
+void Store::check_parts(const std::string& upload, const std::string& bucket_name, const std::string& key,
+                        const std::vector<std::pair<int, std::string>>& named) const {
+  upload_metadata(upload, bucket_name, key);
+  if (named.empty()) throw malformed_xml();
+  const auto out_of_order = [](const auto& a, const auto& b) { return a.first >= b.first; };
+  if (std::ranges::adjacent_find(named, out_of_order) != named.end()) {
+    throw S3Error{400, "InvalidPartOrder", "The parts are not in ascending order."};
+  }
+  for (const auto& [number, etag] : named) {
+    const auto part = ObjectReader::open(upload_folder(upload) / part_name(number));
+    if (!part || part->metadata().etag != etag) {
+      throw S3Error{400, "InvalidPart", "Part " + std::to_string(number) + " was not uploaded, or has another ETag."};
+    }
+    if (part->size() < smallest_part && number != named.back().first) {
+      throw S3Error{400, "EntityTooSmall", "Each part but the last must have 5 MiB at least."};
+    }
+  }
+}
+
 std::string Store::complete_upload(const std::string& upload, const std::string& bucket_name, const std::string& key,
                                    const std::vector<std::pair<int, std::string>>& named,
                                    const WriteConditions& conditions) {
@@ -113,25 +132,16 @@ std::string Store::complete_upload(const std::string& upload, const std::string&
     const std::string& id;
   } claim(*this, upload);
 
+  check_parts(upload, bucket_name, key, named);
   Metadata metadata = upload_metadata(upload, bucket_name, key);
-  if (named.empty()) throw malformed_xml();
-  const auto out_of_order = [](const auto& a, const auto& b) { return a.first >= b.first; };
-  if (std::ranges::adjacent_find(named, out_of_order) != named.end()) {
-    throw S3Error{400, "InvalidPartOrder", "The parts are not in ascending order."};
-  }
   const auto folder = upload_folder(upload);
   auto file = new_file();
   std::string sums;
   for (const auto& [number, etag] : named) {
     const auto part = ObjectReader::open(folder / part_name(number));
-    if (!part || part->metadata().etag != etag) {
-      throw S3Error{400, "InvalidPart", "Part " + std::to_string(number) + " was not uploaded, or has another ETag."};
-    }
-    if (part->size() < smallest_part && number != named.back().first) {
-      throw S3Error{400, "EntityTooSmall", "Each part but the last must have 5 MiB at least."};
-    }
+    if (!part) throw no_such_upload();  // aborted meanwhile
     copy(*part, 0, part->size(), *file);
-    sums += from_hex(etag).value_or("");
+    sums += from_hex(part->metadata().etag).value_or("");
   }
   metadata.etag = to_hex(md5(sums)) + "-" + std::to_string(named.size());
   const auto result = commit(std::move(file), std::move(metadata), conditions);
