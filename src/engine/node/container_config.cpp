@@ -1,0 +1,255 @@
+#include "engine/node/container_config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "lib/base/error.h"
+#include "lib/base/text.h"
+#include "lib/kube/names.h"
+#include "lib/kube/objects.h"
+
+namespace workflow::engine {
+namespace {
+
+const json::array& list_at(const json::object& object, std::string_view name) {
+  static const json::array none;
+  const auto* value = object.if_contains(name);
+  return value && value->is_array() ? value->get_array() : none;
+}
+
+std::string text_at(const json::value& value, Path path) { return find_string(value, path).value_or(""); }
+
+[[noreturn]] void config_error(std::string message) { throw Error(ErrorKind::invalid, std::move(message)); }
+
+std::optional<std::string> value_from(const json::value& from, const EnvSources& sources) {
+  for (const auto& [kind, find, what] : {std::tuple{"secretKeyRef", &sources.secret, "secret"},
+                                         {"configMapKeyRef", &sources.config_map, "configmap"}}) {
+    const auto* ref = find_path(from, {kind});
+    if (!ref) continue;
+    const auto name = text_at(*ref, {"name"}), key = text_at(*ref, {"key"});
+    const bool optional = find_bool(*ref, {"optional"}).value_or(false);
+    const auto data = (*find)(name);
+    if (!data) {
+      if (optional) return std::nullopt;
+      config_error(std::string(what) + " \"" + name + "\" not found");
+    }
+    const auto found = data->find(key);
+    if (found != data->end()) return found->second;
+    if (optional) return std::nullopt;
+    config_error("couldn't find key " + key + " in " + what + " " + name);
+  }
+  if (const auto* ref = find_path(from, {"fieldRef"})) return sources.field(text_at(*ref, {"fieldPath"}));
+  if (const auto* ref = find_path(from, {"resourceFieldRef"})) {
+    return sources.resource(text_at(*ref, {"containerName"}), text_at(*ref, {"resource"}), text_at(*ref, {"divisor"}));
+  }
+  return std::nullopt;
+}
+
+struct Suffix {
+  std::string_view text;
+  double factor;
+};
+constexpr Suffix suffixes[] = {{"Ki", 1024.0},       {"Mi", 1048576.0}, {"Gi", 1073741824.0}, {"Ti", 1099511627776.0},
+                               {"k", 1e3},           {"M", 1e6},        {"G", 1e9},           {"T", 1e12},
+                               {"m", 1e-3},          {"n", 1e-9},       {"u", 1e-6},          {"", 1.0}};
+
+std::optional<double> quantity(std::string_view text) {
+  for (const auto& suffix : suffixes) {
+    if (!text.ends_with(suffix.text)) continue;
+    const std::string number(text.substr(0, text.size() - suffix.text.size()));
+    char* end = nullptr;
+    const double value = std::strtod(number.c_str(), &end);
+    if (number.empty() || *end != '\0' || value < 0) return std::nullopt;
+    return value * suffix.factor;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::int64_t> integer_of(const json::object& pod_spec, const json::object& container, std::string_view name) {
+  if (auto own = find_integer(container, {"securityContext", name})) return own;
+  return find_integer(pod_spec, {"securityContext", name});
+}
+
+std::string quantity_at(const json::object& container, std::string_view kind, std::string_view resource) {
+  const auto* value = find_path(container, {"resources", kind, resource});
+  if (!value) return "";
+  return value->is_string() ? std::string(value->get_string()) : json::serialize(*value);
+}
+
+}  // namespace
+
+std::optional<std::int64_t> millicores(std::string_view text) {
+  const auto value = quantity(text);
+  return value ? std::optional(static_cast<std::int64_t>(std::ceil(*value * 1000))) : std::nullopt;
+}
+std::optional<std::int64_t> bytes_of(std::string_view text) {
+  const auto value = quantity(text);
+  return value ? std::optional(static_cast<std::int64_t>(std::ceil(*value))) : std::nullopt;
+}
+
+std::string expand_variables(std::string_view text, const std::map<std::string, std::string>& values) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '$' || i + 1 == text.size()) {
+      out += text[i];
+    } else if (text[i + 1] == '$') {
+      out += '$';
+      ++i;
+    } else if (text[i + 1] == '(') {
+      const auto end = text.find(')', i);
+      const auto found = end == std::string_view::npos ? values.end() : values.find(std::string(text.substr(i + 2, end - i - 2)));
+      if (found == values.end()) {
+        out += '$';
+      } else {
+        out += found->second;
+        i = end;
+      }
+    } else {
+      out += '$';
+    }
+  }
+  return out;
+}
+
+EnvList environment_of(const json::object& container, const EnvSources& sources) {
+  EnvList order;
+  std::map<std::string, std::string> values;
+  auto set = [&](const std::string& name, std::string value) {
+    if (values.insert_or_assign(name, value).second) {
+      order.emplace_back(name, "");
+    }
+  };
+  for (const auto& [name, value] : sources.service_links) set(name, value);
+  for (const auto& item : list_at(container, "envFrom")) {
+    const auto prefix = text_at(item, {"prefix"});
+    for (const auto& [kind, find, what] : {std::tuple{"secretRef", &sources.secret, "secret"},
+                                           {"configMapRef", &sources.config_map, "configmap"}}) {
+      const auto* ref = find_path(item, {kind});
+      if (!ref) continue;
+      const auto name = text_at(*ref, {"name"});
+      const auto data = (*find)(name);
+      if (!data && !find_bool(*ref, {"optional"}).value_or(false)) config_error(std::string(what) + " \"" + name + "\" not found");
+      if (!data) continue;
+      for (const auto& [key, value] : *data) {
+        if (kube::is_environment_name(prefix + key)) set(prefix + key, value);
+      }
+    }
+  }
+  for (const auto& item : list_at(container, "env")) {
+    const auto name = text_at(item, {"name"});
+    if (const auto* from = find_path(item, {"valueFrom"})) {
+      if (auto value = value_from(*from, sources)) set(name, *std::move(value));
+    } else {
+      set(name, expand_variables(text_at(item, {"value"}), values));
+    }
+  }
+  for (auto& [name, value] : order) value = values.at(name);
+  return order;
+}
+
+EnvList service_links(const std::vector<const json::object*>& services, bool all) {
+  EnvList env;
+  for (const auto* service : services) {
+    const auto name = kube::name_of(*service);
+    const auto ip = find_string(*service, {"spec", "clusterIP"}).value_or("");
+    const bool is_api = name == "kubernetes" && kube::namespace_of(*service) == "default";
+    if (ip.empty() || ip == "None" || (!all && !is_api)) continue;
+    std::string prefix = name;
+    std::ranges::transform(prefix, prefix.begin(), [](char c) { return c == '-' ? '_' : static_cast<char>(std::toupper(c)); });
+    const auto* ports = find_path(*service, {"spec", "ports"});
+    if (!ports || !ports->is_array() || ports->get_array().empty()) continue;
+    auto port_text = [](const json::value& port) { return std::to_string(find_integer(port, {"port"}).value_or(0)); };
+    const auto first = port_text(ports->get_array().front());
+    env.emplace_back(prefix + "_SERVICE_HOST", ip);
+    env.emplace_back(prefix + "_SERVICE_PORT", first);
+    for (const auto& port : ports->get_array()) {
+      auto port_name = text_at(port, {"name"});
+      if (port_name.empty()) continue;
+      std::ranges::transform(port_name, port_name.begin(), [](char c) { return c == '-' ? '_' : static_cast<char>(std::toupper(c)); });
+      env.emplace_back(prefix + "_SERVICE_PORT_" + port_name, port_text(port));
+    }
+    bool is_first = true;
+    for (const auto& port : ports->get_array()) {
+      auto protocol = text_at(port, {"protocol"});
+      if (protocol.empty()) protocol = "TCP";
+      const auto number = port_text(port), scheme = lower(protocol);
+      const auto url = scheme + "://" + ip + ":" + number;
+      if (std::exchange(is_first, false)) env.emplace_back(prefix + "_PORT", url);
+      const auto base = prefix + "_PORT_" + number + "_" + protocol;
+      env.emplace_back(base, url);
+      env.emplace_back(base + "_PROTO", scheme);
+      env.emplace_back(base + "_PORT", number);
+      env.emplace_back(base + "_ADDR", ip);
+    }
+  }
+  return env;
+}
+
+cri::Resources resources_of(const json::object& container) {
+  cri::Resources out;
+  const auto cpu_limit = millicores(quantity_at(container, "limits", "cpu"));
+  const auto cpu_request = millicores(quantity_at(container, "requests", "cpu"));
+  const auto memory = bytes_of(quantity_at(container, "limits", "memory"));
+  const auto shares = cpu_request ? cpu_request : cpu_limit;
+  out.cpu_shares = shares ? std::max<std::int64_t>(2, *shares * 1024 / 1000) : 2;
+  if (cpu_limit && *cpu_limit > 0) {
+    out.cpu_period = 100'000;
+    out.cpu_quota = std::max<std::int64_t>(1000, *cpu_limit * 100);
+  }
+  if (memory && *memory > 0) out.memory_limit = out.memory_swap_limit = *memory;
+  return out;
+}
+
+cri::SecurityContext security_of(const json::object& pod_spec, const json::object& container) {
+  cri::SecurityContext out;
+  out.user = integer_of(pod_spec, container, "runAsUser");
+  out.group = integer_of(pod_spec, container, "runAsGroup");
+  out.privileged = find_bool(container, {"securityContext", "privileged"}).value_or(false);
+  out.read_only_root = find_bool(container, {"securityContext", "readOnlyRootFilesystem"}).value_or(false);
+  out.no_new_privileges = !find_bool(container, {"securityContext", "allowPrivilegeEscalation"}).value_or(true);
+  for (const auto& [name, into] : {std::pair{"add", &out.add_capabilities}, {"drop", &out.drop_capabilities}}) {
+    const auto* list = find_path(container, {"securityContext", "capabilities", name});
+    if (!list || !list->is_array()) continue;
+    for (const auto& item : list->get_array()) {
+      if (item.is_string()) into->emplace_back(item.get_string());
+    }
+  }
+  if (const auto group = find_integer(pod_spec, {"securityContext", "fsGroup"})) out.supplemental_groups.push_back(*group);
+  for (const auto* list = find_path(pod_spec, {"securityContext", "supplementalGroups"}); list && list->is_array(); list = nullptr) {
+    for (const auto& item : list->get_array()) {
+      if (item.is_int64()) out.supplemental_groups.push_back(item.get_int64());
+    }
+  }
+  auto seccomp = find_string(container, {"securityContext", "seccompProfile", "type"});
+  if (!seccomp) seccomp = find_string(pod_spec, {"securityContext", "seccompProfile", "type"});
+  // Without a wish the runtime's default profile: safer than Kubernetes' own default, and apps do not notice.
+  out.seccomp = cri::Seccomp{seccomp == "Unconfined" || out.privileged ? cri::Seccomp::Type::unconfined
+                                                                       : cri::Seccomp::Type::runtime_default, ""};
+  if (!out.privileged) {
+    out.masked_paths = {"/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+                        "/proc/sched_debug", "/proc/scsi", "/sys/firmware"};
+    out.read_only_paths = {"/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
+  }
+  if (find_bool(pod_spec, {"hostNetwork"}).value_or(false)) out.namespaces.network = cri::NamespaceMode::node;
+  if (find_bool(pod_spec, {"hostPID"}).value_or(false)) out.namespaces.pid = cri::NamespaceMode::node;
+  if (find_bool(pod_spec, {"hostIPC"}).value_or(false)) out.namespaces.ipc = cri::NamespaceMode::node;
+  if (find_bool(pod_spec, {"shareProcessNamespace"}).value_or(false)) out.namespaces.pid = cri::NamespaceMode::pod;
+  return out;
+}
+
+std::string qos_class(const json::object& pod_spec) {
+  bool any = false, all_guaranteed = true;
+  for (const char* kind : {"containers", "initContainers"}) {
+    for (const auto& item : list_at(pod_spec, kind)) {
+      const auto& container = item.get_object();
+      for (const char* resource : {"cpu", "memory"}) {
+        const auto request = quantity_at(container, "requests", resource), limit = quantity_at(container, "limits", resource);
+        if (!request.empty() || !limit.empty()) any = true;
+        if (limit.empty() || (!request.empty() && request != limit)) all_guaranteed = false;
+      }
+    }
+  }
+  return !any ? "BestEffort" : all_guaranteed ? "Guaranteed" : "Burstable";
+}
+
+}  // namespace workflow::engine

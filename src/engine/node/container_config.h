@@ -1,0 +1,39 @@
+// src/engine/node/container_config.h: what a pod's spec asks of the runtime. Pure.
+#pragma once
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/node/cri_client.h"
+#include "lib/json/json.h"
+
+namespace workflow::engine {
+
+using EnvList = std::vector<std::pair<std::string, std::string>>;
+
+// Where values of an environment come from.
+struct EnvSources {
+  std::function<std::optional<std::map<std::string, std::string>>(const std::string& name)> secret, config_map;
+  std::function<std::string(const std::string& path)> field;                                // fieldRef
+  std::function<std::string(const std::string& container, const std::string& resource, const std::string& divisor)> resource;
+  EnvList service_links;
+};
+// Throws invalid in Kubernetes' words (CreateContainerConfigError) for a missing secret, config map or key.
+EnvList environment_of(const json::object& container, const EnvSources& sources);
+// $(NAME) becomes its value, $$ a dollar sign; what is unknown stays as it is.
+std::string expand_variables(std::string_view text, const std::map<std::string, std::string>& values);
+
+// Variables that tell pods where Services are: KUBERNETES_SERVICE_HOST always, the namespace's own with `all`.
+EnvList service_links(const std::vector<const json::object*>& services, bool all);
+
+// "1500m" → 1500; nullopt when malformed or absent.
+std::optional<std::int64_t> millicores(std::string_view quantity);
+std::optional<std::int64_t> bytes_of(std::string_view quantity);
+
+cri::Resources resources_of(const json::object& container);
+cri::SecurityContext security_of(const json::object& pod_spec, const json::object& container);
+std::string qos_class(const json::object& pod_spec);
+
+}  // namespace workflow::engine

@@ -1,0 +1,34 @@
+// src/engine/node/pod_logs.h: reading the CRI log files of a container.
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "engine/node/node.h"
+#include "engine/node/pod_state.h"
+
+namespace workflow::engine {
+
+// A line of a CRI log: "2026-01-02T03:04:05.000000006Z stdout F text".
+struct LogLine {
+  std::string_view time, stream, text;
+  bool partial = false;  // the line goes on in the next record
+};
+std::optional<LogLine> parse_log_line(std::string_view line);
+
+struct LogSource {
+  std::filesystem::path file;
+  std::string container;
+  int attempt = 0;
+};
+// Which file the options mean. Throws invalid (several containers, none named; unknown container; not started yet) and
+// not_found (no previous run) in Kubernetes' words.
+LogSource log_source(const NodeConfig& config, const json::object& pod, const PodRecord& record, const PodLogOptions& options);
+std::string running_container(const json::object& pod, const PodRecord& record, const std::string& container);
+
+// Writes what the options ask for; following ends once `is_over` and everything is told.
+Task<> stream_log(LogSource source, PodLogOptions options, std::function<bool()> is_over, http::BodyWriter& to);
+
+}  // namespace workflow::engine

@@ -1,0 +1,135 @@
+#include "engine/node/probes.h"
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include "lib/base/error.h"
+#include "lib/base/text.h"
+
+namespace workflow::engine {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A port by number or by the name that the container gives it.
+std::optional<std::uint16_t> port_of(const json::object& handler, const json::object* container) {
+  const auto* port = handler.if_contains("port");
+  if (!port) return std::nullopt;
+  std::optional<std::int64_t> number;
+  if (port->is_number()) number = find_integer(handler, {"port"});
+  if (const auto* name = port->if_string()) {
+    number = parse_integer(*name);
+    const auto* ports = container ? find_path(*container, {"ports"}) : nullptr;
+    if (!number && ports && ports->is_array()) {
+      for (const auto& item : ports->get_array()) {
+        if (find_string(item, {"name"}) == std::string_view(*name)) number = find_integer(item, {"containerPort"});
+      }
+    }
+  }
+  if (!number || *number < 1 || *number > 65535) return std::nullopt;
+  return static_cast<std::uint16_t>(*number);
+}
+
+Task<> connect(std::string host, std::uint16_t port) {
+  asio::ip::tcp::socket socket(co_await asio::this_coro::executor);
+  co_await socket.async_connect({asio::ip::make_address(host), port}, asio::use_awaitable);
+}
+
+Task<std::optional<std::string>> ask_http(http::Client& client, json::object handler, ProbeTarget target, std::chrono::milliseconds timeout) {
+  const auto port = port_of(handler, target.container);
+  if (!port) co_return "the probe's port is not one of the container's";
+  http::Url url;
+  url.scheme = lower(find_string(handler, {"scheme"}).value_or("HTTP"));
+  url.host = find_string(handler, {"host"}).value_or(target.pod_ip);
+  url.port = *port;
+  const auto path = find_string(handler, {"path"}).value_or("/");
+  const auto question = path.find('?');
+  url.path = path.substr(0, question);
+  if (!url.path.starts_with('/')) url.path = "/" + url.path;
+  if (question != std::string::npos) url.query = path.substr(question + 1);
+  http::ClientRequest request{.url = url, .timeout = timeout};
+  request.headers.set("User-Agent", "kube-probe/1.32");
+  request.headers.set("Connection", "close");
+  if (const auto* headers = find_path(handler, {"httpHeaders"}); headers && headers->is_array()) {
+    for (const auto& header : headers->get_array()) {
+      request.headers.set(find_string(header, {"name"}).value_or(""), find_string(header, {"value"}).value_or(""));
+    }
+  }
+  auto response = co_await client.send(std::move(request));
+  co_await response.text(1u << 20, timeout);
+  if (response.status >= 200 && response.status < 400) co_return std::nullopt;
+  co_return "HTTP probe failed with statuscode: " + std::to_string(response.status);
+}
+
+}  // namespace
+
+std::optional<std::chrono::milliseconds> parse_interval(std::string_view text) {
+  const bool in_ms = text.ends_with("ms");
+  if (!in_ms && !text.ends_with("s")) return std::nullopt;
+  const auto number = parse_integer(text.substr(0, text.size() - (in_ms ? 2 : 1)));
+  if (!number || *number < 0 || *number > 600'000) return std::nullopt;
+  const auto value = in_ms ? std::chrono::milliseconds(*number) : std::chrono::milliseconds(*number * 1000);
+  if (value < 10ms || value > 10min) return std::nullopt;
+  return value;
+}
+
+ProbeTiming timing_of(const json::object& probe, std::string_view interval) {
+  auto seconds = [&](std::string_view name, std::int64_t fallback) {
+    return std::chrono::milliseconds(1000 * std::clamp<std::int64_t>(find_integer(probe, {name}).value_or(fallback), 0, 86'400));
+  };
+  ProbeTiming timing;
+  timing.initial_delay = seconds("initialDelaySeconds", 0);
+  timing.period = std::max<std::chrono::milliseconds>(seconds("periodSeconds", 10), 1s);
+  timing.timeout = std::max<std::chrono::milliseconds>(seconds("timeoutSeconds", 1), 1s);
+  timing.successes = static_cast<int>(std::max<std::int64_t>(1, find_integer(probe, {"successThreshold"}).value_or(1)));
+  timing.failures = static_cast<int>(std::max<std::int64_t>(1, find_integer(probe, {"failureThreshold"}).value_or(3)));
+  if (const auto faster = parse_interval(interval)) timing.period = std::min(timing.period, *faster);
+  return timing;
+}
+
+Task<std::optional<std::string>> ask(cri::Client& runtime, http::Client& client, json::object probe, ProbeTarget target,
+                                     std::chrono::milliseconds timeout) {
+  try {
+    if (const auto* handler = find_path(probe, {"httpGet"})) {
+      auto asking = ask_http(client, handler->as_object(), target, timeout);
+      co_return co_await with_deadline(timeout, "HTTP probe timed out", std::move(asking));
+    }
+    if (const auto* handler = find_path(probe, {"tcpSocket"})) {
+      const auto port = port_of(handler->as_object(), target.container);
+      if (!port) co_return "the probe's port is not one of the container's";
+      const auto host = find_string(*handler, {"host"}).value_or(target.pod_ip);
+      co_await with_deadline(timeout, "dial tcp " + host + ":" + std::to_string(*port) + ": i/o timeout", connect(host, *port));
+      co_return std::nullopt;
+    }
+    if (const auto* command = find_path(probe, {"exec", "command"})) {
+      std::vector<std::string> words;
+      for (const auto& word : command->as_array()) words.emplace_back(word.as_string());
+      const auto limit = std::chrono::ceil<std::chrono::seconds>(timeout);
+      const auto done = co_await runtime.exec_sync(target.container_id, std::move(words), limit);
+      if (done.exit_code == 0) co_return std::nullopt;
+      co_return std::string(trim(done.out + done.err)).substr(0, 1024);
+    }
+  } catch (const Error& error) {
+    co_return error.message();
+  } catch (const boost::system::system_error& error) {
+    if (error.code() == asio::error::operation_aborted) throw;
+    co_return error.code().message();
+  }
+  co_return std::nullopt;
+}
+
+Task<> watch_probe(cri::Client& runtime, http::Client& client, json::object probe, ProbeTarget target, ProbeTiming timing,
+                   bool initially_well, std::function<void(bool, const std::string&)> on_change) {
+  if (timing.initial_delay > 0ms) co_await sleep_for(timing.initial_delay);
+  bool well = initially_well;
+  int good = 0, bad = 0;
+  for (;;) {
+    const auto problem = co_await ask(runtime, client, probe, target, timing.timeout);
+    problem ? (good = 0, ++bad) : (bad = 0, ++good);
+    if (!problem && !well && good >= timing.successes) on_change(well = true, "");
+    else if (problem && well && bad >= timing.failures) on_change(well = false, *problem);
+    else if (problem && !well && bad == timing.failures) on_change(false, *problem);
+    co_await sleep_for(timing.period);
+  }
+}
+
+}  // namespace workflow::engine

@@ -1,0 +1,134 @@
+// Takes an engine's pods off the machine: everything that `run` made, also what a kill -9 left behind.
+#include <signal.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "engine/node/containerd.h"
+#include "engine/node/cri_client.h"
+#include "engine/node/node.h"
+#include "lib/async/process.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/text.h"
+
+namespace workflow::engine {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+// Stops gracefully, all at once: a database needs its moment.
+Task<> stop_pods(const NodeConfig& config) {
+  auto executor = co_await asio::this_coro::executor;
+  cri::Client runtime(executor, containerd_socket(config));
+  co_await runtime.wait_ready(30s);
+  TaskGroup stops(executor);
+  auto stop = [](cri::Client& its, std::string id) -> Task<> {
+    try {
+      co_await its.stop_container(id, 25s);
+    } catch (const Error& error) {
+      log::warn("container could not be stopped", kv("id", id), kv("error", error.message()));
+    }
+  };
+  for (const auto& container : co_await runtime.list_containers()) {
+    if (container.state == cri::ContainerState::running) stops.spawn("stop", stop(runtime, container.id));
+  }
+  co_await stops.join();
+  auto remove = [](cri::Client& its, std::string id) -> Task<> {
+    try {
+      co_await its.stop_sandbox(id);
+      co_await its.remove_sandbox(id);
+    } catch (const Error& error) {
+      log::warn("sandbox could not be removed", kv("id", id), kv("error", error.message()));
+    }
+  };
+  for (const auto& sandbox : co_await runtime.list_sandboxes()) stops.spawn("remove", remove(runtime, sandbox.id));
+  co_await stops.join();
+}
+
+// Mounts below `folder`, deepest first.
+void unmount_below(const fs::path& folder) {
+  std::vector<std::string> points;
+  for (const auto& line : split(find_file("/proc/self/mounts").value_or(""), '\n')) {
+    const auto words = split(line, ' ');
+    if (words.size() > 1 && words[1].starts_with(folder.string() + "/")) points.push_back(words[1]);
+  }
+  for (auto point = points.rbegin(); point != points.rend(); ++point) ::umount2(point->c_str(), MNT_DETACH);
+}
+
+// Processes in our cgroups, should the runtime have lost sight of them.
+void kill_leftovers(const std::string& cgroup) {
+  for (const auto& controller : fs::directory_iterator("/sys/fs/cgroup")) {
+    for (const auto& root : {controller.path() / cgroup, fs::path("/sys/fs/cgroup") / cgroup}) {
+      std::error_code ignored;
+      if (!fs::exists(root, ignored)) continue;
+      for (fs::recursive_directory_iterator at(root, ignored), end; at != end; at.increment(ignored)) {
+        if (at->path().filename() != "cgroup.procs") continue;
+        for (const auto& pid : split(find_file(at->path()).value_or(""), '\n')) {
+          if (const auto number = parse_integer(pid)) ::kill(static_cast<pid_t>(*number), SIGKILL);
+        }
+      }
+    }
+  }
+}
+
+void remove_cgroups(const std::string& cgroup) {
+  auto remove_tree = [](const fs::path& root) {
+    std::vector<fs::path> folders{root};
+    std::error_code ignored;
+    for (fs::recursive_directory_iterator at(root, ignored), end; at != end; at.increment(ignored)) {
+      if (at->is_directory(ignored)) folders.push_back(at->path());
+    }
+    for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) ::rmdir(folder->c_str());
+  };
+  std::error_code ignored;
+  for (const auto& controller : fs::directory_iterator("/sys/fs/cgroup", ignored)) {
+    if (fs::exists(controller.path() / cgroup, ignored)) remove_tree(controller.path() / cgroup);
+  }
+  if (fs::exists(fs::path("/sys/fs/cgroup") / cgroup, ignored)) remove_tree(fs::path("/sys/fs/cgroup") / cgroup);
+}
+
+// Shims of our containerd that outlived their containers.
+void kill_shims(const NodeConfig& config) {
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    const auto pid = parse_integer(entry.path().filename().string());
+    if (!pid) continue;
+    const auto command = find_file(entry.path() / "cmdline").value_or("");
+    if (command.find("containerd-shim") != std::string::npos && command.find(containerd_socket(config).string()) != std::string::npos) {
+      ::kill(static_cast<pid_t>(*pid), SIGKILL);
+    }
+  }
+}
+
+}  // namespace
+
+Task<> teardown(NodeConfig config) {
+  std::exception_ptr failure;
+  if (fs::exists(containerd_folder(config) / "config.toml")) {
+    try {
+      co_await ensure_containerd(config);
+      co_await stop_pods(config);
+    } catch (const Error&) {
+      failure = std::current_exception();
+    }
+    if (failure) log::warn("containers could not be stopped in order", kv("error", describe(failure)));
+    co_await stop_containerd(config);
+  }
+  kill_shims(config);
+  const auto cgroup = "workflow-" + config.network.id;
+  kill_leftovers(cgroup);
+  co_await sleep_for(100ms);  // the kernel takes a moment to empty a cgroup of the dead
+  unmount_below(containerd_folder(config));
+  unmount_below(config.state / "pods");
+  remove_cgroups(cgroup);
+  co_await offload([config] {
+    std::error_code ignored;
+    for (const char* folder : {"pods", "cni"}) fs::remove_all(config.state / folder, ignored);
+  });
+  co_await remove_network(config.network);
+}
+
+}  // namespace workflow::engine

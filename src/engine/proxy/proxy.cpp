@@ -1,0 +1,249 @@
+#include "engine/proxy/proxy.h"
+
+#include <ifaddrs.h>
+#include <netinet/in.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/write.hpp>
+#include <set>
+
+#include "engine/proxy/dns_server.h"
+#include "engine/proxy/rules.h"
+#include "lib/async/process.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/text.h"
+#include "lib/kube/objects.h"
+
+namespace workflow::engine {
+namespace {
+
+using namespace std::chrono_literals;
+using asio::ip::tcp;
+
+constexpr const char* slice_owner_label = "kubernetes.io/service-name";
+
+Task<> run_nft(std::string script) {
+  auto done = co_await workflow::run(ProcessSpec{.argv = {"nft", "-f", "-"}}, 10s, std::move(script));
+  if (done.status != 0) throw Error(ErrorKind::internal, "nft refused the rules: " + std::string(trim(done.err)));
+}
+
+// Copies one way until the source ends.
+Task<> pump(tcp::socket& from, tcp::socket& to) {
+  std::string buffer(64u << 10, '\0');
+  boost::system::error_code ignored;
+  for (;;) {
+    const auto [error, size] = co_await from.async_read_some(asio::buffer(buffer), asio::as_tuple(asio::use_awaitable));
+    if (error) break;
+    const auto [failed, written] = co_await asio::async_write(to, asio::buffer(buffer, size), asio::as_tuple(asio::use_awaitable));
+    if (failed) break;
+  }
+  to.shutdown(tcp::socket::shutdown_send, ignored);
+}
+
+// [::1]:port → 127.0.0.1:port, where nftables takes over: names such as app.localhost resolve to ::1 first.
+Task<> forward(tcp::socket from, std::uint16_t port) {
+  using namespace asio::experimental::awaitable_operators;
+  tcp::socket to(co_await asio::this_coro::executor);
+  const auto [error] = co_await to.async_connect({asio::ip::address_v4::loopback(), port}, asio::as_tuple(asio::use_awaitable));
+  if (error) co_return;
+  co_await (pump(from, to) && pump(to, from));
+}
+
+Task<> serve_loopback(std::uint16_t port) {
+  auto executor = co_await asio::this_coro::executor;
+  tcp::acceptor acceptor(executor, tcp::endpoint(asio::ip::address_v6::loopback(), port));
+  TaskGroup connections(executor);
+  auto accept = [](tcp::acceptor& its, TaskGroup& tasks, std::uint16_t its_port) -> Task<> {
+    for (;;) {
+      auto socket = co_await its.async_accept(asio::use_awaitable);
+      tasks.spawn("forward", forward(std::move(socket), its_port));
+    }
+  };
+  co_await with_cleanup(accept(acceptor, connections, port), [&connections] { return connections.stop(); });
+}
+
+}  // namespace
+
+struct Proxy::State {
+  State(Executor ex, ProxyConfig c, Store& s) : config(std::move(c)), store(s), tasks(ex), changes(ex), ready_note(ex), executor(ex) {}
+
+  ProxyConfig config;
+  Store& store;
+  TaskGroup tasks;
+  Notifier changes, ready_note;
+  Executor executor;
+  bool ready = false;
+  std::optional<Rules> applied;
+  std::set<std::string> told_conflicts;
+  std::map<std::uint16_t, std::unique_ptr<TaskGroup>> forwarders;
+  std::vector<std::unique_ptr<Store::Subscription>> subscriptions;
+  // The answers point into these.
+  ObjectPtr held_service;
+  std::vector<ObjectPtr> held_slices;
+
+  std::vector<ServicePort> wanted_ports() const {
+    std::map<std::string, std::vector<ObjectPtr>> slices;
+    for (auto& slice : store.list(kube::resources::endpoint_slices)) {
+      slices[kube::namespace_of(*slice) + "/" + kube::label_of(*slice, slice_owner_label)].push_back(slice);
+    }
+    auto services = store.list(kube::resources::services);
+    // The older one wins a host port that two want.
+    std::ranges::sort(services, {}, [](const ObjectPtr& service) {
+      return std::pair(find_string(*service, {"metadata", "creationTimestamp"}).value_or(""), kube::namespace_of(*service) + "/" + kube::name_of(*service));
+    });
+    std::vector<ServicePort> ports;
+    for (const auto& service : services) {
+      std::vector<const json::object*> own;
+      for (const auto& slice : slices[kube::namespace_of(*service) + "/" + kube::name_of(*service)]) own.push_back(slice.get());
+      for (auto& port : service_ports(*service, own, config.load_balancer_ports)) ports.push_back(std::move(port));
+    }
+    return ports;
+  }
+
+  Task<> apply() {
+    const auto ports = wanted_ports();
+    auto wanted = rules_for(config.network, config.api_port, ports);
+    for (const auto& conflict : wanted.conflicts) {
+      if (told_conflicts.insert(conflict).second) log::warn("host port is taken", kv("conflict", conflict));
+    }
+    const bool filtered = find_file("/proc/sys/net/bridge/bridge-nf-call-iptables").value_or("0").starts_with("1");
+    auto script = applied ? change_script(config.network, *applied, wanted.rules) : full_script(config.network, wanted.rules, !filtered);
+    if (!script.empty()) {
+      std::exception_ptr failure;
+      try {
+        co_await run_nft(std::move(script));
+      } catch (const Error&) {
+        failure = std::current_exception();
+      }
+      if (failure) {
+        // Whatever is there now, the whole table replaces it.
+        log::warn("rules are written anew", kv("reason", describe(failure)));
+        co_await run_nft(full_script(config.network, wanted.rules, !filtered));
+      }
+    }
+    applied = std::move(wanted.rules);
+    std::set<std::uint16_t> loopback;
+    for (const auto& port : ports) loopback.insert(port.load_balancer_ports.begin(), port.load_balancer_ports.end());
+    co_await follow_loopback(loopback);
+  }
+
+  Task<> follow_loopback(const std::set<std::uint16_t>& wanted) {
+    for (const auto port : wanted) {
+      if (forwarders.contains(port)) continue;
+      auto group = std::make_unique<TaskGroup>(executor);
+      auto serve = [](std::uint16_t its_port) -> Task<> {
+        std::string trouble;
+        try {
+          co_await serve_loopback(its_port);
+        } catch (const boost::system::system_error& error) {
+          if (error.code() == asio::error::operation_aborted) throw;
+          trouble = error.code().message();
+        }
+        log::warn("[::1] is not served", kv("port", its_port), kv("reason", trouble));
+      };
+      group->spawn("loopback", serve(port));
+      forwarders[port] = std::move(group);
+    }
+    for (auto at = forwarders.begin(); at != forwarders.end();) {
+      if (wanted.contains(at->first)) {
+        ++at;
+        continue;
+      }
+      auto group = std::move(at->second);
+      at = forwarders.erase(at);
+      co_await group->stop();
+    }
+  }
+
+  Task<> follow() {
+    for (;;) {
+      const auto seen = changes.version();
+      std::string trouble;
+      try {
+        co_await apply();
+      } catch (const Error& error) {
+        trouble = error.message();
+      }
+      if (trouble.empty()) {
+        if (!std::exchange(ready, true)) ready_note.notify_all();
+        co_await changes.wait(seen);
+      } else {
+        log::error("Services could not be set up; trying again", kv("error", trouble));
+        applied.reset();
+        co_await sleep_for(1s);
+      }
+    }
+  }
+
+  dns::Zone zone() {
+    dns::Zone zone;
+    zone.domain = config.network.domain;
+    zone.service = [this](const std::string& ns, const std::string& name) -> const json::object* {
+      held_service = store.find(kube::resources::services, ns, name);
+      return held_service.get();
+    };
+    zone.slices = [this](const std::string& ns, const std::string& service) {
+      held_slices.clear();
+      std::vector<const json::object*> found;
+      for (auto& slice : store.list(kube::resources::endpoint_slices, ns)) {
+        if (kube::label_of(*slice, slice_owner_label) != service) continue;
+        held_slices.push_back(slice);
+        found.push_back(slice.get());
+      }
+      return found;
+    };
+    return zone;
+  }
+
+  Task<> work() {
+    for (const auto* kind : {&kube::resources::services, &kube::resources::endpoint_slices}) {
+      subscriptions.push_back(store.subscribe(*kind, [this](const StoreEvent&) { changes.notify_all(); }));
+    }
+    tasks.spawn("rules", follow());
+    auto upstream = config.upstream_dns;
+    if (upstream.empty()) upstream = dns::parse_resolv_conf(find_file("/etc/resolv.conf").value_or(""));
+    const auto names = zone();
+    co_await dns::serve({config.network.dns_ip.text(), std::move(upstream)}, names);
+  }
+};
+
+Proxy::Proxy(Executor executor, ProxyConfig config, Store& store, Clock&)
+    : state_(std::make_shared<State>(executor, std::move(config), store)) {}
+Proxy::~Proxy() = default;
+
+Task<> Proxy::run() {
+  auto stop = [state = state_]() -> Task<> {
+    state->subscriptions.clear();
+    co_await state->tasks.stop();
+    for (auto& [port, group] : state->forwarders) co_await group->stop();
+    state->forwarders.clear();
+  };
+  co_await with_cleanup(state_->work(), stop);
+}
+
+Task<> Proxy::ready() {
+  while (!state_->ready) co_await state_->ready_note.wait(state_->ready_note.version());
+}
+
+std::string load_balancer_address() {
+  ifaddrs* list = nullptr;
+  std::string found = "127.0.0.1";
+  if (::getifaddrs(&list) != 0) return found;
+  for (const auto* one = list; one; one = one->ifa_next) {
+    if (!one->ifa_addr || one->ifa_addr->sa_family != AF_INET) continue;
+    const Ipv4 address{ntohl(reinterpret_cast<const sockaddr_in*>(one->ifa_addr)->sin_addr.s_addr)};
+    const std::string name = one->ifa_name;
+    // The host's own way out, not a bridge of ours or of another container runtime.
+    if (name == "lo" || name.starts_with("wf-") || name.starts_with("docker") || name.starts_with("br-") || name.starts_with("veth")) continue;
+    found = address.text();
+    break;
+  }
+  ::freeifaddrs(list);
+  return found;
+}
+
+}  // namespace workflow::engine
