@@ -154,7 +154,7 @@ http::Response page_answer(const http::Request& request, const Page& page, std::
 
 bool owns(const User& user, const App& app) { return user.is_superuser || user.id == app.owner_id; }
 
-void Api::add(std::string method, std::string path, Who who, CallHandler handler) {
+void Api::add_unread(std::string method, std::string path, Who who, CallHandler handler) {
   routes_.push_back(std::make_unique<Route>(Route{who, std::move(handler)}));
   Route* route = routes_.back().get();
   auto http_handler = [this, route](http::Request& request) -> Task<http::Response> {
@@ -179,7 +179,6 @@ void Api::add(std::string method, std::string path, Who who, CallHandler handler
       if (!call.user) throw unauthenticated("Authentication credentials were not provided.");
       if (route->who == Who::admin && !call.user->is_superuser) throw forbidden();
     }
-    call.body = co_await body_of(request);
     co_return co_await route->handler(call);
   };
   const auto bare = path.ends_with('/') && path.size() > 1 ? path.substr(0, path.size() - 1) : path;
@@ -187,20 +186,27 @@ void Api::add(std::string method, std::string path, Who who, CallHandler handler
   if (bare != path) router_.add(method, path, http_handler);
 }
 
+void Api::add(std::string method, std::string path, Who who, CallHandler handler) {
+  auto with_body = [handler = std::move(handler)](Call& call) -> Task<http::Response> {
+    call.body = co_await body_of(call.request);
+    co_return co_await handler(call);
+  };
+  add_unread(std::move(method), std::move(path), who, std::move(with_body));
+}
+
 void Api::add_app(std::string method, std::string path, Access access, AppHandler handler) {
   if (method == "DELETE") access = Access::own;
   auto with_app = [this, access, handler = std::move(handler)](Call& call) -> Task<http::Response> {
     auto look_up = [id = call.param("app"), user = call.caller(), access](sql::Tx& tx) {
-      auto app = find_app(tx, id);
-      if (!app) throw not_found("App");
-      if (!(access == Access::own ? owns(user, *app) : may_use(tx, user, *app))) throw forbidden();
-      return *app;
+      auto app = get_app(tx, id);
+      if (!(access == Access::own ? owns(user, app) : may_use(tx, user, app))) throw forbidden();
+      return app;
     };
     auto app = co_await parts_.db.transact(std::move(look_up));
-    AppCall app_call{{call.request, call.user, std::move(call.body)}, std::move(app)};
+    AppCall app_call{{call.request, call.user, co_await body_of(call.request)}, std::move(app)};
     co_return co_await handler(app_call);
   };
-  add(std::move(method), "/v2/apps/{app}" + path, Who::user, std::move(with_app));
+  add_unread(std::move(method), "/v2/apps/{app}" + path, Who::user, std::move(with_app));
 }
 
 Task<http::Response> Api::dispatch(http::Request& request) {

@@ -65,6 +65,7 @@ class Api {
     Who who;
     CallHandler handler;
   };
+  void add_unread(std::string method, std::string path, Who who, CallHandler handler);  // the handler reads the body itself
   Task<http::Response> dispatch(http::Request& request);
   Parts& parts_;
   http::Router router_;

@@ -24,6 +24,16 @@ constexpr sql::Query insert_own_domain{
     "insert_own_domain", "INSERT INTO domains (app_uuid, owner_id, domain) VALUES ($1::uuid, $2::bigint, $3) ON CONFLICT (domain) DO NOTHING"};
 constexpr sql::Query delete_app{"delete_app", "DELETE FROM apps WHERE uuid = $1::uuid"};
 constexpr sql::Query update_owner{"update_owner", "UPDATE apps SET owner_id = $2::bigint, updated = now() WHERE uuid = $1::uuid"};
+// What the old owner made goes along; what others made stays theirs.
+constexpr sql::Query hand_over[] = {
+    {"hand_over_settings", "UPDATE settings SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
+    {"hand_over_tls", "UPDATE tls SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
+    {"hand_over_configs", "UPDATE configs SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
+    {"hand_over_builds", "UPDATE builds SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
+    {"hand_over_releases", "UPDATE releases SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
+    {"hand_over_domains", "UPDATE domains SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
+    {"hand_over_services", "UPDATE services SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
+};
 constexpr sql::Query select_grants{"select_grants",
                                    "SELECT u.username FROM grants g JOIN users u ON u.id = g.user_id WHERE g.app_uuid = $1::uuid ORDER BY u.id"};
 constexpr sql::Query insert_grant{
@@ -113,7 +123,9 @@ Task<http::Response> update_app(Parts& parts, AppCall& call) {
     if (!owns(call.caller(), call.app)) throw forbidden();
     auto transfer = [&](sql::Tx& tx) {
       const auto user = get_user(tx, *owner);
-      tx.execute(update_owner, {call.app.uuid, user.id});
+      const auto app = lock_app(tx, call.app.uuid);
+      for (const auto& query : hand_over) tx.execute(query, {app.uuid, app.owner_id, user.id});
+      tx.execute(update_owner, {app.uuid, user.id});
       record_event(tx, call.caller().username, call.app.id, "owner changed to " + user.username);
     };
     co_await parts.db.transact(transfer);

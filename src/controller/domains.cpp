@@ -1,4 +1,7 @@
 // Endpoints of domains and path services (spec/controller-api.md, sections 2.9 and 2.10).
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
 #include "controller/jobs.h"
 #include "controller/rules.h"
 #include "lib/base/text.h"
@@ -30,11 +33,20 @@ json::object domain_json(const sql::Row& row, const std::string& app) {
   return {{"owner", row.text("owner")}, {"created", row.text("created")}, {"updated", row.text("updated")}, {"app", app}, {"domain", row.text("domain")}};
 }
 
+// As nginx, which will use it, understands it.
+bool is_regular_expression(const std::string& text) {
+  int error = 0;
+  std::size_t offset = 0;
+  auto* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, &error, &offset, nullptr);
+  pcre2_code_free(code);
+  return code != nullptr;
+}
+
 // Paths or nginx's regular expressions, separated by commas. Characters that could end nginx's own syntax are refused.
 bool is_path_pattern(const std::string& text) {
   if (text.ends_with(',')) return false;
   for (const auto& part : split(text, ',')) {
-    if (trim(part).empty() || part.find_first_of("\n\r\"';{}") != std::string::npos) return false;
+    if (trim(part).empty() || part.find_first_of("\n\r\"';{}") != std::string::npos || !is_regular_expression(part)) return false;
   }
   return true;
 }
@@ -79,7 +91,12 @@ Task<http::Response> add_domain(Parts& parts, AppCall& call) {
 }
 
 Task<http::Response> remove_domain(Parts& parts, AppCall& call) {
-  const auto domain = checked_domain(call.param("domain"));
+  std::string domain;
+  try {
+    domain = checked_domain(call.param("domain"));
+  } catch (const Error&) {
+    throw not_found("Domain");
+  }
   auto remove = [&](sql::Tx& tx) {
     if (tx.execute(delete_domain, {call.app.uuid, domain}) == 0) throw not_found("Domain");
     record_event(tx, call.caller().username, call.app.id, "domain " + domain + " removed");

@@ -265,7 +265,7 @@ std::string checked_domain(const std::string& text) {
   const auto rest = wildcard ? domain.substr(2) : domain;
   char* converted = nullptr;
   const int failed = idn2_lookup_u8(reinterpret_cast<const uint8_t*>(rest.c_str()), reinterpret_cast<uint8_t**>(&converted),
-                                    IDN2_NFC_INPUT | IDN2_USE_STD3_ASCII_RULES | IDN2_NONTRANSITIONAL);
+                                    IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
   const std::unique_ptr<char, void (*)(void*)> owner(converted, idn2_free);
   if (failed != IDN2_OK) {
     bad_domain("Hostname does not look valid, could not convert to ACE " + domain + ": " + idn2_strerror(failed));

@@ -190,12 +190,21 @@ users: [{name: none, user: {token: none}}]
     return path
 
 
+class Cluster:
+    """Where apps run: its kubeconfig, an image that runs there and serves, one that is nowhere."""
+
+    def __init__(self, kubeconfig):
+        self.kubeconfig = kubeconfig
+        self.image = os.environ.get("WORKFLOW_TEST_IMAGE", "localhost/workflow/stack:latest")
+        self.missing_image = "localhost/missing/app:v1"
+
+
 @pytest.fixture(scope="session")
 def cluster():
     kubeconfig = os.environ.get("WORKFLOW_TEST_KUBECONFIG")
     if not kubeconfig:
         pytest.skip("no cluster: WORKFLOW_TEST_KUBECONFIG is not set")
-    return kubeconfig
+    return Cluster(kubeconfig)
 
 
 @pytest.fixture(scope="session")
