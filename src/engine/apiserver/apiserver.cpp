@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <unistd.h>
 
+#include "engine/apiserver/admission.h"
 #include "engine/apiserver/api_error.h"
 #include "engine/apiserver/context.h"
 #include "engine/apiserver/discovery.h"
@@ -315,9 +316,13 @@ ApiServer::ApiServer(Executor executor, ApiServerConfig config, Store& store, Cl
     : state_(std::make_shared<State>(std::move(executor), std::move(config), store, clock)) {}
 ApiServer::~ApiServer() = default;
 
-Task<> ApiServer::run() {
+Task<> ApiServer::prepare() {
   auto state = state_;
   co_await state->bootstrap();
+}
+
+Task<> ApiServer::run() {
+  auto state = state_;
   auto group = std::make_shared<TaskGroup>(state->api.executor);
   for (auto& server : state->servers) group->spawn("api server", server->serve());
   log::info("API server ready", kv("port", state->api.config.port));
@@ -327,6 +332,18 @@ Task<> ApiServer::run() {
 void ApiServer::connect(PodAccess access) { state_->api.pods = std::move(access); }
 void ApiServer::set_ready(bool ready) { state_->api.ready = ready; }
 const std::string& ApiServer::ca_certificate() const { return state_->pki.ca_certificate; }
+json::object ApiServer::admit(const kube::Resource& r, json::object object) const {
+  const auto* type = find_resource_type(r.group, r.version, r.plural);
+  WF_CHECK(type != nullptr);
+  set_defaults(*type, object, nullptr);
+  if (const auto problems = problems_of(*type, object, nullptr); !problems.empty()) {
+    throw invalid_object(r, kube::name_of(object), problems);
+  }
+  const auto& api = state_->api;
+  if (&r == &res::pods) admit_pod(api.store, {.node_name = api.config.node_name, .now = api.clock.now()}, object);
+  check_quota(api.store, r, object);
+  return object;
+}
 Task<IssuedToken> ApiServer::issue_token(TokenRequest request) {
   auto state = state_;
   co_return engine::issue_token(state->api, request);

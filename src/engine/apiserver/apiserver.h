@@ -38,12 +38,15 @@ class ApiServer {
   // Makes the PKI and writes the kubeconfig. Listens from here on; throws unavailable when the port is taken.
   ApiServer(Executor executor, ApiServerConfig config, Store& store, Clock& clock);
   ~ApiServer();
-  // Creates what every cluster has (namespaces, roles, Service kubernetes), then answers until cancelled.
-  Task<> run();
+  // Creates what every cluster has: namespaces, roles, Service kubernetes. Before run().
+  Task<> prepare();
+  Task<> run();  // answers until cancelled
   void connect(PodAccess access);
   void set_ready(bool ready);  // GET /readyz
 
   const std::string& ca_certificate() const;
+  // Defaults, checks and admission of an object that a controller makes. Throws ApiError.
+  json::object admit(const kube::Resource& r, json::object object) const;
   // For the automatic volumes of pods. Throws not_found when the account is absent.
   Task<IssuedToken> issue_token(TokenRequest request);
 

@@ -86,6 +86,7 @@ std::vector<ResourceType> make_types() {
     if (extra.resource == &res::events) {
       types.push_back(served(extra, "v1"));
       types.back().group = "events.k8s.io";
+      types.back().short_names.clear();  // `kubectl get ev` means the core ones
       types.back().schema = find_type(type_name("events.k8s.io", "v1", "Event"));
       types.back().to_served = events_v1_from_core;
       types.back().to_stored = core_event_from_events_v1;

@@ -1,0 +1,110 @@
+#include "engine/engine.h"
+
+#include <unistd.h>
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <cstdio>
+
+#include "engine/apiserver/apiserver.h"
+#include "engine/controllers/controllers.h"
+#include "engine/node/node.h"
+#include "engine/options.h"
+#include "engine/proxy/proxy.h"
+#include "engine/store.h"
+#include "lib/async/component.h"
+
+namespace workflow::engine {
+
+namespace {
+
+using namespace asio::experimental::awaitable_operators;
+namespace fs = std::filesystem;
+
+NodeConfig node_config_of(const Options& options) {
+  auto config = node_config(options.state, options.pod_cidr, options.service_cidr);
+  config.containerd = options.containerd;
+  return config;
+}
+
+void make_state_folder(const fs::path& state) {
+  std::error_code failed;
+  fs::create_directories(state, failed);
+  if (failed) throw Error{ErrorKind::unavailable, "cannot create " + state.string() + ": " + failed.message()};
+}
+
+Task<> report_ready(ApiServer& api, Node& node, Proxy& proxy) {
+  co_await node.ready();
+  co_await proxy.ready();
+  api.set_ready(true);
+  log::info("engine ready", kv("node", node.name()));
+}
+
+Task<> run_engine(Executor executor, Options options) {
+  SystemClock clock;
+  make_state_folder(options.state);
+  auto node_settings = node_config_of(options);
+  const auto network = node_settings.network;
+  Store store(executor, clock, options.state / "engine.db");
+  co_await prepare_network(network);
+  const ApiServerConfig api_settings{.state = options.state,
+                                     .port = options.api_port,
+                                     .addresses = {"127.0.0.1", network.gateway.text()},
+                                     .service_cidr = network.service_cidr,
+                                     .node_name = node_settings.node_name,
+                                     .load_balancer_address = load_balancer_address()};
+  ApiServer api(executor, api_settings, store, clock);
+  node_settings.service_account_ca_pem = api.ca_certificate();
+  Node node(executor, node_settings, store, clock,
+            [&api](TokenRequest request) { return api.issue_token(std::move(request)); });
+  api.connect(
+      {.logs = [&node](auto... arguments) { return node.logs(std::move(arguments)...); },
+       .exec = [&node](const http::Request& r, auto... arguments) { return node.exec(r, std::move(arguments)...); },
+       .attach = [&node](const http::Request& r, auto... arguments) { return node.attach(r, std::move(arguments)...); },
+       .pod_usage = [&node] { return node.pod_usage(); },
+       .node_usage = [&node] { return node.node_usage(); }});
+  Proxy proxy(executor,
+              {.network = network,
+               .api_port = options.api_port,
+               .load_balancer_ports = options.load_balancer_ports,
+               .upstream_dns = {}},
+              store, clock);
+  ControllersConfig controller_settings{
+      .state = options.state,
+      .node_name = node_settings.node_name,
+      .root_ca = api.ca_certificate(),
+      .load_balancer_address = api_settings.load_balancer_address,
+      .api_addresses = {network.gateway.text()},
+      .api_port = options.api_port,
+      .admit = [&api](const kube::Resource& r, json::object o) { return api.admit(r, std::move(o)); }};
+  co_await api.prepare();
+  Controllers controllers(executor, std::move(controller_settings), store, clock);
+  auto ready = report_ready(api, node, proxy);
+  auto others = controllers.run() && node.run() && proxy.run();
+  co_await (api.run() && std::move(others) && std::move(ready));
+}
+
+}  // namespace
+
+int engine_main(int argc, char** argv) {
+  auto env = Env::from_process();
+  const auto parsed = parse_options(argc, argv);
+  if (!parsed.options) return parsed.status;
+  const auto options = *parsed.options;
+  try {
+    configure_log("engine", env);
+    env.done();
+    if (::geteuid() != 0)
+      throw Error{ErrorKind::forbidden, "the engine starts containers and must run as root: use sudo"};
+    if (options.teardown) return run_main([&](Executor) { return teardown(node_config_of(options)); });
+    return run_main([&](Executor executor) { return run_engine(executor, options); });
+  } catch (const Error& error) {
+    for (const auto& [setting, problems] : error.fields()) {
+      for (const auto& problem : problems)
+        std::fprintf(stderr, "workflow engine: %s: %s\n", setting.c_str(), problem.c_str());
+    }
+    if (error.fields().empty()) std::fprintf(stderr, "workflow engine: %s\n", error.what());
+    return 1;
+  }
+}
+
+}  // namespace workflow::engine
