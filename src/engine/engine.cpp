@@ -32,6 +32,34 @@ void make_state_folder(const fs::path& state) {
   if (failed) throw Error{ErrorKind::unavailable, "cannot create " + state.string() + ": " + failed.message()};
 }
 
+ApiServerConfig api_config(const Options& options, const NodeConfig& node) {
+  return {.state = options.state,
+          .port = options.api_port,
+          .addresses = {"127.0.0.1"},
+          .service_cidr = node.network.service_cidr,
+          .node_name = node.node_name,
+          .load_balancer_address = load_balancer_address()};
+}
+
+ControllersConfig controllers_config(const Options& options, const ApiServerConfig& settings, const ApiServer& api,
+                                     std::string api_address) {
+  return {.state = options.state,
+          .node_name = settings.node_name,
+          .root_ca = api.ca_certificate(),
+          .load_balancer_address = settings.load_balancer_address,
+          .api_addresses = {std::move(api_address)},
+          .api_port = options.api_port,
+          .admit = [&api](const kube::Resource& r, json::object o) { return api.admit(r, std::move(o)); }};
+}
+
+PodAccess access_to(Node& node) {
+  return {.logs = [&node](auto... arguments) { return node.logs(std::move(arguments)...); },
+          .exec = [&node](const http::Request& r, auto... arguments) { return node.exec(r, std::move(arguments)...); },
+          .attach = [&node](const http::Request& r, auto... arguments) { return node.attach(r, std::move(arguments)...); },
+          .pod_usage = [&node] { return node.pod_usage(); },
+          .node_usage = [&node] { return node.node_usage(); }};
+}
+
 Task<> report_ready(ApiServer& api, Node& node, Proxy& proxy) {
   co_await node.ready();
   co_await proxy.ready();
@@ -41,46 +69,38 @@ Task<> report_ready(ApiServer& api, Node& node, Proxy& proxy) {
 
 Task<> run_engine(Executor executor, Options options) {
   SystemClock clock;
-  make_state_folder(options.state);
   auto node_settings = node_config_of(options);
   const auto network = node_settings.network;
   Store store(executor, clock, options.state / "engine.db");
   co_await prepare_network(network);
-  const ApiServerConfig api_settings{.state = options.state,
-                                     .port = options.api_port,
-                                     .addresses = {"127.0.0.1", network.gateway.text()},
-                                     .service_cidr = network.service_cidr,
-                                     .node_name = node_settings.node_name,
-                                     .load_balancer_address = load_balancer_address()};
-  ApiServer api(executor, api_settings, store, clock);
-  node_settings.service_account_ca_pem = api.ca_certificate();
-  Node node(executor, node_settings, store, clock,
-            [&api](TokenRequest request) { return api.issue_token(std::move(request)); });
-  api.connect(
-      {.logs = [&node](auto... arguments) { return node.logs(std::move(arguments)...); },
-       .exec = [&node](const http::Request& r, auto... arguments) { return node.exec(r, std::move(arguments)...); },
-       .attach = [&node](const http::Request& r, auto... arguments) { return node.attach(r, std::move(arguments)...); },
-       .pod_usage = [&node] { return node.pod_usage(); },
-       .node_usage = [&node] { return node.node_usage(); }});
-  Proxy proxy(executor,
-              {.network = network,
-               .api_port = options.api_port,
-               .load_balancer_ports = options.load_balancer_ports,
-               .upstream_dns = {}},
-              store, clock);
-  ControllersConfig controller_settings{
-      .state = options.state,
-      .node_name = node_settings.node_name,
-      .root_ca = api.ca_certificate(),
-      .load_balancer_address = api_settings.load_balancer_address,
-      .api_addresses = {network.gateway.text()},
-      .api_port = options.api_port,
-      .admit = [&api](const kube::Resource& r, json::object o) { return api.admit(r, std::move(o)); }};
+  auto settings = api_config(options, node_settings);
+  settings.addresses.push_back(network.gateway.text());
+  ApiServer api(executor, settings, store, clock);
   co_await api.prepare();
-  Controllers controllers(executor, std::move(controller_settings), store, clock);
+  node_settings.service_account_ca_pem = api.ca_certificate();
+  Node node(executor, node_settings, store, clock, [&api](TokenRequest r) { return api.issue_token(std::move(r)); });
+  api.connect(access_to(node));
+  const ProxyConfig proxy_settings{.network = network,
+                                   .api_port = options.api_port,
+                                   .load_balancer_ports = options.load_balancer_ports,
+                                   .upstream_dns = {}};
+  Proxy proxy(executor, proxy_settings, store, clock);
+  Controllers controllers(executor, controllers_config(options, settings, api, network.gateway.text()), store, clock);
   auto ready = report_ready(api, node, proxy);
-  auto others = controllers.run() && node.run() && proxy.run();
-  co_await (api.run() && std::move(others) && std::move(ready));
+  auto pods = node.run() && proxy.run();
+  auto cluster = api.run() && controllers.run();
+  co_await (std::move(cluster) && std::move(pods) && std::move(ready));
+}
+
+Task<> run_api_only(Executor executor, Options options) {
+  SystemClock clock;
+  Store store(executor, clock, options.state / "engine.db");
+  const auto settings = api_config(options, node_config_of(options));
+  ApiServer api(executor, settings, store, clock);
+  co_await api.prepare();
+  Controllers controllers(executor, controllers_config(options, settings, api, "127.0.0.1"), store, clock);
+  api.set_ready(true);
+  co_await (api.run() && controllers.run());
 }
 
 }  // namespace
@@ -93,8 +113,9 @@ int engine_main(int argc, char** argv) {
   try {
     configure_log("engine", env);
     env.done();
-    if (::geteuid() != 0)
-      throw Error{ErrorKind::forbidden, "the engine starts containers and must run as root: use sudo"};
+    make_state_folder(options.state);
+    if (options.api_only) return run_main([&](Executor executor) { return run_api_only(executor, options); });
+    if (::geteuid() != 0) throw Error{ErrorKind::forbidden, "the engine starts containers and must run as root: use sudo"};
     if (options.teardown) return run_main([&](Executor) { return teardown(node_config_of(options)); });
     return run_main([&](Executor executor) { return run_engine(executor, options); });
   } catch (const Error& error) {

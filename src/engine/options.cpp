@@ -34,6 +34,7 @@ ParsedOptions parse_options(int argc, char** argv) {
   app.add_option("--load-balancer-port", moves, "80=8080: port 80 of LoadBalancer Services is 8080 on this host");
   app.add_option("--containerd", options.containerd, "the containerd program")->capture_default_str();
   app.add_flag("--teardown", options.teardown, "remove what a stopped engine left on the machine; its state stays");
+  app.add_flag("--api-only", options.api_only, "serve the API and run the controllers, but no pods; needs no root");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
