@@ -1,0 +1,51 @@
+// src/router/nginx.h: nginx as our child: started, tested, reloaded, restarted, stopped.
+//   Owns    folder/: nginx.conf (the last good text, kept over restarts), certificates/, temporary/, nginx.pid.
+#pragma once
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "lib/async/process.h"
+#include "lib/http/http.h"
+#include "router/render.h"
+
+namespace workflow::router {
+
+// What a configuration needs on disk before nginx reads it: path → text, for us alone.
+using Files = std::map<std::string, std::string>;
+Files files_of(const Model& model, const Runtime& runtime);
+
+class Nginx {
+ public:
+  Nginx(Executor executor, std::string program, Runtime runtime);
+
+  // Starts with the last good configuration if there is one that nginx still accepts, else with `otherwise`; keeps nginx
+  // running until cancelled: whenever it dies it is started again, and no worker of its own is left behind.
+  Task<> run(std::string otherwise);
+  // Brings a new configuration into effect. Returns nginx's own words when it refuses the text; nothing has changed then.
+  // Returns when new workers answer with it; throws `timeout` when they do not.
+  Task<std::optional<std::string>> apply(std::string text, Files files);
+  // Lets requests under way end, for `grace` at most.
+  Task<> stop(std::chrono::milliseconds grace);
+
+  const std::string& text() const { return text_; }  // what nginx is asked to work with; "" before the start
+  bool restored() const { return restored_; }        // the last good configuration was found and is in use
+  std::uint64_t restarts() const { return restarts_; }
+
+ private:
+  Task<std::optional<std::string>> refusal_of(std::string text);
+  Task<> wait_for_version(std::string version);
+  std::string conf() const { return runtime_.folder + "/nginx.conf"; }
+  std::vector<std::string> command(const std::string& file) const;
+
+  std::string program_;
+  Runtime runtime_;
+  http::Client client_;
+  std::optional<ChildProcess> child_;
+  std::string text_;
+  bool restored_ = false;
+  std::uint64_t restarts_ = 0;
+};
+
+}  // namespace workflow::router

@@ -1,0 +1,161 @@
+#include "router/observe.h"
+
+#include <algorithm>
+
+#include "lib/base/log.h"
+#include "lib/kube/objects.h"
+#include "router/certificate.h"
+
+namespace workflow::router {
+namespace {
+
+constexpr std::string_view dhparam_secret = "deis-router-dhparam";
+
+const json::array* array_at(const json::object& object, Path path) {
+  const auto* value = find_path(object, path);
+  return value ? value->if_array() : nullptr;
+}
+
+bool is_certificate(const json::object& secret) { return kube::name_of(secret).ends_with("-cert"); }
+
+// The name of the service's port for HTTP.
+std::string port_name(const json::object& service) {
+  const auto* ports = array_at(service, {"spec", "ports"});
+  if (!ports || ports->empty()) return "";
+  for (const auto& port : *ports) {
+    if (find_integer(port, {"port"}) == 80) return find_string(port, {"name"}).value_or("");
+  }
+  return find_string(ports->front(), {"name"}).value_or("");
+}
+
+std::optional<std::int64_t> port_number(const json::value& subset, const std::string& name) {
+  const auto* value = find_path(subset, {"ports"});
+  const auto* ports = value ? value->if_array() : nullptr;
+  if (!ports) return std::nullopt;
+  for (const auto& port : *ports) {
+    if (find_string(port, {"name"}).value_or("") == name) return find_integer(port, {"port"});
+  }
+  return ports->size() == 1 ? find_integer(ports->front(), {"port"}) : std::nullopt;
+}
+
+Annotations annotations_of(const json::object& object) { return string_map(find_path(object, {"metadata", "annotations"})); }
+
+ObservedSecret checked_secret(const json::object& secret) {
+  const auto values = kube::secret_values(secret);
+  const auto certificate = values.find("tls.crt"), key = values.find("tls.key");
+  if (certificate == values.end()) return {std::nullopt, "it has no entry tls.crt"};
+  if (key == values.end()) return {std::nullopt, "it has no entry tls.key"};
+  return check_certificate(certificate->second, key->second);
+}
+
+}  // namespace
+
+std::vector<std::string> addresses_of(const json::object& service, const json::object* endpoints) {
+  std::vector<std::string> addresses;
+  const auto* subsets = endpoints ? array_at(*endpoints, {"subsets"}) : nullptr;
+  if (!subsets) return addresses;
+  const auto name = port_name(service);
+  for (const auto& subset : *subsets) {
+    const auto port = port_number(subset, name);
+    const auto* ready = find_path(subset, {"addresses"});
+    if (!port || *port < 1 || *port > 65535 || !ready || !ready->is_array()) continue;
+    for (const auto& address : ready->as_array()) {
+      const auto range = parse_cidr(find_string(address, {"ip"}).value_or(""));
+      if (!range) continue;
+      const auto ip = range->substr(0, range->find('/'));
+      addresses.push_back((ip.contains(':') ? "[" + ip + "]" : ip) + ":" + std::to_string(*port));
+    }
+  }
+  std::ranges::sort(addresses);
+  addresses.erase(std::ranges::unique(addresses).begin(), addresses.end());
+  return addresses;
+}
+
+Cluster::Cluster(kube::Client& client, std::string ns, std::string platform_domain)
+    : ns_(std::move(ns)),
+      platform_domain_(std::move(platform_domain)),
+      changes_(client.executor()),
+      services_(client, kube::resources::services, "", {.label_selector = "router.deis.io/routable=true"},
+                when([](const json::object&) { return true; })),
+      endpoints_(client, kube::resources::endpoints, "", {}, when([this](const json::object& object) {
+                   return services_.find(kube::namespace_of(object), kube::name_of(object)) ||
+                          builder_.find(kube::namespace_of(object), kube::name_of(object));
+                 })),
+      secrets_(client, kube::resources::secrets, "", {}, when([](const json::object& object) {
+                 return is_certificate(object) || kube::name_of(object) == dhparam_secret;
+               })),
+      deployment_(client, kube::resources::deployments, ns_, {.field_selector = "metadata.name=deis-router"},
+                  when([](const json::object&) { return true; })),
+      builder_(client, kube::resources::services, ns_, {.field_selector = "metadata.name=deis-builder"},
+               when([](const json::object&) { return true; })) {}
+
+Cluster::Callbacks Cluster::when(std::function<bool(const json::object&)> matters) {
+  auto tell = [this, matters](const kube::Informer::Object& object) {
+    if (matters(*object)) changes_.notify_all();
+  };
+  return {.added = tell, .modified = [tell](const auto&, const auto& after) { tell(after); }, .deleted = tell};
+}
+
+void Cluster::spawn(TaskGroup& tasks) {
+  tasks.spawn("watch services", services_.run());
+  tasks.spawn("watch endpoints", endpoints_.run());
+  tasks.spawn("watch secrets", secrets_.run());
+  tasks.spawn("watch the router's deployment", deployment_.run());
+  tasks.spawn("watch the builder", builder_.run());
+}
+
+Task<> Cluster::wait_synced() {
+  for (auto* informer : {&services_, &endpoints_, &secrets_, &deployment_, &builder_}) co_await informer->wait_synced();
+}
+
+bool Cluster::synced() const {
+  return services_.synced() && endpoints_.synced() && secrets_.synced() && deployment_.synced() && builder_.synced();
+}
+
+// Checking costs a millisecond for a key, so each secret is checked once for each of its states.
+void Cluster::check_secrets(Observed& observed) {
+  std::map<std::string, Checked> now;
+  for (const auto& [key, secret] : secrets_.objects()) {
+    if (!is_certificate(*secret)) continue;
+    const auto known = checked_.find(key);
+    if (known != checked_.end() && known->second.secret == secret) {
+      now.emplace(key, known->second);
+    } else {
+      auto result = checked_secret(*secret);
+      // A bad replacement does not take away what worked.
+      if (!result.certificate && known != checked_.end()) result.certificate = known->second.result.certificate;
+      now.emplace(key, Checked{secret, std::move(result)});
+    }
+    observed.certificates.emplace(key, now.at(key).result);
+  }
+  checked_ = std::move(now);
+}
+
+Observed Cluster::observe() {
+  Observed observed{.ns = ns_, .platform_domain = platform_domain_};
+  if (const auto deployment = deployment_.find(ns_, "deis-router")) observed.router = annotations_of(*deployment);
+  observed.services.reserve(services_.objects().size());
+  for (const auto& [key, object] : services_.objects()) {
+    const auto endpoints = endpoints_.find(kube::namespace_of(*object), kube::name_of(*object));
+    const auto app = kube::label_of(*object, "app");
+    observed.services.push_back(
+        {.ns = kube::namespace_of(*object),
+         .name = kube::name_of(*object),
+         .app = app.empty() ? kube::name_of(*object) : app,
+         .created = parse_rfc3339(find_string(*object, {"metadata", "creationTimestamp"}).value_or("")).value_or(Time{}),
+         .annotations = annotations_of(*object),
+         .addresses = addresses_of(*object, endpoints.get())});
+  }
+  check_secrets(observed);
+  if (const auto secret = secrets_.find(ns_, std::string(dhparam_secret))) {
+    auto values = kube::secret_values(*secret);
+    if (is_dhparam(values["dhparam"])) observed.dhparam_pem = values["dhparam"];
+  }
+  if (const auto builder = builder_.find(ns_, "deis-builder")) {
+    const auto endpoints = endpoints_.find(ns_, "deis-builder");
+    observed.builder = ObservedBuilder{annotations_of(*builder), addresses_of(*builder, endpoints.get())};
+  }
+  return observed;
+}
+
+}  // namespace workflow::router

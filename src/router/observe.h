@@ -1,0 +1,38 @@
+// src/router/observe.h: what the cluster says, kept current by watches.
+#pragma once
+#include <string>
+
+#include "lib/kube/client.h"
+#include "router/model.h"
+
+namespace workflow::router {
+
+// "address:port" of every ready pod behind `service`, sorted. The port is the one that the service offers as port 80 (or
+// as its first one), as the pods have it.
+std::vector<std::string> addresses_of(const json::object& service, const json::object* endpoints);
+
+class Cluster {
+ public:
+  Cluster(kube::Client& client, std::string ns, std::string platform_domain);
+  void spawn(TaskGroup& tasks);
+  Task<> wait_synced();
+  bool synced() const;
+  Observed observe();
+  Notifier& changes() { return changes_; }  // something that may matter to us
+
+ private:
+  struct Checked {
+    kube::Informer::Object secret;
+    ObservedSecret result;
+  };
+  using Callbacks = kube::Informer::Callbacks;
+  Callbacks when(std::function<bool(const json::object&)> matters);
+  void check_secrets(Observed& observed);
+
+  std::string ns_, platform_domain_;
+  Notifier changes_;
+  kube::Informer services_, endpoints_, secrets_, deployment_, builder_;
+  std::map<std::string, Checked> checked_;  // by "namespace/name"
+};
+
+}  // namespace workflow::router

@@ -1,0 +1,224 @@
+#include "router/router.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <thread>
+
+#include "lib/async/component.h"
+#include "lib/http/metrics.h"
+#include "router/certificate.h"
+#include "router/nginx.h"
+#include "router/observe.h"
+
+namespace workflow::router {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto reload_interval = 100ms;
+constexpr auto stop_limit = 22s;  // with the delay before it, within the 30 s that Kubernetes gives
+
+// As many files as we may have: nginx inherits the limit. Returns it.
+std::int64_t raise_file_limit() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 1 << 20);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<std::int64_t>(limit.rlim_cur);
+}
+
+// nginx opens its log by name, which fails where our output is a socket or belongs to somebody else.
+std::string access_log() {
+  const Fd probe(::open("/dev/stdout", O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK));
+  if (probe) return "/dev/stdout";
+  log::warn("no access log: the standard output cannot be opened by name");
+  return "off";
+}
+
+Runtime runtime_of(const Config& config) {
+  Runtime runtime{.folder = std::filesystem::absolute(config.folder).lexically_normal().string()};
+  runtime.http_port = config.http_port;
+  runtime.https_port = config.https_port;
+  runtime.builder_port = config.builder_port;
+  runtime.status_port = config.status_port;
+  runtime.stream_module = config.stream_module;
+  runtime.workers = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 4u));
+  runtime.connections_per_worker = static_cast<int>(std::clamp<std::int64_t>(raise_file_limit() - 64, 512, 16'384));
+  runtime.access_log = access_log();
+  return runtime;
+}
+
+// Brings what the cluster says into effect, again and again.
+class Reconciler {
+ public:
+  Reconciler(Cluster& cluster, Nginx& nginx, Runtime runtime, Certificate fallback)
+      : cluster_(cluster), nginx_(nginx), runtime_(std::move(runtime)), fallback_(std::move(fallback)) {}
+
+  Task<> run() {
+    co_await cluster_.wait_synced();
+    for (;;) {
+      const auto seen = cluster_.changes().version();
+      bool again = false;
+      try {
+        co_await once();
+      } catch (const Error& error) {
+        log::error("the configuration could not be brought into effect, trying again", kv("error", error.message()));
+        again = true;
+      }
+      co_await sleep_for(again ? 1s : std::chrono::milliseconds(reload_interval));
+      if (!again) co_await cluster_.changes().wait(seen);
+    }
+  }
+
+  std::optional<std::string> why_not_ready() const {
+    if (in_effect_) return std::nullopt;
+    if (!refused_.empty()) return "nginx refuses the configuration; the log says why";
+    return cluster_.synced() ? "nginx does not work with the configuration yet" : "the Kubernetes API has not answered yet";
+  }
+
+  void describe(http::Metrics& metrics) {
+    metrics.gauge("router_apps", "Apps that have a host name", [this] { return static_cast<double>(apps_); });
+    metrics.gauge("router_problems", "Annotations that were not honoured", [this] { return static_cast<double>(told_.size()); });
+    metrics.gauge("router_reloads", "Configurations brought into effect", [this] { return static_cast<double>(reloads_); });
+    metrics.gauge("router_refused", "Configurations that nginx refused", [this] { return static_cast<double>(refusals_); });
+    metrics.gauge("router_nginx_restarts", "How often nginx had to be started again", [this] { return static_cast<double>(nginx_.restarts()); });
+    metrics.gauge("router_last_reload_seconds", "How long the last change took", [this] { return last_reload_.count(); });
+  }
+
+ private:
+  Task<> once() {
+    const auto begin = std::chrono::steady_clock::now();
+    auto model = build_model(cluster_.observe());
+    model.certificates.emplace(fallback_.id, fallback_);
+    tell(model.problems);
+    apps_ = model.apps.size();
+    auto text = render(model, runtime_);
+    if (text == nginx_.text()) {
+      refused_.clear();
+      in_effect_ = true;
+      co_return;
+    }
+    if (text == refused_) co_return;
+    auto files = files_of(model, runtime_);
+    if (const auto refusal = co_await nginx_.apply(text, std::move(files))) {
+      ++refusals_;
+      refused_ = std::move(text);
+      log::error("nginx refuses the new configuration; the last good one stays", kv("nginx", *refusal));
+      co_return;
+    }
+    refused_.clear();
+    in_effect_ = true;
+    ++reloads_;
+    last_reload_ = std::chrono::steady_clock::now() - begin;
+    log::info("configuration in effect", kv("apps", apps_), kv("seconds", last_reload_.count()));
+  }
+
+  // Each problem is said once, until it is gone.
+  void tell(const std::vector<Problem>& problems) {
+    for (const auto& problem : problems) {
+      if (!told_.contains(problem)) log::warn("annotation not honoured", kv("service", problem.service), kv("key", problem.key), kv("problem", problem.what));
+    }
+    told_ = {problems.begin(), problems.end()};
+  }
+
+  Cluster& cluster_;
+  Nginx& nginx_;
+  Runtime runtime_;
+  Certificate fallback_;
+  std::set<Problem> told_;
+  std::string refused_;
+  bool in_effect_ = false;
+  std::size_t apps_ = 0;
+  std::uint64_t reloads_ = 0, refusals_ = 0;
+  std::chrono::duration<double> last_reload_{};
+};
+
+// The self-signed certificate is kept, so that an unchanged cluster gives an unchanged configuration after a restart.
+Certificate fallback_certificate(const std::string& folder) {
+  std::filesystem::create_directories(folder);
+  const auto crt = folder + "/fallback.crt", key = folder + "/fallback.key";
+  const auto certificate_pem = find_file(crt), key_pem = find_file(key);
+  if (certificate_pem && key_pem) {
+    if (auto kept = check_certificate(*certificate_pem, *key_pem).certificate) return *kept;
+  }
+  auto made = make_self_signed_certificate();
+  write_file_atomically(crt, made.certificate_pem, 0600);
+  write_file_atomically(key, made.key_pem, 0600);
+  return made;
+}
+
+// What we answer while we know nothing at all.
+std::string starting_text(Runtime runtime) {
+  runtime.starting = true;
+  return render(build_model({}), runtime);
+}
+
+}  // namespace
+
+Config Config::from(Env& env) {
+  Config config;
+  const auto port = [&env](const char* name, std::uint16_t fallback) {
+    return static_cast<std::uint16_t>(env.integer(name, fallback, 1, 65535));
+  };
+  config.ns = env.text("POD_NAMESPACE", "deis");
+  config.platform_domain = env.text("PLATFORM_DOMAIN", "");
+  if (!config.platform_domain.empty() && !parse_platform_domain(config.platform_domain)) {
+    env.problem("PLATFORM_DOMAIN", "must be a domain name");
+  }
+  config.folder = env.text("ROUTER_STATE_DIR", "/var/lib/workflow/router");
+  config.nginx = env.text("ROUTER_NGINX", "/usr/sbin/nginx");
+  config.stream_module = env.text("ROUTER_STREAM_MODULE", "/usr/lib/nginx/modules/ngx_stream_module.so");
+  config.http_port = port("ROUTER_HTTP_PORT", 8080);
+  config.https_port = port("ROUTER_HTTPS_PORT", 6443);
+  config.builder_port = port("ROUTER_BUILDER_PORT", 2222);
+  config.status_port = port("ROUTER_STATUS_PORT", 9090);
+  config.health_port = port("ROUTER_HEALTH_PORT", 9091);
+  config.stop_delay = env.duration("ROUTER_STOP_DELAY", 2s);
+  config.environment = env.all();
+  // Both become words of nginx's configuration.
+  for (const auto& [name, path] : {std::pair("ROUTER_STATE_DIR", config.folder), std::pair("ROUTER_STREAM_MODULE", config.stream_module)}) {
+    const bool plain = std::ranges::all_of(path, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("/._-+").contains(c); });
+    if (!plain) env.problem(name, "must consist of letters, digits and / . _ - +");
+  }
+  return config;
+}
+
+Task<> serve(Executor executor, Config config) {
+  auto runtime = runtime_of(config);
+  const auto fallback = fallback_certificate(runtime.folder);
+  runtime.fallback_certificate = fallback.id;
+  kube::Client client(executor, kube::Connection::from_env(config.environment));
+  Nginx nginx(executor, config.nginx, runtime);
+  Cluster cluster(client, config.ns, config.platform_domain);
+  Reconciler reconciler(cluster, nginx, runtime, fallback);
+  http::Metrics metrics;
+  reconciler.describe(metrics);
+  auto routes = std::make_shared<http::Router>();
+  http::add_health(*routes, [&] { return reconciler.why_not_ready(); }, [&] { return metrics.text(); });
+  http::Server health(executor, {.port = config.health_port}, http::handler_of(routes));
+  Model nothing;
+  nothing.certificates.emplace(fallback.id, fallback);
+  for (const auto& [path, text] : files_of(nothing, runtime)) write_file_atomically(path, text, 0600);
+  TaskGroup tasks(executor), nginx_task(executor);
+  tasks.spawn("health", health.serve());
+  cluster.spawn(tasks);
+  nginx_task.spawn("nginx", nginx.run(starting_text(runtime)));
+  log::info("router started", kv("http", config.http_port), kv("https", config.https_port), kv("domain", config.platform_domain));
+  // Others go on sending us requests until they learn that we stop.
+  auto stop = [&]() -> Task<> {
+    co_await sleep_for(config.stop_delay);
+    co_await tasks.stop();
+    co_await nginx_task.stop();
+    co_await nginx.stop(stop_limit);
+  };
+  co_await with_cleanup(reconciler.run(), stop);
+}
+
+int router_main(int, char**) { return run_component<Config>("router", serve); }
+
+}  // namespace workflow::router
