@@ -114,6 +114,7 @@ Task<http::Response> create_app(Parts& parts, Call& call) {
     co_await parts.db.transact([&](sql::Tx& tx) { tx.execute(delete_app, {app.uuid}); });
     throw Error(ErrorKind::unavailable, "Kubernetes resources could not be created").with_detail(describe(failure));
   }
+  parts.jobs.announce(app, co_await parts.db.transact([&](sql::Tx& tx) { return live_release(tx, app.uuid); }));
   co_return answer(201, to_json(app));
 }
 
@@ -137,6 +138,7 @@ Task<http::Response> update_app(Parts& parts, AppCall& call) {
 }
 
 Task<http::Response> destroy_app(Parts& parts, AppCall& call) {
+  co_await parts.jobs.abandon(call.app.uuid);
   auto destroying = cluster::destroy_app(parts.kube, call.app.name());
   co_await on_platform("Could not delete Kubernetes Namespace " + call.app.id + ": ", std::move(destroying));
   auto remove = [&](sql::Tx& tx) {

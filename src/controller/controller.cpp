@@ -39,7 +39,7 @@ Task<> migrate(sql::Db& db) {
 Task<> work(http::Server& server, Jobs& jobs, sql::Db& db, bool& ready) {
   auto start = [](Jobs& its_jobs, sql::Db& its_db, bool& its_ready) -> Task<> {
     co_await migrate(its_db);
-    co_await its_jobs.run();
+    its_jobs.run();
     its_ready = true;
     log::info("controller ready");
   };

@@ -1,9 +1,13 @@
 #include "controller/jobs.h"
 
+#include <algorithm>
+#include <set>
+
 #include "controller/cluster/cluster.h"
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
+#include "lib/kube/objects.h"
 
 namespace workflow::controller {
 namespace {
@@ -26,7 +30,7 @@ constexpr sql::Query release_leases{"release_leases",
 constexpr sql::Query adopt_jobs{
     "adopt_jobs",
     "UPDATE jobs SET lease_holder = $1, lease_until = now() + $2::interval WHERE id IN (SELECT id FROM jobs WHERE state = 'running' AND "
-    "lease_until < now() ORDER BY id FOR UPDATE SKIP LOCKED) RETURNING id"};
+    "lease_until < now() ORDER BY id FOR UPDATE SKIP LOCKED) RETURNING id, app_uuid"};
 constexpr sql::Query finish_job{
     "finish_job", "UPDATE jobs SET state = $2, message = $3, finished = now() WHERE id = $1::bigint AND state = 'running' AND lease_holder = $4"};
 constexpr sql::Query update_release{
@@ -39,27 +43,9 @@ constexpr sql::Query select_slug_releases{
 constexpr sql::Query select_autoscale{
     "select_autoscale", "SELECT autoscale FROM settings WHERE app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
 
-// What a job works on, read in one transaction.
-struct Subject {
-  App app;
-  cluster::AppSpec spec;
-  Release release;
-  Release live;
-  json::object autoscale;
-};
-
 json::object autoscale_of(sql::Tx& tx, const App& app) {
   const auto rows = tx.query(select_autoscale, {app.uuid});
   return rows.empty() ? json::object{} : object_from(rows[0].text("autoscale"));
-}
-
-Subject read_subject(sql::Tx& tx, const std::string& app_id, const std::string& release_uuid) {
-  auto app = get_app(tx, app_id);
-  auto spec = app_spec(tx, app);
-  auto release = get_release(tx, release_uuid);
-  auto live = live_release(tx, app.uuid);
-  auto autoscale = autoscale_of(tx, app);
-  return {std::move(app), std::move(spec), std::move(release), std::move(live), std::move(autoscale)};
 }
 
 std::vector<App> all_apps(sql::Tx& tx) {
@@ -71,17 +57,32 @@ std::vector<App> all_apps(sql::Tx& tx) {
 
 std::string text_of(const json::object& map, std::string_view key) { return find_string(map, {key}).value_or(""); }
 
-std::string failure_summary(const Subject& subject) {
-  const auto& release = subject.release;
-  const bool new_build = release.build && (!subject.live.build || subject.live.build->uuid != release.build->uuid);
+std::string failure_summary(const Release& release, const Release& live) {
+  const bool new_build = release.build && (!live.build || live.build->uuid != release.build->uuid);
   if (release.summary.find(" rolled back to ") != std::string::npos) {
-    return subject.live.owner + " performed roll back to a release that failed";
+    return live.owner + " performed roll back to a release that failed";
   }
   if (new_build) return release.build->owner + " deployed " + release.build->uuid.substr(0, 7) + " which failed";
   return release.owner + " deployed a config that failed";
 }
 
+// What is over soon, and worth another try.
+bool is_passing(const Error& error) {
+  return error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::timeout || error.kind() == ErrorKind::conflict;
+}
+
 }  // namespace
+
+// What a job works on, read in one transaction.
+struct Jobs::Subject {
+  std::string kind;
+  json::object structure;
+  App app;
+  cluster::AppSpec spec;
+  Release release;
+  Release live;
+  json::object autoscale;
+};
 
 Jobs::Jobs(Executor executor, Parts& parts)
     : executor_(executor), parts_(parts), holder_(random_uuid()), tasks_(executor), changes_(executor) {}
@@ -93,12 +94,13 @@ std::int64_t Jobs::insert(sql::Tx& tx, const App& app, const std::string& kind, 
   return tx.query(insert_job, {app.uuid, kind, release_uuid, print_json(structure), holder, lease})[0].integer("id");
 }
 
-void Jobs::start(std::int64_t id) {
-  if (running_.insert(id).second) tasks_.spawn("job", work(id));
+void Jobs::start(std::int64_t id, std::string app_uuid) {
+  auto stop = std::make_shared<asio::cancellation_signal>();
+  if (running_.try_emplace(id, std::move(app_uuid), std::move(stop)).second) tasks_.spawn("job", work(id));
 }
 
-Task<JobResult> Jobs::perform(std::int64_t id) {
-  start(id);
+Task<JobResult> Jobs::perform(std::int64_t id, std::string app_uuid) {
+  start(id, std::move(app_uuid));
   for (;;) {
     if (const auto found = finished_.find(id); found != finished_.end()) {
       auto result = found->second;
@@ -109,50 +111,35 @@ Task<JobResult> Jobs::perform(std::int64_t id) {
   }
 }
 
+Task<> Jobs::abandon(std::string app_uuid) {
+  auto busy_with = [&](const auto& entry) { return entry.second.app_uuid == app_uuid; };
+  for (;;) {
+    const auto found = std::ranges::find_if(running_, busy_with);
+    if (found == running_.end()) co_return;
+    if (!std::exchange(found->second.abandoned, true)) found->second.stop->emit(asio::cancellation_type::terminal);
+    co_await changes_.wait(changes_.version());
+  }
+}
+
 Task<> Jobs::work(std::int64_t id) {
-  JobResult result;
-  for (auto pause = 200ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 5s)) {
-    std::string trouble;
+  JobResult result{false, "the work was broken off"};
+  std::exception_ptr failure;
+  try {
+    co_await cancelled_by(running_.at(id).stop, persist(id, result));
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  const bool abandoned = running_.at(id).abandoned;
+  if (failure) {
+    // Our own end: the lease is given back, and the work goes on elsewhere or after the restart.
+    if (is_cancelled(failure) && !abandoned) std::rethrow_exception(failure);
+    if (!abandoned) log::error("job failed", kv("job", id), kv("error", describe(failure)));
+    result = {false, abandoned ? "the app is being destroyed" : "an error of the platform's own; its log says more"};
     try {
-      struct Row {
-        std::string kind, release, structure;
-      };
-      auto read = [&](sql::Tx& tx) -> std::optional<Row> {
-        const auto rows = tx.query(select_job, {id, holder_});
-        if (rows.empty()) return std::nullopt;
-        return Row{rows[0].text("kind"), rows[0].text("release_uuid"), rows[0].text("structure")};
-      };
-      const auto row = co_await parts_.db.transact(read);
-      if (!row) {
-        result = {false, "the app was destroyed, or another controller has taken over"};
-        break;
-      }
-      auto structure = object_from(row->structure);
-      if (row->kind == "deploy") result = co_await deploy(id, row->release, std::move(structure));
-      else result = co_await scale(id, row->release, std::move(structure));
-      break;
+      co_await parts_.db.transact([&](sql::Tx& tx) { record_failure(tx, id, result.message); });
     } catch (const Error& error) {
-      trouble = describe(std::current_exception());
-      // The API server or the database is away: the job is not lost, it goes on when they are back.
-      if (error.kind() != ErrorKind::unavailable && error.kind() != ErrorKind::timeout && error.kind() != ErrorKind::conflict) {
-        result = {false, error.message()};
-      }
+      log::error("the end of a job could not be recorded", kv("job", id), kv("error", error.message()));
     }
-    if (!result.message.empty()) {
-      auto fail = [&](sql::Tx& tx) {
-        const auto rows = tx.query(select_job, {id, holder_});
-        if (rows.empty()) return;
-        if (rows[0].text("kind") == "deploy") {
-          tx.execute(update_release, {rows[0].text("release_uuid"), "failed", "error: (app::deploy): " + result.message, std::nullopt});
-        }
-        tx.execute(finish_job, {id, "failed", result.message, holder_});
-      };
-      co_await parts_.db.transact(fail);
-      log::error("job failed", kv("job", id), kv("error", trouble));
-      break;
-    }
-    log::warn("job interrupted; trying again", kv("job", id), kv("error", trouble));
-    co_await sleep_for(pause);
   }
   running_.erase(id);
   finished_[id] = std::move(result);
@@ -160,6 +147,77 @@ Task<> Jobs::work(std::int64_t id) {
   // Whoever waits takes the result at once; one that nobody waits for is not kept.
   co_await sleep_for(1s);
   finished_.erase(id);
+}
+
+// Until it is done, failed for good, or not ours any more. While the API server or the database is away, the job waits.
+Task<> Jobs::persist(std::int64_t id, JobResult& result) {
+  constexpr auto patience_with_conflicts = 60s;
+  const auto began = std::chrono::steady_clock::now();
+  std::optional<std::string> verdict;
+  std::optional<AppName> app;
+  for (auto pause = 200ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 5s)) {
+    std::string trouble;
+    try {
+      if (verdict) {
+        co_await parts_.db.transact([&](sql::Tx& tx) { record_failure(tx, id, *verdict); });
+        result = {false, *verdict};
+        co_return;
+      }
+      auto subject = co_await parts_.db.transact([&](sql::Tx& tx) { return read_subject(tx, id); });
+      if (!subject) {
+        result = {false, "the app was destroyed, or another controller has taken over"};
+        if (app) co_await remove_leftovers(*app);
+        co_return;
+      }
+      app = subject->app.name();
+      result = co_await attempt(id, *std::move(subject));
+      co_return;
+    } catch (const Error& error) {
+      trouble = describe(std::current_exception());
+      const bool lasting = error.kind() == ErrorKind::conflict && std::chrono::steady_clock::now() - began > patience_with_conflicts;
+      if (!verdict && (!is_passing(error) || lasting)) verdict = error.message();
+    }
+    if (verdict) log::error("job failed", kv("job", id), kv("error", trouble));
+    else log::warn("job interrupted; trying again", kv("job", id), kv("error", trouble));
+    co_await sleep_for(verdict ? 0ms : pause);
+  }
+}
+
+std::optional<Jobs::Subject> Jobs::read_subject(sql::Tx& tx, std::int64_t id) const {
+  const auto rows = tx.query(select_job, {id, holder_});
+  if (rows.empty()) return std::nullopt;
+  auto app = get_app(tx, rows[0].text("app"));
+  return Subject{.kind = rows[0].text("kind"),
+                 .structure = object_from(rows[0].text("structure")),
+                 .app = app,
+                 .spec = app_spec(tx, app),
+                 .release = get_release(tx, rows[0].text("release_uuid")),
+                 .live = live_release(tx, app.uuid),
+                 .autoscale = autoscale_of(tx, app)};
+}
+
+// A release that served once stays live, whatever became of a later attempt to run it.
+void Jobs::record_failure(sql::Tx& tx, std::int64_t id, const std::string& why) const {
+  const auto subject = read_subject(tx, id);
+  if (!subject) return;
+  if (subject->release.state == "pending") {
+    tx.execute(update_release,
+               {subject->release.uuid, "failed", "error: " + why, failure_summary(subject->release, subject->live)});
+    record_event(tx, subject->release.owner, subject->app.id, "v" + std::to_string(subject->release.version) + " failed");
+  }
+  tx.execute(finish_job, {id, "failed", why, holder_});
+}
+
+// What work on an app left in the cluster when the app was destroyed meanwhile.
+Task<> Jobs::remove_leftovers(AppName app) {
+  const auto exists = co_await parts_.db.transact([&](sql::Tx& tx) { return find_app(tx, app.text()).has_value(); });
+  if (!exists) co_await cluster::destroy_app(parts_.kube, app);
+}
+
+Secret Jobs::slug_url(const std::string& image) const {
+  if (!parts_.store) throw Error(ErrorKind::unprocessable, "no object store is configured: set S3_ENDPOINT");
+  const auto key = image.ends_with(".tgz") ? image : image + "/slug.tgz";
+  return Secret(parts_.store->presigned_get(parts_.settings.bucket, key, std::chrono::hours(24 * 7)));
 }
 
 cluster::ReleaseSpec Jobs::release_spec(const App& app, const Release& release, const json::object& structure,
@@ -173,11 +231,7 @@ cluster::ReleaseSpec Jobs::release_spec(const App& app, const Release& release, 
   spec.image = build.image;
   spec.source_version = build.sha;
   for (const auto& [key, value] : config.values) spec.config[std::string(key)] = python_text(value);
-  if (spec.build == cluster::BuildKind::slug) {
-    if (!parts_.store) throw Error(ErrorKind::internal, "no object store is configured: set S3_ENDPOINT");
-    const auto key = build.image.ends_with(".tgz") ? build.image : build.image + "/slug.tgz";
-    spec.slug_url = Secret(parts_.store->presigned_get(parts_.settings.bucket, key, std::chrono::hours(24 * 7)));
-  }
+  if (spec.build == cluster::BuildKind::slug) spec.slug_url = slug_url(build.image);
   if (!config.registry.empty()) {
     spec.registry = cluster::RegistryCredentials{text_of(config.registry, "hostname"), text_of(config.registry, "username"),
                                                  Secret(text_of(config.registry, "password"))};
@@ -210,72 +264,54 @@ cluster::ReleaseSpec Jobs::release_spec(const App& app, const Release& release, 
   return spec;
 }
 
-Task<JobResult> Jobs::deploy(std::int64_t id, std::string release_uuid, json::object structure) {
-  auto app_of = [&](sql::Tx& tx) {
-    const auto rows = tx.query(select_job, {id, holder_});
-    return read_subject(tx, rows[0].text("app"), release_uuid);
+Task<JobResult> Jobs::attempt(std::int64_t id, Subject subject) {
+  const bool is_deploy = subject.kind == "deploy";
+  const auto next = release_spec(subject.app, subject.release, subject.structure, subject.autoscale);
+  auto progress = [app = subject.app.id, kind = subject.kind](std::string_view line) {
+    log::info(kind, kv("app", app), kv("progress", line));
   };
-  auto subject = co_await parts_.db.transact(app_of);
-  auto next = release_spec(subject.app, subject.release, structure, subject.autoscale);
-  std::shared_ptr<const cluster::ReleaseSpec> previous;
-  if (subject.live.build && subject.live.version != subject.release.version) {
-    previous = std::make_shared<cluster::ReleaseSpec>(
-        release_spec(subject.app, subject.live, subject.app.structure, subject.autoscale));
-  }
-  auto progress = [app = subject.app.id](std::string_view line) { log::info("deploy", kv("app", app), kv("progress", line)); };
-  auto outcome = co_await cluster::deploy(parts_.kube, parts_.settings.cluster, subject.spec, next, previous, progress);
-  const auto message = outcome.ok ? std::string() : "(app::deploy): " + outcome.message;
-  auto record = [&](sql::Tx& tx) {
-    if (tx.execute(finish_job, {id, outcome.ok ? "done" : "failed", message, holder_}) == 0) return;
-    if (outcome.ok) {
-      tx.execute(update_release, {release_uuid, "live", std::nullopt, std::nullopt});
-      const auto& procfile = subject.release.build->procfile;
-      set_structure(tx, subject.app.uuid, structure, procfile.empty() ? subject.app.procfile_structure.empty() ? structure
-                                                                                                               : subject.app.procfile_structure
-                                                                      : procfile);
-    } else {
-      tx.execute(update_release, {release_uuid, "failed", "error: " + message, failure_summary(subject)});
+  cluster::DeployOutcome outcome;
+  if (is_deploy) {
+    std::shared_ptr<const cluster::ReleaseSpec> previous;
+    if (subject.live.build) {
+      previous = std::make_shared<cluster::ReleaseSpec>(
+          release_spec(subject.app, subject.live, subject.app.structure, subject.autoscale));
     }
-    record_event(tx, subject.release.owner, subject.app.id,
-                 outcome.ok ? subject.release.summary : "v" + std::to_string(subject.release.version) + " failed");
+    outcome = co_await cluster::deploy(parts_.kube, parts_.settings.cluster, subject.spec, next, previous, progress);
+  } else {
+    std::map<ProcessType, int> before;
+    for (const auto& [type, process] : next.processes) {
+      before[type] = static_cast<int>(find_integer(subject.app.structure, {type.text()}).value_or(0));
+    }
+    outcome = co_await cluster::scale(parts_.kube, parts_.settings.cluster, subject.spec, next, before, progress);
+  }
+  const auto message = outcome.ok ? std::string() : (is_deploy ? "(app::deploy): " : "(scale): ") + outcome.message;
+  auto record = [&](sql::Tx& tx) {
+    if (!outcome.ok) return record_failure(tx, id, message);
+    if (tx.execute(finish_job, {id, "done", message, holder_}) == 0) return;
+    const auto& procfile = subject.release.build->procfile;
+    auto shown_procfile = subject.app.procfile_structure;
+    if (!procfile.empty()) shown_procfile = procfile;
+    else if (is_deploy && shown_procfile.empty()) shown_procfile = subject.structure;
+    set_structure(tx, subject.app.uuid, subject.structure, shown_procfile);
+    if (!is_deploy) return;
+    tx.execute(update_release, {subject.release.uuid, "live", std::nullopt, std::nullopt});
+    record_event(tx, subject.release.owner, subject.app.id, subject.release.summary);
   };
   co_await parts_.db.transact(record);
-  if (outcome.ok) {
+  if (outcome.ok && is_deploy) {
     tasks_.spawn("clean up", cluster::clean_up(parts_.kube, subject.app.name(), {subject.release.version}));
-    tasks_.spawn("deploy hooks", tell_hooks(subject.app, subject.release));
   }
+  co_await remove_leftovers(subject.app.name());
   co_return JobResult{outcome.ok, message};
 }
 
-Task<JobResult> Jobs::scale(std::int64_t id, std::string release_uuid, json::object structure) {
-  auto app_of = [&](sql::Tx& tx) {
-    const auto rows = tx.query(select_job, {id, holder_});
-    return read_subject(tx, rows[0].text("app"), release_uuid);
-  };
-  auto subject = co_await parts_.db.transact(app_of);
-  auto spec = release_spec(subject.app, subject.release, structure, subject.autoscale);
-  std::map<ProcessType, int> before;
-  for (const auto& [type, count] : subject.app.structure) {
-    if (auto name = ProcessType::parse(std::string(type))) {
-      before[*name] = static_cast<int>(find_integer(subject.app.structure, {type}).value_or(0));
-    }
-  }
-  for (const auto& [type, process] : spec.processes) before.try_emplace(type, 0);
-  auto progress = [app = subject.app.id](std::string_view line) { log::info("scale", kv("app", app), kv("progress", line)); };
-  auto outcome = co_await cluster::scale(parts_.kube, parts_.settings.cluster, subject.spec, spec, before, progress);
-  const auto message = outcome.ok ? std::string() : "(scale): " + outcome.message;
-  auto record = [&](sql::Tx& tx) {
-    if (tx.execute(finish_job, {id, outcome.ok ? "done" : "failed", message, holder_}) == 0 || !outcome.ok) return;
-    const auto& procfile = subject.release.build->procfile;
-    set_structure(tx, subject.app.uuid, structure, procfile.empty() ? subject.app.procfile_structure : procfile);
-  };
-  co_await parts_.db.transact(record);
-  co_return JobResult{outcome.ok, message};
+void Jobs::announce(const App& app, const Release& release) {
+  if (!parts_.settings.hook_urls.empty()) tasks_.spawn("deploy hooks", tell_hooks(app, release));
 }
 
 // An empty POST to each URL, in the original's form: parameters in alphabetical order, signed over the whole URL.
 Task<> Jobs::tell_hooks(App app, Release release) {
-  if (parts_.settings.hook_urls.empty()) co_return;
   http::Client client(executor_);
   auto form = [](const std::string& text) { return replace_all(percent_encode(text, " "), " ", "+"); };
   const auto query = "app=" + form(app.id) + "&release=v" + std::to_string(release.version) + "&release_summary=" + form(release.summary) +
@@ -302,12 +338,15 @@ Task<> Jobs::tell_hooks(App app, Release release) {
 
 Task<> Jobs::apply_app(std::string app_uuid) {
   auto spec = co_await parts_.db.transact([app_uuid](sql::Tx& tx) { return app_spec(tx, lock_app(tx, app_uuid)); });
+  const auto name = spec.app;
   co_await cluster::apply_app(parts_.kube, parts_.settings.cluster, std::move(spec));
+  co_await remove_leftovers(name);
 }
 
+// --- what goes on beside the requests
+
 Task<> Jobs::keep_leases() {
-  for (;;) {
-    co_await sleep_for(3s);
+  for (;; co_await sleep_for(3s)) {
     try {
       co_await parts_.db.transact([this](sql::Tx& tx) { tx.execute(renew_leases, {holder_, lease}); });
       co_await adopt();
@@ -320,63 +359,115 @@ Task<> Jobs::keep_leases() {
 Task<> Jobs::adopt() {
   auto take = [this](sql::Tx& tx) {
     const auto rows = tx.query(adopt_jobs, {holder_, lease});
-    std::vector<std::int64_t> ids;
-    for (int i = 0; i < rows.size(); ++i) ids.push_back(rows[i].integer("id"));
-    return ids;
+    std::map<std::int64_t, std::string> taken;
+    for (int i = 0; i < rows.size(); ++i) taken[rows[i].integer("id")] = rows[i].text("app_uuid");
+    return taken;
   };
-  for (const auto id : co_await parts_.db.transact(take)) {
+  for (const auto& [id, app] : co_await parts_.db.transact(take)) {
     log::info("job adopted", kv("job", id));
-    start(id);
+    start(id, app);
   }
 }
 
 // Presigned URLs live for 7 days; renewal at the start and twice a day leaves time for many failures in a row.
 Task<> Jobs::renew_urls() {
   if (!parts_.store) co_return;
-  for (;; co_await sleep_for(12h)) {
-    for (const auto& app : co_await parts_.db.transact(all_apps)) {
-      std::map<ReleaseVersion, Secret> urls;
-      auto read = [&](sql::Tx& tx) {
-        const auto rows = tx.query(select_slug_releases, {app.uuid});
-        for (int i = 0; i < rows.size(); ++i) {
-          const auto image = rows[i].text("image");
-          const auto key = image.ends_with(".tgz") ? image : image + "/slug.tgz";
-          urls[{rows[i].integer("version")}] = Secret(parts_.store->presigned_get(parts_.settings.bucket, key, std::chrono::hours(24 * 7)));
-        }
-      };
+  for (;;) {
+    std::vector<App> apps;
+    bool failed = false;
+    try {
+      apps = co_await parts_.db.transact(all_apps);
+    } catch (const Error& error) {
+      failed = true;
+      log::warn("slug URLs could not be renewed", kv("error", error.message()));
+    }
+    for (const auto& app : apps) {
       try {
-        co_await parts_.db.transact(read);
-        co_await cluster::renew_slug_urls(parts_.kube, app.name(), std::move(urls));
+        co_await renew_urls_of(app);
       } catch (const Error& error) {
+        failed = true;
         log::warn("slug URLs could not be renewed", kv("app", app.id), kv("error", error.message()));
       }
     }
+    co_await sleep_for(failed ? std::chrono::minutes(5) : std::chrono::hours(12));
   }
+}
+
+Task<> Jobs::renew_urls_of(App app) {
+  std::map<ReleaseVersion, Secret> urls;
+  co_await parts_.db.transact([&](sql::Tx& tx) {
+    urls.clear();
+    const auto rows = tx.query(select_slug_releases, {app.uuid});
+    for (int i = 0; i < rows.size(); ++i) urls[{rows[i].integer("version")}] = slug_url(rows[i].text("image"));
+  });
+  if (!urls.empty()) co_await cluster::renew_slug_urls(parts_.kube, app.name(), std::move(urls));
 }
 
 // At start the cluster is brought to what the database says; what is right already is not touched.
 Task<> Jobs::reconcile() {
-  for (const auto& app : co_await parts_.db.transact(all_apps)) {
-    for (auto pause = 500ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 30s)) {
-      std::string trouble;
-      try {
-        co_await apply_app(app.uuid);
-      } catch (const Error& error) {
-        if (error.kind() == ErrorKind::not_found) break;  // destroyed meanwhile
-        trouble = error.message();
-      }
-      if (trouble.empty()) break;
-      log::warn("app could not be brought up to date; trying again", kv("app", app.id), kv("error", trouble));
-      co_await sleep_for(pause);
+  for (auto pause = 500ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 30s)) {
+    std::string trouble;
+    try {
+      for (const auto& app : co_await parts_.db.transact(all_apps)) co_await reconcile_app(app);
+      co_return;
+    } catch (const Error& error) {
+      trouble = error.message();
     }
+    log::warn("apps could not be brought up to date; trying again", kv("error", trouble));
+    co_await sleep_for(pause);
   }
 }
 
-Task<> Jobs::run() {
+Task<> Jobs::reconcile_app(App app) {
+  for (auto pause = 500ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 30s)) {
+    std::string trouble;
+    try {
+      co_await apply_app(app.uuid);
+      co_await deploy_what_is_missing(app);
+      co_return;
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::not_found) co_return;  // destroyed meanwhile
+      // What is wrong with one app alone must not keep the others waiting.
+      if (!is_passing(error) || error.kind() == ErrorKind::conflict) {
+        log::error("app could not be brought up to date", kv("app", app.id), kv("error", error.message()));
+        co_return;
+      }
+      trouble = error.message();
+    }
+    log::warn("app could not be brought up to date; trying again", kv("app", app.id), kv("error", trouble));
+    co_await sleep_for(pause);
+  }
+}
+
+// The cluster lost the app's Deployments, or never got them: the live release is deployed again.
+Task<> Jobs::deploy_what_is_missing(App app) {
+  const auto version = co_await parts_.db.transact([&](sql::Tx& tx) { return live_release(tx, app.uuid).version; });
+  std::set<std::string> there;
+  const auto deployments = co_await parts_.kube.list(kube::resources::deployments, app.id, {.label_selector = "heritage=deis"});
+  for (const auto& deployment : deployments.items) {
+    const auto its_version = find_string(deployment, {"spec", "template", "metadata", "labels", "version"});
+    if (its_version == ReleaseVersion{version}.text()) there.insert(kube::label_of(deployment, "type"));
+  }
+  auto is_missing = [&](const auto& entry) {
+    return find_integer(app.structure, {entry.key()}).value_or(0) > 0 && !there.contains(entry.key());
+  };
+  if (std::ranges::none_of(app.structure, is_missing)) co_return;
+  auto begin = [&](sql::Tx& tx) -> std::optional<std::int64_t> {
+    const auto locked = lock_app(tx, app.uuid);
+    const auto live = live_release(tx, app.uuid);
+    if (is_busy(tx, locked) || !live.build || live.version != version) return std::nullopt;
+    return insert(tx, locked, "deploy", live.uuid, locked.structure, holder_);
+  };
+  const auto id = co_await parts_.db.transact(begin);
+  if (!id) co_return;
+  log::warn("the cluster lacks processes of the app; deploying it again", kv("app", app.id));
+  start(*id, app.uuid);
+}
+
+void Jobs::run() {
   tasks_.spawn("leases", keep_leases());
   tasks_.spawn("slug URLs", renew_urls());
   tasks_.spawn("reconcile", reconcile());
-  co_await adopt();
 }
 
 Task<> Jobs::stop() {

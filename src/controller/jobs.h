@@ -3,7 +3,6 @@
 #pragma once
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 
 #include "controller/api.h"
@@ -27,35 +26,51 @@ class Jobs {
                              const json::object& structure, const std::string& holder);
   const std::string& holder() const { return holder_; }
 
-  // Starts working on a job that was just inserted, and waits for its end.
-  Task<JobResult> perform(std::int64_t id);
+  // Starts working on a job of the app that was just inserted, and waits for its end.
+  Task<JobResult> perform(std::int64_t id, std::string app_uuid);
+  // Ends the work on an app that is about to be destroyed.
+  Task<> abandon(std::string app_uuid);
   // Adopts jobs of controllers that died, renews slug URLs, brings the cluster to what the database says; until cancelled.
-  Task<> run();
+  void run();
   Task<> stop();
 
-  // Routes and settings of one app as the database has them.
+  // Tells the operator's deploy hooks of a new release.
+  void announce(const App& app, const Release& release);
+  // Routes and settings of one app as the database has them. Throws not_found when there is no such app.
   Task<> apply_app(std::string app_uuid);
   // What a release is in the cluster; the release must have a build.
   cluster::ReleaseSpec release_spec(const App& app, const Release& release, const json::object& structure,
                                     const json::object& autoscale) const;
 
  private:
-  struct Waiter;
-  void start(std::int64_t id);
+  struct Subject;
+  struct Running {
+    std::string app_uuid;
+    std::shared_ptr<asio::cancellation_signal> stop;
+    bool abandoned = false;
+  };
+  void start(std::int64_t id, std::string app_uuid);
   Task<> work(std::int64_t id);
-  Task<JobResult> deploy(std::int64_t id, std::string release_uuid, json::object structure);
-  Task<JobResult> scale(std::int64_t id, std::string release_uuid, json::object structure);
+  Task<> persist(std::int64_t id, JobResult& result);
+  Task<JobResult> attempt(std::int64_t id, Subject subject);
+  std::optional<Subject> read_subject(sql::Tx& tx, std::int64_t id) const;
+  void record_failure(sql::Tx& tx, std::int64_t id, const std::string& why) const;
+  Task<> remove_leftovers(AppName app);
+  Secret slug_url(const std::string& image) const;
   Task<> keep_leases();
   Task<> adopt();
   Task<> renew_urls();
+  Task<> renew_urls_of(App app);
   Task<> reconcile();
+  Task<> reconcile_app(App app);
+  Task<> deploy_what_is_missing(App app);
   Task<> tell_hooks(App app, Release release);
 
   Executor executor_;
   Parts& parts_;
   std::string holder_;
   TaskGroup tasks_;
-  std::set<std::int64_t> running_;
+  std::map<std::int64_t, Running> running_;
   std::map<std::int64_t, JobResult> finished_;
   Notifier changes_;
 };

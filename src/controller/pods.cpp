@@ -67,7 +67,7 @@ Task<http::Response> scale(Parts& parts, AppCall& call) {
   };
   const auto job = co_await parts.db.transact(record);
   if (job) {
-    const auto result = co_await parts.jobs.perform(*job);
+    const auto result = co_await parts.jobs.perform(*job, call.app.uuid);
     if (!result.ok) throw Error(ErrorKind::unavailable, result.message);
   }
   co_return nothing();

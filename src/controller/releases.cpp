@@ -35,9 +35,10 @@ Begun begin(sql::Tx& tx, const Jobs& jobs, const App& app, NewRelease release, c
 }
 
 // Waits for the deploy; a failed one is the client's answer, with the reason.
-Task<> finish(Parts& parts, const Begun& begun) {
+Task<> finish(Parts& parts, const App& app, const Begun& begun) {
+  parts.jobs.announce(app, begun.release);
   if (!begun.job) co_return;
-  const auto result = co_await parts.jobs.perform(*begun.job);
+  const auto result = co_await parts.jobs.perform(*begun.job, app.uuid);
   if (!result.ok) throw Error(ErrorKind::invalid, result.message);
 }
 
@@ -102,7 +103,7 @@ Task<http::Response> set_config(Parts& parts, AppCall& call) {
     return begin(tx, parts.jobs, locked, release, current.build ? &*current.build : nullptr, locked.structure);
   };
   const auto begun = co_await parts.db.transact(record);
-  co_await finish(parts, begun);
+  co_await finish(parts, app, begun);
   co_return answer(201, to_json(app, begun.release.config));
 }
 
@@ -206,7 +207,7 @@ Task<http::Response> roll_back(Parts& parts, AppCall& call) {
     return begin(tx, parts.jobs, app, release, target->build ? &*target->build : nullptr, structure);
   };
   const auto begun = co_await parts.db.transact(record);
-  co_await finish(parts, begun);
+  co_await finish(parts, call.app, begun);
   co_return answer(201, json::object{{"version", begun.release.version}});
 }
 
@@ -232,7 +233,7 @@ Task<Release> deploy_build(Parts& parts, App app, User user, json::object body) 
     return begin(tx, parts.jobs, locked, release, &build, structure);
   };
   const auto begun = co_await parts.db.transact(record);
-  co_await finish(parts, begun);
+  co_await finish(parts, app, begun);
   co_return begun.release;
 }
 

@@ -185,6 +185,8 @@ Release get_release(sql::Tx& tx, const std::string& uuid) {
   return release_from(rows[0]);
 }
 
+bool is_busy(sql::Tx& tx, const App& app) { return !tx.query(select_running_job, {app.uuid}).empty(); }
+
 void refuse_while_busy(sql::Tx& tx, const App& app) {
   const auto rows = tx.query(select_running_job, {app.uuid});
   if (rows.empty()) return;

@@ -37,7 +37,8 @@ Release insert_release(sql::Tx& tx, const NewRelease& release);  // numbers it
 Release live_release(sql::Tx& tx, const std::string& app_uuid);  // an app always has one
 std::optional<Release> find_release(sql::Tx& tx, const std::string& app_uuid, std::int64_t version);
 Release get_release(sql::Tx& tx, const std::string& uuid);
-// Throws conflict when work on the app is under way.
+bool is_busy(sql::Tx& tx, const App& app);  // work on the app is under way
+// Throws conflict when it is.
 void refuse_while_busy(sql::Tx& tx, const App& app);
 
 // --- what the cluster should have
