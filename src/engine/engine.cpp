@@ -53,11 +53,12 @@ ControllersConfig controllers_config(const Options& options, const ApiServerConf
 }
 
 PodAccess access_to(Node& node) {
-  return {.logs = [&node](auto... arguments) { return node.logs(std::move(arguments)...); },
-          .exec = [&node](const http::Request& r, auto... arguments) { return node.exec(r, std::move(arguments)...); },
-          .attach = [&node](const http::Request& r, auto... arguments) { return node.attach(r, std::move(arguments)...); },
-          .pod_usage = [&node] { return node.pod_usage(); },
-          .node_usage = [&node] { return node.node_usage(); }};
+  return {
+      .logs = [&node](auto... arguments) { return node.logs(std::move(arguments)...); },
+      .exec = [&node](const http::Request& r, auto... arguments) { return node.exec(r, std::move(arguments)...); },
+      .attach = [&node](const http::Request& r, auto... arguments) { return node.attach(r, std::move(arguments)...); },
+      .pod_usage = [&node] { return node.pod_usage(); },
+      .node_usage = [&node] { return node.node_usage(); }};
 }
 
 Task<> report_ready(ApiServer& api, Node& node, Proxy& proxy) {
@@ -113,9 +114,11 @@ int engine_main(int argc, char** argv) {
   try {
     configure_log("engine", env);
     env.done();
+    if (::geteuid() != 0 && !options.api_only) {
+      throw Error{ErrorKind::forbidden, "the engine starts containers and must run as root: use sudo"};
+    }
     make_state_folder(options.state);
     if (options.api_only) return run_main([&](Executor executor) { return run_api_only(executor, options); });
-    if (::geteuid() != 0) throw Error{ErrorKind::forbidden, "the engine starts containers and must run as root: use sudo"};
     if (options.teardown) return run_main([&](Executor) { return teardown(node_config_of(options)); });
     return run_main([&](Executor executor) { return run_engine(executor, options); });
   } catch (const Error& error) {

@@ -115,6 +115,31 @@ struct ApiServer::State {
     return anonymous_user();
   }
 
+  // Impersonate-User and -Group: `kubectl --as`. Whoever may impersonate acts as the other from here on.
+  void impersonate(Call& call) {
+    const auto name = call.request.headers.find("Impersonate-User");
+    if (!name) return;
+    User other{*name, "", {}};
+    const auto ask = [&](const char* what, const std::string& who) {
+      const Attributes wanted{
+          .verb = "impersonate", .group = "", .resource = what, .subresource = "", .name = who, .ns = "", .path = ""};
+      if (authorize(api.store, call.user, wanted).allowed) return;
+      throw ApiError(403, "Forbidden", refusal(call.user, wanted));
+    };
+    ask("users", *name);
+    for (const auto& [header, value] : call.request.headers) {
+      if (!equal_ignoring_case(header, "Impersonate-Group")) continue;
+      ask("groups", value);
+      other.groups.push_back(value);
+    }
+    if (const auto parts = split(*name, ':'); parts.size() == 4 && name->starts_with("system:serviceaccount:")) {
+      other.groups.emplace_back("system:serviceaccounts");
+      other.groups.push_back("system:serviceaccounts:" + parts[2]);
+    }
+    other.groups.emplace_back("system:authenticated");
+    call.user = std::move(other);
+  }
+
   // --- the way of a request
 
   Task<http::Response> answer(http::Request& request) {
@@ -160,6 +185,7 @@ struct ApiServer::State {
       throw ApiError(401, "Unauthorized",
                      "Unauthorized: use the client certificate of the kubeconfig, or a service account's token");
     }
+    impersonate(call);
     const auto attributes = attributes_of(call.info);
     if (!authorize(api.store, call.user, attributes).allowed) {
       const kube::Resource about{call.info.group, call.info.version, call.info.plural, "", true};
@@ -263,7 +289,7 @@ struct ApiServer::State {
       const auto accept = call.request.headers.get("Accept");
       if (accept.find("protobuf") == std::string::npos) return http::Response::json(200, openapi_v2_json());
       auto response = http::Response::text(200, openapi_v2_protobuf(),
-                                           "application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+                                           "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
       return response;
     }
     if (path == "/openapi/v3") return json_response(200, openapi_v3_index());

@@ -127,6 +127,8 @@ struct Controllers::State : std::enable_shared_from_this<Controllers::State> {
     on(res::resource_quotas, [this](const json::object& o) { quotas->add(key_of(o)); });
     subscriptions.push_back(store.subscribe(res::pods, [this](const StoreEvent& event) {
       pod_changed(*event.object);
+      if (event.type == StoreEvent::Type::added && !text_at(*event.object, {"spec", "nodeName"}).empty())
+        placement->add(key_of(*event.object));
       if (event.before) endpoints_of(*event.before);  // its labels may have changed
     }));
     for (const auto& pod : store.list(res::pods)) pod_changed(*pod);
@@ -214,6 +216,11 @@ struct Controllers::State : std::enable_shared_from_this<Controllers::State> {
     }
   }
 
+  bool is_leaving(const std::string& ns) const {
+    const auto object = store.find(res::namespaces, "", ns);
+    return !object || kube::is_being_deleted(*object);
+  }
+
   // --- the loops
 
   Task<std::optional<Time>> deployment(std::string ns, std::string name) {
@@ -238,7 +245,7 @@ struct Controllers::State : std::enable_shared_from_this<Controllers::State> {
     }
     const auto results = co_await perform(context("replicaset-controller"), std::move(plan.actions));
     const auto failure = co_await tell_creations(object, results, removed, "replicaset-controller");
-    if (failure.empty()) {
+    if (failure.empty() || is_leaving(ns)) {
       if (creation_failures.erase(key) > 0) replica_sets->add(key);
       co_return plan.again;
     }
@@ -274,7 +281,7 @@ struct Controllers::State : std::enable_shared_from_this<Controllers::State> {
         plan_daemon_set(*object, store.list(res::pods, ns), store.find(res::nodes, "", config.node_name), clock.now());
     const auto results = co_await perform(context("daemonset-controller"), std::move(plan.actions));
     const auto failure = co_await tell_creations(object, results, {}, "daemonset-controller");
-    if (!failure.empty()) throw Error{ErrorKind::unavailable, failure};
+    if (!failure.empty() && !is_leaving(ns)) throw Error{ErrorKind::unavailable, failure};
     co_return plan.again;
   }
 
@@ -295,7 +302,7 @@ struct Controllers::State : std::enable_shared_from_this<Controllers::State> {
     auto plan = plan_job(object, pods, clock.now());
     const auto results = co_await perform(context("job-controller"), std::move(plan.actions));
     const auto failure = co_await tell_creations(object, results, {}, "job-controller");
-    if (!failure.empty()) throw Error{ErrorKind::unavailable, failure};
+    if (!failure.empty() && !is_leaving(ns)) throw Error{ErrorKind::unavailable, failure};
     co_return plan.again;
   }
 
@@ -309,11 +316,7 @@ struct Controllers::State : std::enable_shared_from_this<Controllers::State> {
     auto actions = ns == "default" && name == "kubernetes"
                        ? plan_api_endpoints(config.api_addresses, config.api_port, slices, present)
                        : plan_endpoints(ns, name, service, store.list(res::pods, ns), slices, present);
-    const bool leaving = [&] {
-      const auto object = store.find(res::namespaces, "", ns);
-      return !object || kube::is_being_deleted(*object);
-    }();
-    if (leaving) std::erase_if(actions, [](const Action& a) { return std::holds_alternative<Create>(a); });
+    if (is_leaving(ns)) std::erase_if(actions, [](const Action& a) { return std::holds_alternative<Create>(a); });
     const auto results = co_await perform(context("endpoint-slice-controller"), std::move(actions));
     for (const auto& result : results) {
       if (result.error) throw *result.error;

@@ -156,8 +156,15 @@ Actions plan_service_status(const json::object& service, const std::string& addr
 
 Actions plan_placement(const ObjectPtr& pod, const ObjectPtr& node, Time now) {
   Actions actions;
-  if (!text_at(*pod, {"spec", "nodeName"}).empty() || !is_pod_active(*pod)) return actions;
+  if (!is_pod_active(*pod)) return actions;
   const auto ns = kube::namespace_of(*pod), name = kube::name_of(*pod), uid = kube::uid_of(*pod);
+  const auto scheduled = [&](const std::string& where) {
+    actions.push_back(Emit{pod, "Normal", "Scheduled", "Successfully assigned " + ns + "/" + name + " to " + where});
+  };
+  if (const auto bound = text_at(*pod, {"spec", "nodeName"}); !bound.empty()) {  // bound when it was made
+    scheduled(bound);
+    return actions;
+  }
   const auto why =
       node ? why_not_placed(*node, *pod) : std::optional<std::string>("no nodes available to schedule pods");
   auto status = object_at(*pod, {"status"});
@@ -173,8 +180,7 @@ Actions plan_placement(const ObjectPtr& pod, const ObjectPtr& node, Time now) {
     actions.push_back(Merge{&res::pods, ns, name, uid,
                             json::object{{"spec", json::object{{"nodeName", kube::name_of(*node)}}},
                                          {"status", json::object{{"conditions", std::move(conditions)}}}}});
-    actions.push_back(
-        Emit{pod, "Normal", "Scheduled", "Successfully assigned " + ns + "/" + name + " to " + kube::name_of(*node)});
+    scheduled(kube::name_of(*node));
     return actions;
   }
   if (!set_condition(conditions, {"PodScheduled", "False", "Unschedulable", *why}, now, false)) return actions;
