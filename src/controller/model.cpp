@@ -1,6 +1,7 @@
 #include "controller/model.h"
 
 #include <algorithm>
+#include <format>
 
 #include "lib/base/error.h"
 #include "lib/base/text.h"
@@ -169,6 +170,10 @@ std::string python_text(const json::value& value) {
     case json::kind::string: return std::string(value.get_string());
     case json::kind::bool_: return value.get_bool() ? "True" : "False";
     case json::kind::null: return "None";
+    case json::kind::double_: {
+      auto text = std::format("{}", value.get_double());
+      return text.find_first_not_of("-0123456789") == std::string::npos ? text + ".0" : text;
+    }
     default: return json::serialize(value);
   }
 }

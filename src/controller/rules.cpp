@@ -260,6 +260,7 @@ std::string checked_domain(const std::string& text) {
   std::string domain(trim(text));
   if (domain.ends_with('.')) domain.pop_back();
   if (domain.empty()) bad_domain("This field may not be blank.");
+  if (domain.contains('\0')) bad_domain("Null characters are not allowed.");
   if (domain == "*") bad_domain("Hostname can't only be a wildcard");
   const bool wildcard = domain.starts_with("*.");
   const auto rest = wildcard ? domain.substr(2) : domain;
