@@ -1,7 +1,7 @@
 #include "controller/model.h"
 
 #include <algorithm>
-#include <format>
+#include <charconv>
 
 #include "lib/base/error.h"
 #include "lib/base/text.h"
@@ -171,7 +171,9 @@ std::string python_text(const json::value& value) {
     case json::kind::bool_: return value.get_bool() ? "True" : "False";
     case json::kind::null: return "None";
     case json::kind::double_: {
-      auto text = std::format("{}", value.get_double());
+      char buffer[32];
+      const auto end = std::to_chars(buffer, buffer + sizeof buffer, value.get_double()).ptr;
+      const std::string text(buffer, end);
       return text.find_first_not_of("-0123456789") == std::string::npos ? text + ".0" : text;
     }
     default: return json::serialize(value);
