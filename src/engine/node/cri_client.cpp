@@ -245,6 +245,10 @@ Client::Client(Executor executor, std::filesystem::path socket) : state_(std::ma
   state_->runtime = rt::RuntimeService::NewStub(state_->channel);
   state_->images = rt::ImageService::NewStub(state_->channel);
   state_->events = ev::Events::NewStub(state_->channel);
+  // gRPC 1.51 may abort when a channel goes while its own threads still let go of a call. A process has one client, so
+  // its channel simply lives as long as the process.
+  static std::vector<std::shared_ptr<State>>& never_freed = *new std::vector<std::shared_ptr<State>>;
+  never_freed.push_back(state_);
 }
 Client::~Client() = default;
 

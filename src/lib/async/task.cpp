@@ -1,5 +1,7 @@
 #include "lib/async/task.h"
 
+#include <boost/asio/multiple_exceptions.hpp>
+
 #include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -74,6 +76,8 @@ bool is_cancelled(const std::exception_ptr& error) {
     std::rethrow_exception(error);
   } catch (const boost::system::system_error& failure) {
     return failure.code() == asio::error::operation_aborted;
+  } catch (const asio::multiple_exceptions& several) {
+    return is_cancelled(several.first_exception());  // of tasks that were awaited together
   } catch (...) {
     return false;
   }
