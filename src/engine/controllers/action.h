@@ -50,7 +50,7 @@ struct ControllerContext {
   // Defaults and admission of what a controller makes, as the API server would; throws what it would say.
   std::function<json::object(const kube::Resource&, json::object)> admit;
 };
-// Carries all of them out at once; returns when all are done. What is gone already is fine; so is a conflict of uid. The
+// Begins all of them at once, in order, so that they are seen in order; returns when all are done. What is gone already is fine; so is a conflict of uid. The
 // result has an entry per Create, in order.
 Task<std::vector<Created>> perform(ControllerContext context, Actions actions);
 

@@ -68,9 +68,20 @@ class Planner {
     return old;
   }
 
+  // A set that was resized may still be making or giving up pods for its former size: what it has is certain once it
+  // has seen the latest.
+  static bool is_unsettled(const SetView& set) { return !set.observed; }
+  bool others_unsettled() const {
+    for (std::size_t i = 0; i < rollout_.sets.size(); ++i) {
+      if (i != rollout_.current && is_unsettled(rollout_.sets[i])) return true;
+    }
+    return false;
+  }
+
   // How many pods the new set may have next: as many as the surge leaves room for.
   std::int64_t next_of_new(std::int64_t has, std::int64_t others) const {
     if (text_at(d_, {"spec", "strategy", "type"}) == "Recreate") return rollout_.replicas;
+    if (others_unsettled()) return has;
     const auto room = rollout_.replicas + rollout_.max_surge - (has + others);
     if (room <= 0) return has;
     return std::max(has, std::min(has + room, rollout_.replicas));
@@ -214,6 +225,7 @@ class Planner {
       resize(*set, set->wanted - count);
       room -= count;
     }
+    if (std::any_of(rollout_.sets.begin(), rollout_.sets.end(), is_unsettled)) return;
     auto spare = std::min(room, total_available() - least);
     for (auto* set : old) {
       const auto count = std::min(set->wanted, spare);
@@ -239,7 +251,9 @@ class Planner {
     const auto limit = integer_at(d_, {"spec", "revisionHistoryLimit"}).value_or(10);
     std::vector<SetView*> empty;
     for (auto* set : old_sets()) {
-      if (set->wanted == 0 && set->present == 0 && !kube::is_being_deleted(*set->object)) empty.push_back(set);
+      // One that is only now told to shrink, or may still be making a pod, is not empty yet.
+      const bool idle = set->observed && integer_at(*set->object, {"spec", "replicas"}) == 0 && set->wanted == 0;
+      if (idle && set->present == 0 && !kube::is_being_deleted(*set->object)) empty.push_back(set);
     }
     const auto excess = static_cast<std::int64_t>(empty.size()) - limit;
     std::sort(empty.begin(), empty.end(), [](const SetView* a, const SetView* b) { return a->revision < b->revision; });

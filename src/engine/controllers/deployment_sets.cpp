@@ -54,6 +54,8 @@ Rollout rollout_of(const json::object& deployment, const Objects& sets, const Ob
     SetView set;
     set.object = object;
     set.adopted = orphan;
+    set.observed = integer_at(*object, {"status", "observedGeneration"}).value_or(0) >=
+                   integer_at(*object, {"metadata", "generation"}).value_or(0);
     set.wanted = integer_at(*object, {"spec", "replicas"}).value_or(1);
     set.revision = parse_integer(kube::annotation_of(*object, revision_annotation)).value_or(0);
     set.told_replicas = parse_integer(kube::annotation_of(*object, desired_annotation));

@@ -18,6 +18,7 @@ inline constexpr const char* hash_label = "pod-template-hash";
 struct SetView {
   ObjectPtr object;
   bool adopted = false;                       // has no owner yet
+  bool observed = true;                       // its controller has acted on its latest size
   std::int64_t wanted = 0;                    // spec.replicas; after the plan: what it shall be
   std::int64_t active = 0, ready = 0, available = 0;
   std::int64_t present = 0;                   // pods that are still there, those on their way out included
