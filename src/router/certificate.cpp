@@ -65,9 +65,11 @@ ObservedSecret check_certificate(const std::string& certificate_pem, const std::
   const auto key_bio = bio_of(key_pem);
   const Key key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, no_passphrase, nullptr));
   if (!key) return {std::nullopt, "tls.key cannot be read: " + reason()};
+  if (X509_check_private_key(leaf.get(), key.get()) != 1) return {std::nullopt, "tls.key does not belong to tls.crt: " + reason()};
   const Context context(SSL_CTX_new(TLS_server_method()));
-  if (SSL_CTX_use_certificate(context.get(), leaf.get()) != 1) return {std::nullopt, "tls.crt cannot be used: " + reason()};
-  if (SSL_CTX_use_PrivateKey(context.get(), key.get()) != 1) return {std::nullopt, "tls.key does not belong to tls.crt: " + reason()};
+  if (SSL_CTX_use_certificate(context.get(), leaf.get()) != 1 || SSL_CTX_use_PrivateKey(context.get(), key.get()) != 1) {
+    return {std::nullopt, "tls.crt cannot be used: " + reason()};
+  }
   return {Certificate{id_of(certificate_pem, key_pem), certificate_pem, key_pem}, ""};
 }
 

@@ -1,9 +1,24 @@
 #include "router/certificate.h"
 
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
 
 namespace workflow::router {
 namespace {
+
+// OpenSSL keeps keys of different kinds in different places, and does not compare them by itself.
+std::string rsa_key() {
+  EVP_PKEY* key = EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", std::size_t{2048});
+  BIO* bio = BIO_new(BIO_s_mem());
+  PEM_write_bio_PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr);
+  char* data = nullptr;
+  const auto size = BIO_get_mem_data(bio, &data);
+  std::string text(data, static_cast<std::size_t>(size));
+  BIO_free(bio);
+  EVP_PKEY_free(key);
+  return text;
+}
 
 TEST(Certificate, a_pair_is_accepted_and_named_by_its_content) {
   const auto a = make_self_signed_certificate(), b = make_self_signed_certificate();
@@ -19,6 +34,7 @@ TEST(Certificate, what_nginx_would_refuse_is_refused_with_a_reason) {
   struct Case { std::string certificate, key, problem; };
   const Case cases[] = {{a.certificate_pem, b.key_pem, "tls.key does not belong to tls.crt"},
                         {b.certificate_pem + a.certificate_pem, a.key_pem, "tls.key does not belong to tls.crt"},
+                        {a.certificate_pem, rsa_key(), "tls.key does not belong to tls.crt"},
                         {"junk", a.key_pem, "tls.crt cannot be read"},
                         {a.certificate_pem, "junk", "tls.key cannot be read"},
                         {"", "", "tls.crt cannot be read"},

@@ -1,0 +1,627 @@
+"""The router with a real nginx and the engine's Kubernetes API."""
+
+import base64
+import contextlib
+import http.client
+import http.server
+import json
+import os
+import pathlib
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+import yaml
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from workflow_testing import WORKFLOW, run, wait_for  # noqa: E402
+
+PORTS = iter(range(int(os.environ.get("ROUTER_TEST_PORTS", "21500")), 21550))
+
+
+def own_address():
+    """An address of this machine that is not loopback: Endpoints may not have those. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        return probe.getsockname()[0]
+
+
+ADDRESS = own_address()
+
+
+class Api:
+    """`workflow engine --api-only`."""
+
+    def __init__(self, folder):
+        self.folder, self.port = folder, next(PORTS)
+        self.log = open(folder / "engine.log", "ab")
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen([WORKFLOW, "engine", "--api-only", "--state", self.folder / "engine", "--api-port", str(self.port)],
+                                        stdout=self.log, stderr=self.log)
+        self.kubeconfig = self.folder / "engine" / "kubeconfig"
+        wait_for(self.kubeconfig.exists, 20, "the engine writes a kubeconfig")
+        config = yaml.safe_load(self.kubeconfig.read_text())
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        self.server, self.token = cluster["server"], user.get("token")
+        self.context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+        if "client-certificate-data" in user:
+            for name in ("certificate", "key"):
+                path = self.folder / f"client.{name}"
+                path.write_bytes(base64.b64decode(user[f"client-{name}-data"]))
+            self.context.load_cert_chain(self.folder / "client.certificate", self.folder / "client.key")
+        wait_for(lambda: self.answers("/readyz"), 20, "the engine is ready")
+
+    def answers(self, path):
+        try:
+            self.call("GET", path, text=True)
+            return True
+        except OSError:
+            return False
+
+    def call(self, method, path, body=None, kind="application/json", text=False):
+        request = urllib.request.Request(self.server + path, method=method, data=None if body is None else json.dumps(body).encode(),
+                                         headers={"Content-Type": kind})
+        if self.token:
+            request.add_header("Authorization", "Bearer " + self.token)
+        with urllib.request.urlopen(request, context=self.context, timeout=10) as response:
+            answer = response.read().decode()
+            return answer if text else json.loads(answer)
+
+    def put(self, path, body):
+        """Creates or replaces the object at `path`."""
+        try:
+            self.call("DELETE", path)
+        except urllib.error.HTTPError as error:
+            assert error.code == 404, error.read()
+        return self.call("POST", path.rsplit("/", 1)[0], body)
+
+    def patch(self, path, body):
+        return self.call("PATCH", path, body, "application/merge-patch+json")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+    # --- what apps consist of
+
+    def namespace(self, name):
+        with contextlib.suppress(urllib.error.HTTPError):
+            self.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+
+    def app(self, name, backends=(), namespace=None, **annotations):
+        """A routable Service without selector, so that its Endpoints are ours."""
+        namespace = namespace or name
+        self.namespace(namespace)
+        annotations = {"router.deis.io/" + key.replace("__", "."): value for key, value in ({"domains": name} | annotations).items()}
+        self.put(f"/api/v1/namespaces/{namespace}/services/{name}", {
+            "metadata": {"name": name, "labels": {"app": name, "router.deis.io/routable": "true"}, "annotations": annotations},
+            "spec": {"ports": [{"name": "http", "port": 80, "targetPort": "http"}]}})
+        self.endpoints(name, backends, namespace)
+
+    def annotate(self, name, namespace=None, **annotations):
+        self.patch(f"/api/v1/namespaces/{namespace or name}/services/{name}",
+                   {"metadata": {"annotations": {"router.deis.io/" + key.replace("__", "."): value for key, value in annotations.items()}}})
+
+    def endpoints(self, name, backends, namespace=None):
+        namespace = namespace or name
+        subsets = [{"addresses": [{"ip": ADDRESS}], "ports": [{"name": "http", "port": backend.port}]} for backend in backends]
+        path = f"/api/v1/namespaces/{namespace}/endpoints/{name}"
+        body = {"metadata": {"name": name}, "subsets": subsets}
+        try:
+            self.call("PATCH", path, {"subsets": subsets}, "application/merge-patch+json")
+        except urllib.error.HTTPError as error:
+            assert error.code == 404, error.read()
+            self.call("POST", path.rsplit("/", 1)[0], body)
+
+    def secret(self, namespace, name, values):
+        self.namespace(namespace)
+        self.put(f"/api/v1/namespaces/{namespace}/secrets/{name}",
+                 {"metadata": {"name": name}, "data": {k: base64.b64encode(v.encode()).decode() for k, v in values.items()}})
+
+
+class Backend:
+    """A pod, as far as the router sees it: answers with its name and the request."""
+
+    def __init__(self, name, delay=0.0):
+        backend = self
+        self.name, self.delay, self.requests = name, delay, 0
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self):
+                backend.requests += 1
+                if self.headers.get("Upgrade") == "websocket":
+                    return self.echo()
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                time.sleep(backend.delay if not self.path.startswith("/slow") else 1.5)
+                text = json.dumps({"pod": backend.name, "path": self.path, "method": self.command, "size": len(body),
+                                   "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(text)))
+                if self.path == "/long-header":
+                    self.send_header("X-Long", "x" * 12000)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(text)
+
+            def echo(self):
+                self.connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+                with contextlib.suppress(OSError):
+                    while data := self.connection.recv(4096):
+                        self.connection.sendall(data)
+                self.close_connection = True
+
+            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = answer
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            request_queue_size = 256
+            daemon_threads = True
+
+        self.server = Server((ADDRESS, 0), Handler)
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Router:
+    def __init__(self, folder, api):
+        self.folder, self.api = folder, api
+        self.http, self.https, self.builder, self.status, self.health = (next(PORTS) for _ in range(5))
+        self.logfile = folder / "router.log"
+        self.process = None
+
+    def start(self, **env):
+        settings = dict(os.environ, KUBECONFIG=str(self.api.kubeconfig), POD_NAMESPACE="deis", PLATFORM_DOMAIN="example.com",
+                        ROUTER_STATE_DIR=str(self.folder / "router"), ROUTER_HTTP_PORT=str(self.http), ROUTER_HTTPS_PORT=str(self.https),
+                        ROUTER_BUILDER_PORT=str(self.builder), ROUTER_STATUS_PORT=str(self.status), ROUTER_HEALTH_PORT=str(self.health),
+                        ROUTER_STOP_DELAY="0s", **env)
+        with open(self.logfile, "ab") as log:
+            self.process = subprocess.Popen([WORKFLOW, "router"], env=settings, stdout=log, stderr=log)
+        return self
+
+    def ready(self):
+        wait_for(lambda: self.own("/readiness") == 200, 20, "the router is ready")
+        return self
+
+    def own(self, path):
+        return self.plain(self.health, path)
+
+    def plain(self, port, path):
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except OSError:
+            return None
+
+    def log(self):
+        return self.logfile.read_text()
+
+    def get(self, host, path="/", method="GET", headers=None, body=None, tls=False, sni=None, source=None):
+        """(status, headers, body, certificate)"""
+        sock = socket.create_connection(("127.0.0.1", self.https if tls else self.http), 10, source_address=source)
+        certificate = None
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            sock = context.wrap_socket(sock, server_hostname=sni or host)
+            certificate = sock.getpeercert(binary_form=True)
+        connection = http.client.HTTPConnection(host)
+        connection.sock = sock
+        try:
+            connection.request(method, path, body=body, headers={"Host": host, **(headers or {})})
+            response = connection.getresponse()
+            return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read().decode(), certificate
+        finally:
+            connection.close()
+
+    def seen(self, host, path="/", **more):
+        """What the pod saw of a request."""
+        status, _, body, _ = self.get(host, path, **more)
+        assert status == 200, (status, body)
+        return json.loads(body)
+
+    def wait_status(self, host, status, limit=5, **more):
+        wait_for(lambda: self.get(host, **more)[0] == status, limit, f"{host} is answered with {status}")
+
+    def master(self):
+        return int((self.folder / "router" / "nginx.pid").read_text())
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            assert self.process.wait(30) == 0, self.log()[-3000:]
+
+
+def make_pair(folder, name, kind="rsa"):
+    """(certificate, key) as PEM, for `name`."""
+    algorithm = ["-newkey", "rsa:2048"] if kind == "rsa" else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    run("openssl", "req", "-x509", "-nodes", "-days", "30", *algorithm, "-subj", f"/CN={name}", "-keyout", folder / "k.pem", "-out", folder / "c.pem")
+    return (folder / "c.pem").read_text(), (folder / "k.pem").read_text()
+
+
+def der(pem):
+    return ssl.PEM_cert_to_DER_cert(pem)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("router")
+    # As root, nginx's workers are somebody else.
+    for parent in (folder, *folder.parents):
+        if parent == pathlib.Path("/tmp"):
+            break
+        parent.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def api(folder):
+    api = Api(folder)
+    api.namespace("deis")
+    yield api
+    api.stop()
+
+
+@pytest.fixture(scope="module")
+def router(folder, api):
+    router = Router(folder, api).start().ready()
+    yield router
+    router.stop()
+
+
+@pytest.fixture
+def own_router(tmp_path):
+    """Starts routers for one test alone."""
+    tmp_path.chmod(0o755)
+    made = []
+
+    def make(api):
+        made.append(Router(tmp_path, api))
+        return made[-1].start()
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def backend():
+    made = []
+
+    def make(name="pod", **more):
+        made.append(Backend(name, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def test_a_request_reaches_its_app_and_nobody_else(router, api, backend):
+    api.app("foo", [backend("foo-1")])
+    router.wait_status("foo.example.com", 200)
+    seen = router.seen("FOO.Example.com:80", "/a%20b?c=%2F", headers={"X-Forwarded-For": "9.9.9.9", "X-Forwarded-Proto": "https", "X-Correlation-Id": "abc"})
+    assert seen["pod"] == "foo-1" and seen["path"] == "/a%20b?c=%2F"
+    headers = seen["headers"]
+    assert headers["host"] == "foo.example.com"
+    assert headers["x-forwarded-for"] == "127.0.0.1" and headers["x-forwarded-proto"] == "http" and headers["x-forwarded-port"] == "80"
+    assert len(headers["x-request-id"]) == 32
+    assert headers["x-correlation-id"] == "abc," + headers["x-request-id"]
+    assert router.get("other.example.com")[0] == 404
+    assert router.get("foo")[0] == 404
+    assert router.get("other.example.com", "/healthz")[0] == 200
+    assert router.seen("foo.example.com", "/healthz")["path"] == "/healthz"
+    assert router.plain(router.status, "/healthz") == 200
+    assert router.get("foo.example.com", "/long-header")[0] == 200
+    wait_for(lambda: ' - foo - 127.0.0.1 - - - 200 - "GET /a%20b?c=%2F HTTP/1.1" - ' in router.log(), 3, "the access log has the request")
+
+
+def test_an_app_without_pods_is_unavailable_until_it_has_some(router, api, backend):
+    pod = backend()
+    api.app("scaled", [pod])
+    router.wait_status("scaled.example.com", 200)
+    api.endpoints("scaled", [])
+    router.wait_status("scaled.example.com", 503)
+    api.endpoints("scaled", [pod])
+    router.wait_status("scaled.example.com", 200)
+    api.patch("/api/v1/namespaces/scaled/services/scaled", {"metadata": {"labels": {"router.deis.io/routable": "false"}}})
+    router.wait_status("scaled.example.com", 404)
+
+
+def test_every_pod_gets_its_share(router, api, backend):
+    pods = [backend(f"even-{i}") for i in range(3)]
+    api.app("even", pods)
+    router.wait_status("even.example.com", 200)
+    before = [pod.requests for pod in pods]
+    for _ in range(30):
+        router.get("even.example.com")
+    shares = [pod.requests - start for pod, start in zip(pods, before)]
+    assert sum(shares) == 30 and min(shares) >= 8, shares
+
+
+def test_a_pod_that_refuses_connections_costs_no_request_of_any_method(router, api, backend):
+    gone, there = backend("gone"), backend("there")
+    api.app("half", [gone, there])
+    router.wait_status("half.example.com", 200)
+    gone.stop()
+    for method in ("GET", "POST", "PUT", "DELETE") * 5:
+        assert router.seen("half.example.com", method=method, body=b"x" * 100 if method != "GET" else None)["pod"] == "there"
+
+
+def test_maintenance_whitelist_and_enforcement(router, api, backend):
+    api.app("rules", [backend()])
+    router.wait_status("rules.example.com", 200)
+    api.annotate("rules", maintenance="True")
+    router.wait_status("rules.example.com", 503)
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
+        status, headers, _, _ = router.get("rules.example.com", "/x.gif", method=method)
+        assert status == 503 and headers["content-type"] == "text/html" and headers["retry-after"] == "60"
+    api.annotate("rules", maintenance="False", whitelist="10.99.0.0/16")
+    router.wait_status("rules.example.com", 403)
+    api.annotate("rules", whitelist="10.99.0.0/16,127.0.0.0/8,junk")
+    router.wait_status("rules.example.com", 200)
+    api.annotate("rules", whitelist="junk")
+    router.wait_status("rules.example.com", 403)
+    assert router.log().count("has an item that is no address and no range: junk") == 1
+    assert "service=rules/rules key=router.deis.io/whitelist" in router.log()
+    api.annotate("rules", whitelist=None, ssl__enforce="True")
+    router.wait_status("rules.example.com", 301)
+    status, headers, _, _ = router.get("rules.example.com:8080", "/a?b=c", method="POST")
+    assert (status, headers["location"]) == (301, "https://rules.example.com/a?b=c")
+
+
+def test_an_older_service_keeps_its_name(router, api, backend):
+    api.app("victim", [backend("victim-1")])
+    router.wait_status("victim.example.com", 200)
+    time.sleep(1.1)  # creation times have seconds
+    api.app("aaa", [backend("aaa-1")], domains="aaa,victim.example.com")
+    router.wait_status("aaa.example.com", 200)
+    assert router.seen("victim.example.com")["pod"] == "victim-1"
+    assert "victim.example.com belongs to victim/victim, which is older" in router.log()
+
+
+def test_paths_of_an_app_can_belong_to_another_service(router, api, backend):
+    api.app("main", [backend("main-1")])
+    api.app("main-hooks", [backend("hooks-1")], namespace="main", proxyDomain="main", proxyLocations=r"/hooks,~ ^/re/\d+$,/x { return 200; }")
+    wait_for(lambda: router.get("main.example.com", "/hooks/a")[0] == 200 and router.seen("main.example.com", "/hooks/a")["pod"] == "hooks-1", 5, "the path is plugged")
+    assert router.seen("main.example.com", "/re/12")["pod"] == "hooks-1"
+    assert router.seen("main.example.com", "/re/x")["pod"] == "main-1"
+    assert router.seen("main.example.com", "/x")["pod"] == "main-1"
+    api.endpoints("main-hooks", [], "main")
+    wait_for(lambda: router.get("main.example.com", "/hooks")[0] == 503, 5, "the path is unavailable")
+    assert router.seen("main.example.com")["pod"] == "main-1"
+
+
+def test_certificates_of_the_platform_and_of_domains(router, api, backend, folder):
+    api.app("tls", [backend("tls-1")], domains="tls,www.tls.org,*.tls.org,bare.tls.org", certificates="www.tls.org:www,*.tls.org:wild")
+    router.wait_status("www.tls.org", 200)
+    status, _, _, _ = router.get("tls.example.com", tls=True)
+    assert status == 404, "no certificate, no HTTPS"
+    platform, www, wild = (make_pair(folder, name, kind) for name, kind in (("*.example.com", "rsa"), ("www.tls.org", "ec"), ("*.tls.org", "rsa")))
+    api.secret("deis", "deis-router-platform-cert", {"tls.crt": platform[0], "tls.key": platform[1]})
+    api.secret("tls", "www-cert", {"tls.crt": www[0], "tls.key": www[1]})
+    api.secret("tls", "wild-cert", {"tls.crt": wild[0], "tls.key": wild[1]})
+    router.wait_status("www.tls.org", 200, tls=True)
+    router.wait_status("a.tls.org", 200, tls=True)
+    assert router.get("tls.example.com", tls=True)[3] == der(platform[0])
+    assert router.get("www.tls.org", tls=True)[3] == der(www[0])
+    assert router.get("b.a.tls.org", tls=True)[3] == der(wild[0])
+    assert router.get("bare.tls.org", tls=True)[0] == 404, "its own name has no certificate, whatever a wildcard has"
+    assert router.get("unknown.org", tls=True)[0] == 404
+    seen = router.seen("www.tls.org", tls=True)
+    assert seen["headers"]["x-forwarded-proto"] == "https" and seen["headers"]["x-forwarded-port"] == "443"
+    # A key that does not fit leaves the old pair; a fitting one replaces it.
+    api.patch("/api/v1/namespaces/tls/secrets/www-cert", {"data": {"tls.key": base64.b64encode(wild[1].encode()).decode()}})
+    wait_for(lambda: "tls.key does not belong to tls.crt" in router.log(), 5, "the mismatch is told")
+    assert router.get("www.tls.org", tls=True)[3] == der(www[0])
+    renewed = make_pair(folder, "www.tls.org")
+    api.patch("/api/v1/namespaces/tls/secrets/www-cert", {"data": {"tls.crt": base64.b64encode(renewed[0].encode()).decode(), "tls.key": base64.b64encode(renewed[1].encode()).decode()}})
+    wait_for(lambda: router.get("www.tls.org", tls=True)[3] == der(renewed[0]), 5, "the new certificate is served")
+
+
+def test_the_routers_own_annotations(router, api, backend):
+    api.app("sized", [backend()])
+    router.wait_status("sized.example.com", 200)
+    assert router.get("sized.example.com", method="POST", body=b"x" * (2 << 20))[0] == 413
+    api.put("/apis/apps/v1/namespaces/deis/deployments/deis-router", {
+        "metadata": {"name": "deis-router", "annotations": {"router.deis.io/nginx.bodySize": "4m", "router.deis.io/nginx.gzip.compLevel": "99"}},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "deis-router"}},
+                 "template": {"metadata": {"labels": {"app": "deis-router"}}, "spec": {"containers": [{"name": "x", "image": "x"}]}}}})
+    wait_for(lambda: router.get("sized.example.com", method="POST", body=b"x" * (2 << 20))[0] == 200, 5, "bodies may be larger")
+    assert 'key=router.deis.io/nginx.gzip.compLevel problem="must be a number from 1 to 9"' in router.log()
+
+
+def websocket(router, host):
+    sock = socket.create_connection(("127.0.0.1", router.http), 10)
+    sock.sendall(f"GET /ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += sock.recv(1)
+    assert b" 101 " in head, head
+    return sock
+
+
+def test_websockets_outlive_changes(router, api, backend):
+    pod = backend()
+    api.app("live", [pod])
+    router.wait_status("live.example.com", 200)
+    sock = websocket(router, "live.example.com")
+    for i in range(5):
+        api.app(f"noise-{i}", [pod])
+        router.wait_status(f"noise-{i}.example.com", 200)
+        sock.sendall(b"hello")
+        assert sock.recv(100) == b"hello"
+    sock.close()
+
+
+def test_the_builders_port_is_a_stream(router, api):
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", router.builder), 2)
+    with socket.create_server((ADDRESS, 0)) as server:
+        api.put("/api/v1/namespaces/deis/services/deis-builder", {"metadata": {"name": "deis-builder"}, "spec": {"ports": [{"name": "ssh", "port": 2222}]}})
+        body = {"metadata": {"name": "deis-builder"}, "subsets": [{"addresses": [{"ip": ADDRESS}], "ports": [{"name": "ssh", "port": server.getsockname()[1]}]}]}
+        api.put("/api/v1/namespaces/deis/endpoints/deis-builder", body)
+
+        def connected():
+            try:
+                client = socket.create_connection(("127.0.0.1", router.builder), 2)
+                server.settimeout(0.3)
+                try:
+                    return client, server.accept()[0]
+                except TimeoutError:
+                    client.close()
+            except OSError:
+                return None
+
+        client, pod = wait_for(connected, 5, "a stream to the builder")
+        client.sendall(b"SSH-2.0-client\r\n")
+        assert pod.recv(100) == b"SSH-2.0-client\r\n"
+        client.close()
+        pod.close()
+
+
+class Load:
+    """Requests on new connections, or on a kept one per thread, until the block ends."""
+
+    def __init__(self, router, host, threads=4, keep=False):
+        self.router, self.host, self.keep = router, host, keep
+        self.sent, self.failures, self.over = 0, [], threading.Event()
+        self.threads = [threading.Thread(target=self.loop) for _ in range(threads)]
+
+    def loop(self):
+        connection = None
+        while not self.over.is_set():
+            fresh = connection is None
+            try:
+                connection = connection or http.client.HTTPConnection("127.0.0.1", self.router.http, timeout=10)
+                connection.request("GET", "/", headers={"Host": self.host})
+                response = connection.getresponse()
+                response.read()
+                if response.status != 200:
+                    self.failures.append(response.status)
+                if not self.keep or response.will_close:
+                    connection.close()
+                    connection = None
+            except OSError as error:
+                connection.close()
+                connection = None
+                # RFC 9112, section 9.3.1: a server may close an idle connection at any time, and a client tries again.
+                if fresh:
+                    self.failures.append(repr(error))
+            self.sent += 1
+            time.sleep(0.002)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_no_request_fails_while_pods_come_and_go(router, api, backend, keep):
+    name = "rolling-kept" if keep else "rolling"
+    pods = [backend(f"{name}-{i}") for i in range(3)]
+    api.app(name, pods)
+    router.wait_status(f"{name}.example.com", 200)
+    with Load(router, f"{name}.example.com", keep=keep) as load:
+        for generation in range(6):
+            fresh = backend(f"{name}-new-{generation}")
+            pods.append(fresh)
+            api.endpoints(name, pods)
+            time.sleep(0.2)
+            leaving = pods.pop(0)
+            api.endpoints(name, pods)
+            threading.Timer(2.0, leaving.stop).start()  # a pod serves for two seconds after it left
+        time.sleep(2.2)
+    assert load.sent > 200
+    assert load.failures == [], f"{len(load.failures)} of {load.sent}: {load.failures[:5]}"
+
+
+def test_nginx_comes_back_when_its_master_is_killed(router, api, backend):
+    api.app("again", [backend()])
+    router.wait_status("again.example.com", 200)
+    master = router.master()
+    os.kill(master, signal.SIGKILL)
+
+    def works():
+        with contextlib.suppress(OSError):
+            return router.master() != master and router.get("again.example.com")[0] == 200
+
+    wait_for(works, 5, "nginx is back")
+    api.annotate("again", maintenance="true")
+    router.wait_status("again.example.com", 503)
+
+
+def test_requests_under_way_end_before_the_router_does(api, backend, own_router):
+    api.app("slow", [backend()])
+    router = own_router(api).ready()
+    router.wait_status("slow.example.com", 200)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(router.get("slow.example.com", "/slow")[0]))
+    thread.start()
+    time.sleep(0.4)
+    router.stop()
+    thread.join()
+    assert answers == [200]
+    assert router.plain(router.status, "/healthz") is None, "nothing listens any more"
+
+
+@pytest.fixture
+def own_api(tmp_path):
+    api = Api(tmp_path)
+    api.namespace("deis")
+    yield api
+    api.stop()
+
+
+def test_the_last_good_configuration_serves_while_the_api_is_away(backend, tmp_path, own_api, own_router):
+    api = own_api
+    api.app("kept", [backend("kept-1")])
+    router = own_router(api).ready()
+    router.wait_status("kept.example.com", 200)
+    api.stop()
+    assert router.seen("kept.example.com")["pod"] == "kept-1"
+    os.kill(router.process.pid, signal.SIGKILL)
+    router.process.wait()
+    router.start()
+    wait_for(lambda: router.own("/readiness") == 503, 10, "the router is back, and not ready")
+    wait_for(lambda: router.plain(router.status, "/healthz") == 200, 10, "nginx works with the last good configuration")
+    assert router.seen("kept.example.com")["pod"] == "kept-1"
+    assert router.own("/readiness") == 503
+    api.start()
+    router.ready()
+    api.annotate("kept", maintenance="true")
+    router.wait_status("kept.example.com", 503)
+    router.stop()
+    # With nothing kept and nobody to ask, the ports answer all the same.
+    api.stop()
+    for file in (tmp_path / "router").glob("nginx.conf"):
+        file.unlink()
+    router.start()
+    wait_for(lambda: router.plain(router.http, "/") == 503, 10, "the port answers")
+    assert router.plain(router.status, "/healthz") == 503
+    assert router.own("/readiness") == 503
