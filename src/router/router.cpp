@@ -200,7 +200,7 @@ Task<> serve(Executor executor, Config config) {
   reconciler.describe(metrics);
   auto routes = std::make_shared<http::Router>();
   http::add_health(*routes, [&] { return reconciler.why_not_ready(); }, [&] { return metrics.text(); });
-  http::Server health(executor, {.port = config.health_port}, http::handler_of(routes));
+  http::Server health(executor, {.port = config.health_port, .drain_timeout = 1s}, http::handler_of(routes));
   Model nothing;
   nothing.certificates.emplace(fallback.id, fallback);
   for (const auto& [path, text] : files_of(nothing, runtime)) write_file_atomically(path, text, 0600);
@@ -212,9 +212,9 @@ Task<> serve(Executor executor, Config config) {
   // Others go on sending us requests until they learn that we stop.
   auto stop = [&]() -> Task<> {
     co_await sleep_for(config.stop_delay);
-    co_await tasks.stop();
     co_await nginx_task.stop();
     co_await nginx.stop(stop_limit);
+    co_await tasks.stop();
   };
   co_await with_cleanup(reconciler.run(), stop);
 }
