@@ -481,6 +481,8 @@ struct PodWorker::State {
       event("Normal", "Started", "Started container " + container_name);
       run_post_start(*one, *container);
       begin_probes(*one, false);
+      // Its end may have been told before we knew its name.
+      tasks.spawn("look", look_at(id));
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::not_found && !error.detail().empty()) reason = error.detail();
       else if (error.detail() == "ErrImagePull") reason = error.detail();
