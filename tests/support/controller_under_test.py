@@ -1,7 +1,4 @@
-"""A real controller on a real PostgreSQL, and its users. Fixtures: import them by name.
-
-The cluster is the one that WORKFLOW_TEST_KUBECONFIG names; tests that need one are skipped, saying so, without it.
-"""
+"""A real controller on a real PostgreSQL and the real engine's API, and its users. Fixtures: import them by name."""
 
 import itertools
 import os
@@ -14,9 +11,11 @@ import tempfile
 import pytest
 import requests
 
+from engine_under_test import Engine, PretendedNode
 from workflow_testing import WORKFLOW, free_port, run, wait_for
 
 POSTGRES = pathlib.Path("/usr/lib/postgresql/15/bin")
+MISSING_IMAGE = "localhost/missing/app:v1"
 BUILDER_KEY = "a-builder-key-of-the-tests"
 
 
@@ -190,21 +189,41 @@ users: [{name: none, user: {token: none}}]
     return path
 
 
-class Cluster:
-    """Where apps run: its kubeconfig, an image that runs there and serves, one that is nowhere."""
+class AppsNode(PretendedNode):
+    """A node whose pods run, unless their image is one that is nowhere."""
 
-    def __init__(self, kubeconfig):
-        self.kubeconfig = kubeconfig
-        self.image = os.environ.get("WORKFLOW_TEST_IMAGE", "localhost/workflow/stack:latest")
-        self.missing_image = "localhost/missing/app:v1"
+    def start_pod(self, path, pod, number):
+        image = pod["spec"]["containers"][0]["image"]
+        if image != MISSING_IMAGE:
+            return super().start_pod(path, pod, number)
+        waiting = {"reason": "ErrImagePull", "message": f"{image} not found"}
+        status = {"phase": "Pending", "podIP": f"10.42.0.{number % 250 + 2}", "containerStatuses": [
+            {"name": pod["spec"]["containers"][0]["name"], "image": image, "imageID": "", "ready": False, "restartCount": 0,
+             "state": {"waiting": waiting}}]}
+        self.api.send("PATCH", path + "/status", {"metadata": {"uid": pod["metadata"]["uid"]}, "status": status},
+                      "application/merge-patch+json")
+
+
+class Cluster:
+    """The engine's API and controllers, with a node that pretends to run pods."""
+
+    def __init__(self, folder):
+        self.engine = Engine(folder)
+        self.kubeconfig = pathlib.Path(folder) / "kubeconfig"
+        self.image, self.missing_image = "localhost/workflow/stack:latest", MISSING_IMAGE
+        capacity = {"cpu": "8", "memory": "16Gi", "pods": "250"}
+        made = self.engine.api.send("POST", "/api/v1/nodes", {
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "pretended", "labels": {"disk": "ssd"}},
+            "status": {"capacity": capacity, "allocatable": capacity, "conditions": [{"type": "Ready", "status": "True"}]}})
+        assert made[0] == 201, made
+        AppsNode(self.engine.api, "pretended").start()
 
 
 @pytest.fixture(scope="session")
-def cluster():
-    kubeconfig = os.environ.get("WORKFLOW_TEST_KUBECONFIG")
-    if not kubeconfig:
-        pytest.skip("no cluster: WORKFLOW_TEST_KUBECONFIG is not set")
-    return Cluster(kubeconfig)
+def cluster(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("engine"))
+    yield cluster
+    assert cluster.engine.stop() == 0
 
 
 @pytest.fixture(scope="session")
