@@ -3,7 +3,6 @@
 #include <filesystem>
 
 #include "builder/cleaner.h"
-#include "builder/client.h"
 #include "builder/pushes.h"
 #include "builder/sshd.h"
 #include "lib/async/component.h"
@@ -37,7 +36,13 @@ std::vector<std::string> private_copies(const std::vector<std::string>& files, c
   return copies;
 }
 
-std::string own_program() { return fs::read_symlink("/proc/self/exe").string(); }
+// What sshd and git start, beside our own program.
+std::string client_program() {
+  const auto program = (fs::read_symlink("/proc/self/exe").parent_path() / "workflow-push").string();
+  if (!fs::exists(program)) throw Error(ErrorKind::unavailable, "there is no " + program);
+  if (!is_plain_path(program)) throw Error(ErrorKind::invalid, "sshd cannot start a program at " + program);
+  return program;
+}
 
 Task<> clean_up(Parts& parts) {
   for (auto pause = 200ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 30s)) {
@@ -90,8 +95,7 @@ Config Config::from(Env& env) {
 
 Task<> serve(Executor executor, Config config) {
   const auto git_user = get_user(config.git_user), keys_user = get_user("nobody");
-  const auto program = own_program();
-  if (!is_plain_path(program)) throw Error(ErrorKind::invalid, "sshd cannot start a program at " + program);
+  const auto program = client_program();
   fs::create_directories(config.run_dir);
   fs::permissions(config.run_dir, fs::perms(0711));
   const auto keys_path = config.run_dir + "/keys.socket", git_path = config.run_dir + "/git.socket";
@@ -160,8 +164,7 @@ Task<> serve(Executor executor, Config config) {
   co_await with_cleanup(sshd.run(), stop);
 }
 
-int builder_main(int argc, char** argv) {
-  if (argc > 1 && is_client_command(argv[1])) return client_main(argc, argv);
+int builder_main(int, char**) {
   return run_component<Config>("builder", serve);
 }
 

@@ -1,6 +1,6 @@
 // src/builder/builder.h: git push over SSH: key → user → permission → receive → build → release.
 //   Owns    a bare repository per app in BUILDER_REPOS_DIR; build pods and their secrets in its own namespace.
-//   Needs   the programs sshd and git, and a user for git; the controller's hooks, the object store, the Kubernetes API.
+//   Needs   the programs sshd, git and workflow-push (client.h), and a user for git; the controller's hooks, the object store, the Kubernetes API.
 //   Speaks  SSH (OpenSSH) on BUILDER_SSH_PORT, health on BUILDER_HEALTH_PORT; a unix socket per trusted program in
 //           BUILDER_RUN_DIR, over which what sshd and git start hands its work to this process.
 //   A push belongs to this process from its first byte on: who pushes may go away, the build and its release go on.
@@ -42,7 +42,6 @@ struct Config {
 
 Task<> serve(Executor executor, Config config);  // until cancelled; throws when sshd ends
 
-// `workflow builder` serves; `workflow builder keys|session|pre-receive …` is what sshd and git run, see client.h.
 int builder_main(int argc, char** argv);
 
 }  // namespace workflow::builder

@@ -55,10 +55,5 @@ TEST(Shown, leaves_nothing_that_a_terminal_obeys) {
   EXPECT_EQ(shown(std::string(100, 'x')).size(), 80u);
 }
 
-TEST(GitError, is_a_packet_with_its_length) {
-  EXPECT_EQ(git_error("Another git push is ongoing"), "0024ERR Another git push is ongoing\n");
-  EXPECT_EQ(git_error(std::string(5000, 'x')).substr(0, 8), "03f1ERR ");
-}
-
 }  // namespace
 }  // namespace workflow::builder

@@ -48,7 +48,7 @@ void Git::prepare(const std::string& program, const std::string& socket) const {
   fs::create_directories(work_folder());
   give_to(work_folder(), settings_.user);
   fs::create_directories(settings_.hooks);
-  write_file_atomically(settings_.hooks / "pre-receive", "#!/bin/sh\nexec " + program + " builder pre-receive " + socket + "\n", 0755);
+  write_file_atomically(settings_.hooks / "pre-receive", "#!/bin/sh\nexec " + program + " pre-receive " + socket + "\n", 0755);
 }
 
 std::map<std::string, std::string> Git::environment() const {

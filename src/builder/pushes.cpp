@@ -6,6 +6,7 @@
 #include <boost/asio/write.hpp>
 #include <csignal>
 
+#include "builder/client.h"
 #include "builder/command.h"
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"

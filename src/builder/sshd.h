@@ -15,7 +15,7 @@ struct SshdSettings {
   std::uint16_t port = 0;
   std::string user;                    // whom people log in as
   std::vector<std::string> host_keys;  // files
-  std::string program;                 // ours: paths of letters, digits and / . _ - + only, since sshd splits at spaces
+  std::string program;                 // workflow-push: paths of letters, digits and / . _ - + only, since sshd splits at spaces
   std::string keys_socket, session_socket;
 };
 // sshd_config(5): public keys that the controller knows, the forced command, and nothing else.

@@ -11,7 +11,7 @@ TEST(SshdConfig, lets_nothing_in_but_keys_to_the_forced_command) {
   expect_golden("sshd_config", sshd_config({.port = 2223,
                                                    .user = "git",
                                                    .host_keys = {"/run/b/ssh-host-ed25519-key", "/run/b/ssh-host-rsa-key"},
-                                                   .program = "/usr/bin/workflow",
+                                                   .program = "/usr/bin/workflow-push",
                                                    .keys_socket = "/run/b/keys.socket",
                                                    .session_socket = "/run/b/git.socket"}));
 }
