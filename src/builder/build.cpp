@@ -1,8 +1,5 @@
 #include "builder/build.h"
 
-#include <boost/asio/experimental/awaitable_operators.hpp>
-
-#include "builder/command.h"
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
 #include "lib/kube/yaml.h"
@@ -10,10 +7,28 @@
 namespace workflow::builder {
 namespace {
 
-using namespace asio::experimental::awaitable_operators;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 using Stage = BuildState::Stage;
+
+// Runs all at the same time. The first failure cancels the others, and is what is thrown.
+template <typename... Tasks>
+Task<> together(Executor executor, Tasks... tasks) {
+  TaskGroup group(executor);
+  std::exception_ptr failure;
+  auto watched = [&](Task<> task) -> Task<> {
+    try {
+      co_await std::move(task);
+    } catch (...) {
+      if (failure) co_return;
+      failure = std::current_exception();
+      group.cancel();
+    }
+  };
+  (group.spawn("part of a build", watched(std::move(tasks))), ...);
+  co_await with_cleanup(group.join(), [&group] { return group.stop(); });
+  if (failure) std::rethrow_exception(failure);
+}
 
 std::string minutes_text(std::chrono::milliseconds time) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time).count();
@@ -35,13 +50,14 @@ class Build {
   Build(Parts& parts, BuildJob& job, Output& output, Phases& phases)
       : parts_(parts), job_(job), output_(output), phases_(phases), keys_(build_keys(job.app, job.commit)),
         pod_{.ns = parts.config.ns, .name = build_pod_name(job.app, job.commit, random_hex(8)), .app = job.app, .commit = job.commit} {
-    pod_.deadline = std::chrono::ceil<std::chrono::seconds>(parts.config.build_timeout);
+    // The cluster's limit comes after ours, for builds whose builder is gone.
+    pod_.deadline = std::chrono::ceil<std::chrono::seconds>(parts.config.build_timeout) + 60s;
   }
 
   Task<> run() {
     const auto limit = "the build took longer than " + minutes_text(parts_.config.build_timeout) + " and was stopped";
     co_await with_deadline(parts_.config.build_timeout, limit, make_slug());
-    co_await (remove_traces() && release());
+    co_await together(parts_.executor, remove_traces(), release());
   }
 
   ReleaseVersion version() const { return *version_; }
@@ -57,7 +73,7 @@ class Build {
  private:
   Task<> make_slug() {
     auto begin = Clock::now();
-    co_await (upload() && check_type() && create_secret() && find_ca_certificates() && drop_cache());
+    co_await together(parts_.executor, upload(), check_type(), create_secret(), find_ca_certificates(), drop_cache());
     phases_.upload = Clock::now() - begin;
     begin = Clock::now();
     co_await run_pod();
@@ -117,13 +133,31 @@ class Build {
   }
 
   Task<> drop_cache() {
-    if (job_.config.has("DEIS_DISABLE_CACHE")) co_await parts_.store.remove(parts_.config.bucket, keys_.cache + "/cache.tgz");
+    if (job_.drop_cache || job_.config.has("DEIS_DISABLE_CACHE")) co_await parts_.store.remove(parts_.config.bucket, keys_.cache + "/cache.tgz");
+  }
+
+  // The watch may tell of the pod only after the answer to its creation: until then absent does not mean deleted. A pod that
+  // came and went between two looks is asked for.
+  Task<> watched() {
+    auto known = [](const kube::Informer::Object& pod) { return pod != nullptr; };
+    for (bool exists = true; exists;) {
+      bool silent = false;
+      try {
+        co_await parts_.build_pods.wait_for(pod_.ns, pod_.name, known, 1s, "no word of the pod");
+      } catch (const Error&) {
+        silent = true;
+      }
+      exists = silent && co_await parts_.kube.find(kube::resources::pods, pod_.ns, pod_.name);
+    }
   }
 
   Task<BuildState> reached(Stage stage) {
     BuildState state;
-    auto accept = [&state, stage](const kube::Informer::Object& pod) {
+    auto accept = [this, &state, stage](const kube::Informer::Object& pod) {
       state = build_state(pod.get());
+      if (!state.waits_for.empty() && std::exchange(waits_for_, state.waits_for) != state.waits_for) {
+        output_.line("Waiting for room to build: " + state.waits_for);
+      }
       return state.stage >= stage;
     };
     // The deadline of the whole build ends this.
@@ -136,9 +170,7 @@ class Build {
     has_pod_ = true;
     auto created = co_await parts_.kube.create(kube::resources::pods, pod_.ns, build_pod(pod_, parts_.config.build, job_.config));
     log::info("build started", kv("app", job_.app), kv("commit", job_.commit), kv("pod", pod_.name));
-    // The watch may tell of the pod only after this: absent is not deleted yet.
-    auto known = [](const kube::Informer::Object& pod) { return pod != nullptr; };
-    co_await parts_.build_pods.wait_for(pod_.ns, pod_.name, known, 60s, "the Kubernetes API does not tell of the build's pod");
+    co_await watched();
     auto state = co_await reached(Stage::running);
     if (!state.trouble) co_await follow_log();
     state = co_await reached(Stage::ended);
@@ -148,7 +180,13 @@ class Build {
     }
   }
 
-  // The container's log to its end. A connection that breaks is made again, and what was shown is skipped.
+  bool is_running() const {
+    const auto pod = parts_.build_pods.find(pod_.ns, pod_.name);
+    return build_state(pod.get()).stage == Stage::running;
+  }
+
+  // The container's log to its end. A connection that breaks is made again, and what was shown is skipped. A log that cannot
+  // be had is no reason to fail: the exit code tells.
   Task<> follow_log() {
     std::uint64_t shown_bytes = 0;
     for (auto pause = 100ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 5s)) {
@@ -166,10 +204,13 @@ class Build {
           co_await output_.flushed();
         }
       } catch (const Error& error) {
-        if (error.kind() != ErrorKind::unavailable && error.kind() != ErrorKind::timeout) throw;
         trouble = error.message();
       }
       log::warn("the log of a build broke off", kv("pod", pod_.name), kv("error", trouble));
+      if (!is_running() && pause > 1s) {
+        output_.line(" !     The rest of the build's log cannot be shown: " + trouble);
+        co_return;
+      }
       co_await sleep_for(pause);
     }
   }
@@ -210,6 +251,7 @@ class Build {
   BuildKeys keys_;
   BuildPod pod_;
   bool has_pod_ = false, has_secret_ = false;
+  std::string waits_for_;  // as the pusher was told
   json::object procfile_;
   std::optional<ReleaseVersion> version_;
 };

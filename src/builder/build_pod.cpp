@@ -171,23 +171,25 @@ json::object build_pod(const BuildPod& build, const BuildSettings& settings, con
 BuildState build_state(const json::object* pod) {
   using Kind = kube::ContainerState::Kind;
   using Stage = BuildState::Stage;
-  if (!pod) return {Stage::ended, 0, "the build's pod was deleted"};
+  if (!pod) return {.stage = Stage::ended, .trouble = "the build's pod was deleted"};
   const auto status = kube::pod_status_of(*pod);
   const auto* container = status.find_container(build_container);
   if (container && container->state.kind == Kind::terminated) {
-    if (container->state.reason == "OOMKilled") return {Stage::ended, container->state.exit_code, "the build needs more memory than it may use"};
-    if (status.reason == "DeadlineExceeded") return {Stage::ended, container->state.exit_code, "the build took longer than it may"};
-    return {Stage::ended, container->state.exit_code, std::nullopt};
+    if (container->state.reason == "OOMKilled") return {.stage = Stage::ended, .exit_code = container->state.exit_code, .trouble = "the build needs more memory than it may use"};
+    if (status.reason == "DeadlineExceeded") return {.stage = Stage::ended, .exit_code = container->state.exit_code, .trouble = "the build took longer than it may"};
+    return {.stage = Stage::ended, .exit_code = container->state.exit_code};
   }
   if (kube::is_pod_finished(*pod)) {
     const auto why = because(status.reason, status.message);
-    return {Stage::ended, 0, "the build's pod ended early" + (why.empty() ? "" : " (" + why + ")")};
+    return {.stage = Stage::ended, .trouble = "the build's pod ended early" + (why.empty() ? "" : " (" + why + ")")};
   }
-  if (kube::is_being_deleted(*pod)) return {Stage::ended, 0, "the build's pod was deleted"};
+  if (kube::is_being_deleted(*pod)) return {.stage = Stage::ended, .trouble = "the build's pod was deleted"};
+  const auto* scheduled = kube::find_condition(status.conditions, "PodScheduled");
+  if (scheduled && scheduled->status == "False") return {.waits_for = scheduled->message};
   if (!container) return {};
-  if (container->state.kind == Kind::running) return {Stage::running, 0, std::nullopt};
+  if (container->state.kind == Kind::running) return {.stage = Stage::running};
   if (container->state.kind == Kind::waiting && is_hopeless(container->state.reason)) {
-    return {Stage::ended, 0, "the build cannot start (" + because(container->state.reason, container->state.message) + ")"};
+    return {.stage = Stage::ended, .trouble = "the build cannot start (" + because(container->state.reason, container->state.message) + ")"};
   }
   return {};
 }

@@ -73,6 +73,7 @@ struct BuildState {
   enum class Stage { waiting, running, ended } stage = Stage::waiting;
   int exit_code = 0;                   // of an ended build whose container ended
   std::optional<std::string> trouble;  // ended without the container's own end
+  std::string waits_for;               // why no machine takes it yet; "" while that is not the case
 };
 BuildState build_state(const json::object* pod);  // null: the pod is gone
 

@@ -136,6 +136,9 @@ TEST(BuildState, is_read_from_the_pod) {
     EXPECT_EQ(state.trouble.has_value(), !trouble.empty()) << status;
     EXPECT_NE(state.trouble.value_or("").find(trouble), std::string::npos) << status;
   }
+  const auto unplaced = parse_json(R"({"status":{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","message":"no room"}]}})")->as_object();
+  EXPECT_EQ(build_state(&unplaced).stage, Stage::waiting);
+  EXPECT_EQ(build_state(&unplaced).waits_for, "no room");
   EXPECT_EQ(build_state(nullptr).stage, Stage::ended);
   EXPECT_TRUE(build_state(nullptr).trouble);
 }

@@ -82,6 +82,7 @@ Config Config::from(Env& env) {
   config.git_user = env.text("BUILDER_GIT_USER", "git");
   if (!UserName::parse(config.git_user)) env.problem("BUILDER_GIT_USER", "must be a user's name");
   config.ssh_port = port("BUILDER_SSH_PORT", 2223);
+  config.ssh_post_quantum = env.flag("BUILDER_SSH_POST_QUANTUM", false);
   config.health_port = port("BUILDER_HEALTH_PORT", 8092);
   config.build_timeout = env.duration("BUILDER_BUILD_TIMEOUT", 30min);
   config.release_timeout = env.duration("BUILDER_RELEASE_TIMEOUT", 30min);
@@ -105,14 +106,19 @@ Task<> serve(Executor executor, Config config) {
   Controller controller(executor, *http::Url::parse(config.controller_url), config.builder_key, config.release_timeout);
   kube::Client kube(executor, kube::Connection::from_env(config.environment));
   kube::Informer build_pods(kube, kube::resources::pods, config.ns, {.label_selector = std::string(build_label)});
+  Channel<AppName> destroyed(executor, 100'000);
+  kube::Informer namespaces(kube, kube::resources::namespaces, "", {.label_selector = "heritage=deis"},
+                            {.deleted = [&destroyed](const kube::Informer::Object& ns) {
+                              if (const auto app = AppName::parse(kube::name_of(*ns))) destroyed.try_push(*app);
+                            }});
   SystemClock clock;
   s3::Client store(executor, config.store, clock);
   http::Metrics metrics;
-  Parts parts{executor, config, git, controller, kube, build_pods, store, metrics};
+  Parts parts{executor, config, git, controller, kube, build_pods, namespaces, store, metrics};
 
   TaskGroup background(executor), calls(executor), listening(executor);
   Pushes pushes(parts, background);
-  Cleaner cleaner(parts, pushes);
+  Cleaner cleaner(parts, pushes, destroyed);
   metrics.gauge("builder_pushes_under_way", "Pushes being received, built or released", [&] { return static_cast<double>(pushes.size()); });
   ControlSocket keys_socket(executor, keys_path, keys_user.uid, calls, [&](Call call) -> Task<int> {
     if (call.fields[0] == "keys") co_return co_await pushes.keys(std::move(call));
@@ -128,7 +134,8 @@ Task<> serve(Executor executor, Config config) {
              .host_keys = private_copies(host_keys(config.host_keys_dir), config.run_dir),
              .program = program,
              .keys_socket = keys_path,
-             .session_socket = git_path},
+             .session_socket = git_path,
+             .post_quantum = config.ssh_post_quantum},
             config.run_dir);
 
   auto routes = std::make_shared<http::Router>();
@@ -142,6 +149,7 @@ Task<> serve(Executor executor, Config config) {
 
   background.spawn("health", health.serve());
   background.spawn("watch build pods", build_pods.run());
+  background.spawn("watch namespaces", namespaces.run());
   background.spawn("clean up", clean_up(parts));
   background.spawn("clean up after apps", cleaner.run());
   listening.spawn("keys", keys_socket.serve());

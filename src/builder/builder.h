@@ -28,13 +28,14 @@ struct Config {
   std::string run_dir;            // BUILDER_RUN_DIR: default /run/workflow-builder; sockets and generated files
   std::string git_user;           // BUILDER_GIT_USER: whom people name in the remote's URL, default git
   std::uint16_t ssh_port;         // BUILDER_SSH_PORT: default 2223
+  bool ssh_post_quantum;          // BUILDER_SSH_POST_QUANTUM: offer a post-quantum key exchange, default false (slow)
   std::uint16_t health_port;      // BUILDER_HEALTH_PORT: default 8092
   std::chrono::milliseconds build_timeout;      // BUILDER_BUILD_TIMEOUT: a build's hard limit, default 30m
   std::chrono::milliseconds release_timeout;    // BUILDER_RELEASE_TIMEOUT: how long the controller may deploy, default 30m
   std::chrono::milliseconds receive_timeout;    // BUILDER_RECEIVE_TIMEOUT: longest silence of who pushes, default 5m
   std::chrono::milliseconds heartbeat;          // SESSION_IDLE_INTERVAL: default 10s
   std::chrono::milliseconds drain_timeout;      // BUILDER_DRAIN_TIMEOUT: for pushes under way at SIGTERM, default 45s
-  std::uint64_t max_push_bytes;                 // BUILDER_MAX_PUSH_BYTES: of one pack, default 2 GiB
+  std::uint64_t max_push_bytes;                 // BUILDER_MAX_PUSH_BYTES: of one pack, and of the packed source, default 2 GiB
   BuildSettings build;
   std::map<std::string, std::string> environment;  // for kube::Connection
   static Config from(Env& env);

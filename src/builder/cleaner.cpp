@@ -30,23 +30,19 @@ std::vector<AppName> without_namespace(const std::set<AppName>& found, const std
   return gone;
 }
 
-Cleaner::Cleaner(Parts& parts, Pushes& pushes)
-    : parts_(parts),
-      pushes_(pushes),
-      namespaces_(parts.kube, kube::resources::namespaces, "", {.label_selector = "heritage=deis"},
-                  {.deleted = [this](const kube::Informer::Object& ns) {
-                    if (const auto app = AppName::parse(kube::name_of(*ns))) tasks_.spawn("clean up after an app", consider(*app));
-                  }}),
-      tasks_(parts.executor) {}
+Cleaner::Cleaner(Parts& parts, Pushes& pushes, Channel<AppName>& destroyed)
+    : parts_(parts), pushes_(pushes), destroyed_(destroyed), tasks_(parts.executor) {}
+
+bool Cleaner::has_namespace(const AppName& app) const { return parts_.namespaces.find("", app.text()) != nullptr; }
 
 Task<> Cleaner::run() {
-  auto work = [this]() -> Task<> {
-    co_await namespaces_.wait_synced();
-    tasks_.spawn("look for what destroyed apps left", sweep());
-    co_await tasks_.join();
-  };
-  tasks_.spawn("watch namespaces", namespaces_.run());
-  co_await with_cleanup(work(), [this] { return tasks_.stop(); });
+  co_await with_cleanup(follow(), [this] { return tasks_.stop(); });
+}
+
+Task<> Cleaner::follow() {
+  co_await parts_.namespaces.wait_synced();
+  tasks_.spawn("look for what destroyed apps left", sweep());
+  while (auto app = co_await destroyed_.pop()) tasks_.spawn("clean up after an app", consider(*std::move(app)));
 }
 
 Task<> Cleaner::sweep() {
@@ -60,7 +56,7 @@ Task<> Cleaner::sweep() {
     // No bucket: nothing was ever pushed. Else the next start looks again.
     if (error.kind() != ErrorKind::not_found) log::warn("the object store cannot be searched", kv("error", error.message()));
   }
-  for (auto& app : without_namespace(found, [this](const AppName& name) { return namespaces_.find("", name.text()) != nullptr; })) {
+  for (auto& app : without_namespace(found, [this](const AppName& name) { return has_namespace(name); })) {
     co_await consider(std::move(app));
   }
 }
@@ -78,7 +74,7 @@ Task<> Cleaner::consider(AppName app) {
       log::warn("cannot clean up after an app yet", kv("app", app), kv("error", error.message()));
     }
     co_await sleep_for(pause);
-    if (namespaces_.find("", app.text())) co_return;  // made anew
+    if (has_namespace(app)) co_return;  // made anew
   }
 }
 

@@ -100,7 +100,12 @@ Task<> ControlSocket::answer(Fd connection) {
   co_await with_deadline(10s, "the caller said nothing", std::move(asked));
   auto call = receive_call(peer.native_handle());
   int status = 1;
-  if (!call.fields.empty()) status = co_await handler_(std::move(call));
+  try {
+    if (!call.fields.empty()) status = co_await handler_(std::move(call));
+  } catch (...) {
+    if (is_cancelled(std::current_exception())) throw;
+    log::error("a call failed", kv("error", describe(std::current_exception())));
+  }
   const auto byte = static_cast<unsigned char>(status);
   // Whoever called may be gone: then nobody misses the answer.
   ::send(peer.native_handle(), &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <system_error>
 
 #include "builder/client.h"
@@ -80,16 +81,23 @@ ProcessSpec Git::command(std::vector<std::string> arguments, Quarantine quaranti
   return spec;
 }
 
-Task<> Git::ensure_repository(AppName app) const {
+Task<bool> Git::ensure_repository(AppName app, std::string incarnation) const {
   const auto target = repository(app);
-  if (fs::exists(target / "HEAD")) co_return;
-  const auto fresh = work_folder() / (app.text() + "-" + random_hex(8));
-  auto made = co_await run(command({"init", "--quiet", "--bare", "--initial-branch=master", "--template=", fresh.string()}, {}), quick);
-  if (made.status != 0) throw Error(ErrorKind::unavailable, "the app's repository could not be made").with_detail(made.err);
-  co_await offload([fresh, target] {
-    fs::remove_all(target);  // what is there has no HEAD: it is no repository
-    fs::rename(fresh, target);
-  });
+  const auto mark = target / "workflow-incarnation";
+  const bool exists = fs::exists(target / "HEAD");
+  const auto before = find_file(mark).value_or("");
+  const bool is_earlier = exists && !incarnation.empty() && !before.empty() && before != incarnation;
+  if (!exists || is_earlier) {
+    const auto fresh = work_folder() / (app.text() + "-" + random_hex(8));
+    auto made = co_await run(command({"init", "--quiet", "--bare", "--initial-branch=master", "--template=", fresh.string()}, {}), quick);
+    if (made.status != 0) throw Error(ErrorKind::unavailable, "the app's repository could not be made").with_detail(made.err);
+    co_await offload([fresh, target] {
+      fs::remove_all(target);  // of an earlier app, or without HEAD: no repository
+      fs::rename(fresh, target);
+    });
+  }
+  if (!incarnation.empty() && before != incarnation) write_file_atomically(mark, incarnation, 0644);
+  co_return is_earlier;
 }
 
 ProcessSpec Git::receive_pack(const AppName& app, const std::string& push_id) const {
@@ -112,10 +120,14 @@ Task<SourceTree> Git::inspect(AppName app, ObjectId commit, Quarantine quarantin
 
 Task<fs::path> Git::archive(AppName app, ObjectId commit, Quarantine quarantine) const {
   const auto file = work_folder() / (app.text() + "-" + random_hex(8) + ".tar.gz");
-  auto packed = co_await run(command({"--git-dir=" + repository(app).string(), "archive", "--format=tar.gz", "-1", "-o", file.string(), commit.text()},
-                                     std::move(quarantine)), patient);
+  auto pack = command({"--git-dir=" + repository(app).string(), "archive", "--format=tar.gz", "-1", "-o", file.string(), commit.text()},
+                      std::move(quarantine));
+  // A small push can hold what unpacks to more than the disk.
+  pack.argv.insert(pack.argv.begin(), {"prlimit", "--core=0", "--fsize=" + std::to_string(settings_.max_push_bytes), "--"});
+  auto packed = co_await run(std::move(pack), patient);
   if (packed.status != 0) {
     fs::remove(file);
+    if (packed.status == 128 + SIGXFSZ) throw Error(ErrorKind::too_large, "the source is larger than a push may be");
     throw Error(ErrorKind::unprocessable, "git cannot pack the commit " + commit.brief()).with_detail(packed.err);
   }
   co_return file;

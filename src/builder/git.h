@@ -32,7 +32,9 @@ class Git {
   // Makes the folders and the hook, which runs `program` with `socket`; forgets what an earlier process left half done.
   void prepare(const std::string& program, const std::string& socket) const;
   std::filesystem::path repository(const AppName& app) const { return settings_.repos / (app.text() + ".git"); }
-  Task<> ensure_repository(AppName app) const;
+  // `incarnation` tells apps of one name apart that follow one another; "" when it is not known. A repository of an earlier
+  // one is replaced by an empty one, so that what was pushed to it is not taken for deployed. Returns whether it was.
+  Task<bool> ensure_repository(AppName app, std::string incarnation) const;
   // The process that speaks to the pusher's git over its standard streams; its hook knows the push by `push_id`.
   ProcessSpec receive_pack(const AppName& app, const std::string& push_id) const;
   Task<SourceTree> inspect(AppName app, ObjectId commit, Quarantine quarantine) const;

@@ -17,6 +17,7 @@ struct SshdSettings {
   std::vector<std::string> host_keys;  // files
   std::string program;                 // workflow-push: paths of letters, digits and / . _ - + only, since sshd splits at spaces
   std::string keys_socket, session_socket;
+  bool post_quantum = false;  // offer sntrup761x25519
 };
 // sshd_config(5): public keys that the controller knows, the forced command, and nothing else.
 std::string sshd_config(const SshdSettings& settings);
