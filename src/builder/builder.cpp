@@ -21,7 +21,9 @@ std::vector<std::string> host_keys(const std::string& folder) {
     const auto file = folder + "/" + name;
     if (fs::exists(file)) files.push_back(file);
   }
-  if (files.empty()) throw Error(ErrorKind::unavailable, folder + " holds no host key: it needs ssh-host-ed25519-key, ssh-host-ecdsa-key or ssh-host-rsa-key");
+  if (files.empty())
+    throw Error(ErrorKind::unavailable,
+                folder + " holds no host key: it needs ssh-host-ed25519-key, ssh-host-ecdsa-key or ssh-host-rsa-key");
   return files;
 }
 
@@ -70,8 +72,10 @@ Config Config::from(Env& env) {
   if (!http::Url::parse(config.controller_url)) env.problem("DEIS_CONTROLLER_URL", "must be a URL");
   config.builder_key = env.secret_or_file("BUILDER_KEY");
   config.build = BuildSettings::from(env);
-  if (const auto url = http::Url::parse(config.build.store_endpoint)) config.store.url = *url;
-  else if (!config.build.store_endpoint.empty()) env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore:9000");
+  if (const auto url = http::Url::parse(config.build.store_endpoint))
+    config.store.url = *url;
+  else if (!config.build.store_endpoint.empty())
+    env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore:9000");
   config.store.region = config.build.store_region;
   config.store.credentials = {env.secret_or_file("S3_ACCESS_KEY").reveal(), env.secret_or_file("S3_SECRET_KEY")};
   config.bucket = config.build.bucket;
@@ -89,7 +93,8 @@ Config Config::from(Env& env) {
   config.receive_timeout = env.duration("BUILDER_RECEIVE_TIMEOUT", 5min);
   config.heartbeat = std::chrono::milliseconds(env.integer("SESSION_IDLE_INTERVAL", 10'000, 100, 3'600'000));
   config.drain_timeout = env.duration("BUILDER_DRAIN_TIMEOUT", 45s);
-  config.max_push_bytes = static_cast<std::uint64_t>(env.integer("BUILDER_MAX_PUSH_BYTES", 2LL << 30, 1 << 20, 1LL << 40));
+  config.max_push_bytes =
+      static_cast<std::uint64_t>(env.integer("BUILDER_MAX_PUSH_BYTES", 2LL << 30, 1 << 20, 1LL << 40));
   config.environment = env.all();
   return config;
 }
@@ -101,7 +106,10 @@ Task<> serve(Executor executor, Config config) {
   fs::permissions(config.run_dir, fs::perms(0711));
   const auto keys_path = config.run_dir + "/keys.socket", git_path = config.run_dir + "/git.socket";
 
-  Git git({.user = git_user, .repos = config.repos_dir, .hooks = config.run_dir + "/hooks", .max_push_bytes = config.max_push_bytes});
+  Git git({.user = git_user,
+           .repos = config.repos_dir,
+           .hooks = config.run_dir + "/hooks",
+           .max_push_bytes = config.max_push_bytes});
   git.prepare(program, git_path);
   Controller controller(executor, *http::Url::parse(config.controller_url), config.builder_key, config.release_timeout);
   kube::Client kube(executor, kube::Connection::from_env(config.environment));
@@ -119,7 +127,8 @@ Task<> serve(Executor executor, Config config) {
   TaskGroup background(executor), calls(executor), listening(executor);
   Pushes pushes(parts, background);
   Cleaner cleaner(parts, pushes, destroyed);
-  metrics.gauge("builder_pushes_under_way", "Pushes being received, built or released", [&] { return static_cast<double>(pushes.size()); });
+  metrics.gauge("builder_pushes_under_way", "Pushes being received, built or released",
+                [&] { return static_cast<double>(pushes.size()); });
   ControlSocket keys_socket(executor, keys_path, keys_user.uid, calls, [&](Call call) -> Task<int> {
     if (call.fields[0] == "keys") co_return co_await pushes.keys(std::move(call));
     co_return 2;
@@ -172,8 +181,6 @@ Task<> serve(Executor executor, Config config) {
   co_await with_cleanup(sshd.run(), stop);
 }
 
-int builder_main(int, char**) {
-  return run_component<Config>("builder", serve);
-}
+int builder_main(int, char**) { return run_component<Config>("builder", serve); }
 
 }  // namespace workflow::builder

@@ -22,7 +22,8 @@ std::optional<AppName> app_of_key(std::string_view key) {
   return AppName::parse(folder.substr(0, colon));
 }
 
-std::vector<AppName> without_namespace(const std::set<AppName>& found, const std::function<bool(const AppName&)>& has_namespace) {
+std::vector<AppName> without_namespace(const std::set<AppName>& found,
+                                       const std::function<bool(const AppName&)>& has_namespace) {
   std::vector<AppName> gone;
   for (const auto& app : found) {
     if (!has_namespace(app)) gone.push_back(app);
@@ -54,15 +55,16 @@ Task<> Cleaner::sweep() {
     }
   } catch (const Error& error) {
     // No bucket: nothing was ever pushed. Else the next start looks again.
-    if (error.kind() != ErrorKind::not_found) log::warn("the object store cannot be searched", kv("error", error.message()));
+    if (error.kind() != ErrorKind::not_found)
+      log::warn("the object store cannot be searched", kv("error", error.message()));
   }
   for (auto& app : without_namespace(found, [this](const AppName& name) { return has_namespace(name); })) {
     co_await consider(std::move(app));
   }
 }
 
-// A namespace may be away while its app lives on (a cluster that is being set up anew), and the controller forgets an app
-// only after its namespace is gone: it is asked again for a while.
+// A namespace may be away while its app lives on (a cluster that is being set up anew), and the controller forgets an
+// app only after its namespace is gone: it is asked again for a while.
 Task<> Cleaner::consider(AppName app) {
   for (auto pause = 250ms; pause <= 2min; pause *= 2) {
     try {

@@ -15,10 +15,11 @@ namespace workflow::builder {
 std::optional<AppName> app_of_key(std::string_view key);
 
 // What is there without a namespace of its name: perhaps of destroyed apps.
-std::vector<AppName> without_namespace(const std::set<AppName>& found, const std::function<bool(const AppName&)>& has_namespace);
+std::vector<AppName> without_namespace(const std::set<AppName>& found,
+                                       const std::function<bool(const AppName&)>& has_namespace);
 
-// A namespace that goes, or went while we did not look, is a reason to ask the controller, and only what the controller does
-// not know is removed.
+// A namespace that goes, or went while we did not look, is a reason to ask the controller, and only what the controller
+// does not know is removed.
 class Cleaner {
  public:
   // `destroyed` tells of namespaces that went.

@@ -47,9 +47,7 @@ std::optional<int> call(const std::string& socket_path, const std::string& messa
   return status;
 }
 
-void say(int fd, std::string_view text) {
-  [[maybe_unused]] const auto written = ::write(fd, text.data(), text.size());
-}
+void say(int fd, std::string_view text) { [[maybe_unused]] const auto written = ::write(fd, text.data(), text.size()); }
 
 }  // namespace
 
@@ -89,9 +87,11 @@ int client_main(int argc, char** argv) {
   if (what == "keys") {
     fields.insert(fields.end(), words.begin() + 2, words.end());
   } else if (what == "session") {
-    for (const char* name : {pusher_variable, "SSH_ORIGINAL_COMMAND", "SSH_CONNECTION"}) fields.push_back(variable(name));
+    for (const char* name : {pusher_variable, "SSH_ORIGINAL_COMMAND", "SSH_CONNECTION"})
+      fields.push_back(variable(name));
   } else {
-    for (const char* name : {push_variable, "GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"}) {
+    for (const char* name :
+         {push_variable, "GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"}) {
       fields.push_back(variable(name));
     }
   }

@@ -1,7 +1,7 @@
-// src/builder/client.h: what sshd and git start: it hands its words and its three standard streams to the builder over a
-// unix socket, and ends with the status that comes back. It decides nothing.
-//   A program of its own (workflow-push), because a push starts it four times and `workflow` takes 20 ms to load. It links
-//   nothing but the C++ library.
+// src/builder/client.h: what sshd and git start: it hands its words and its three standard streams to the builder over
+// a unix socket, and ends with the status that comes back. It decides nothing.
+//   A program of its own (workflow-push), because a push starts it four times and `workflow` takes 20 ms to load. It
+//   links nothing but the C++ library.
 #pragma once
 #include <string>
 #include <string_view>

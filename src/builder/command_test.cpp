@@ -6,8 +6,9 @@ namespace workflow::builder {
 namespace {
 
 TEST(Command, of_git_names_an_app) {
-  for (const std::string text : {"git-receive-pack '/peachy.git'", "git-receive-pack 'peachy.git'", "git-receive-pack '/peachy'",
-                                 "git-receive-pack /peachy.git", "git-receive-pack 'peachy/'"}) {
+  for (const std::string text :
+       {"git-receive-pack '/peachy.git'", "git-receive-pack 'peachy.git'", "git-receive-pack '/peachy'",
+        "git-receive-pack /peachy.git", "git-receive-pack 'peachy/'"}) {
     EXPECT_EQ(parse_command(text), Command(ReceivePack{*AppName::parse("peachy")})) << text;
   }
   EXPECT_EQ(parse_command("ping"), Command(Ping{}));

@@ -26,7 +26,8 @@ Fd listen_at(const std::string& path, int uid) {
   };
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) throw Error(ErrorKind::invalid, "the path " + path + " is too long for a socket");
+  if (path.size() >= sizeof address.sun_path)
+    throw Error(ErrorKind::invalid, "the path " + path + " is too long for a socket");
   path.copy(address.sun_path, path.size());
   ::unlink(path.c_str());
   Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));

@@ -19,7 +19,8 @@ Error error_from(int status, const std::string& text) {
   if (status == 403) return Error(ErrorKind::forbidden, said);
   if (status == 404) return Error(ErrorKind::not_found, said);
   if (status == 409) return Error(ErrorKind::conflict, said);
-  if (status == 502 || status == 503 || status == 504) return Error(ErrorKind::unavailable, "the controller is not there now").with_detail(said);
+  if (status == 502 || status == 503 || status == 504)
+    return Error(ErrorKind::unavailable, "the controller is not there now").with_detail(said);
   return Error(ErrorKind::unprocessable, said);
 }
 
@@ -37,9 +38,13 @@ AppConfig config_from(const json::value& body) {
 }  // namespace
 
 Controller::Controller(Executor executor, http::Url url, Secret builder_key, std::chrono::milliseconds release_timeout)
-    : client_(executor, {.user_agent = "deis-builder"}), url_(std::move(url)), builder_key_(std::move(builder_key)), release_timeout_(release_timeout) {}
+    : client_(executor, {.user_agent = "deis-builder"}),
+      url_(std::move(url)),
+      builder_key_(std::move(builder_key)),
+      release_timeout_(release_timeout) {}
 
-Task<json::value> Controller::send(std::string method, std::string path, json::object body, std::chrono::milliseconds timeout, std::string key) {
+Task<json::value> Controller::send(std::string method, std::string path, json::object body,
+                                   std::chrono::milliseconds timeout, std::string key) {
   http::ClientRequest request{.method = method, .url = url_, .timeout = timeout};
   request.url.path = std::move(path);
   request.headers = {{"X-Deis-Builder-Auth", builder_key_.reveal()}, {"Content-Type", "application/json"}};
@@ -54,8 +59,8 @@ Task<json::value> Controller::send(std::string method, std::string path, json::o
 }
 
 Task<std::optional<UserName>> Controller::find_user(std::string fingerprint) {
-  // Keys are asked for while somebody logs in, and all that ssh could tell them is "Permission denied": a controller that
-  // is being restarted is worth waiting for.
+  // Keys are asked for while somebody logs in, and all that ssh could tell them is "Permission denied": a controller
+  // that is being restarted is worth waiting for.
   const auto until = std::chrono::steady_clock::now() + 8s;
   for (auto pause = 50ms;; pause *= 2) {
     try {
@@ -99,7 +104,8 @@ Task<ReleaseVersion> Controller::release(NewBuild build) {
       const auto now = std::chrono::steady_clock::now();
       if (!away_until) away_until = now + patience;
       if (now + pause > *away_until) throw;
-      log::warn("the controller is away during a release", kv("app", build.app), kv("error", error.message()), kv("detail", error.detail()));
+      log::warn("the controller is away during a release", kv("app", build.app), kv("error", error.message()),
+                kv("detail", error.detail()));
     }
     co_await sleep_for(pause);
   }

@@ -1,5 +1,6 @@
 // src/builder/controller.h: the controller's hooks (spec/controller-api.md, section 2.17).
-//   Throws  Error: forbidden, not_found, unavailable, timeout; unprocessable with the controller's own words for the rest.
+//   Throws  Error: forbidden, not_found, unavailable, timeout; unprocessable with the controller's own words for the
+//   rest.
 #pragma once
 #include <string>
 
@@ -29,7 +30,8 @@ class Controller {
   Task<bool> app_exists(AppName app);
 
  private:
-  Task<json::value> send(std::string method, std::string path, json::object body, std::chrono::milliseconds timeout, std::string key = "");
+  Task<json::value> send(std::string method, std::string path, json::object body, std::chrono::milliseconds timeout,
+                         std::string key = "");
 
   http::Client client_;
   http::Url url_;

@@ -33,8 +33,8 @@ int refuse_git(const Call& call, std::string_view message) {
 std::string refusal_text(const Error& error, const AppName& app, const UserName& user) {
   switch (error.kind()) {
     case ErrorKind::forbidden:
-      return "You do not have permission to push to " + app.text() + " (your key is " + user.text() + "'s). Its owner can grant it: deis perms:create " +
-             user.text() + " -a " + app.text();
+      return "You do not have permission to push to " + app.text() + " (your key is " + user.text() +
+             "'s). Its owner can grant it: deis perms:create " + user.text() + " -a " + app.text();
     case ErrorKind::not_found: return "There is no app " + app.text() + ". To make it: deis create " + app.text();
     case ErrorKind::unavailable:
     case ErrorKind::timeout: return "Workflow's controller does not answer: push again in a moment";
@@ -72,11 +72,11 @@ struct Pushes::Push {
   UserName user;
   AppConfig config;
   Clock::time_point began = Clock::now();
-  bool received = false;    // the hook runs: all of the pack is here
-  bool deciding = false;    // the hook, and with it the build, is under way
-  bool refused = false;     // the hook said no
+  bool received = false;  // the hook runs: all of the pack is here
+  bool deciding = false;  // the hook, and with it the build, is under way
+  bool refused = false;   // the hook said no
   bool pusher_gone = false;
-  bool is_first = false;    // to this app; an earlier one of the name may have left a cache
+  bool is_first = false;  // to this app; an earlier one of the name may have left a cache
 };
 
 class Pushes::Lock {
@@ -107,11 +107,14 @@ Task<int> Pushes::keys(Call call) {
   try {
     user = co_await parts_.controller.find_user(*fingerprint);
   } catch (const Error& error) {
-    log::warn("a key cannot be looked up", kv("fingerprint", *fingerprint), kv("error", error.message()), kv("detail", error.detail()));
+    log::warn("a key cannot be looked up", kv("fingerprint", *fingerprint), kv("error", error.message()),
+              kv("detail", error.detail()));
     co_return 1;
   }
-  if (user) say(call.out, authorized_key(type, blob, sign_identity({*user, *fingerprint}, identity_key_)));
-  else log::info("a key that nobody has", kv("fingerprint", *fingerprint));
+  if (user)
+    say(call.out, authorized_key(type, blob, sign_identity({*user, *fingerprint}, identity_key_)));
+  else
+    log::info("a key that nobody has", kv("fingerprint", *fingerprint));
   co_return 0;
 }
 
@@ -143,7 +146,8 @@ Task<int> Pushes::receive(Call call, Identity who, AppName app) {
     push->config = co_await parts_.controller.get_config(app, who.user);
   } catch (const Error& error) {
     refusal = refusal_text(error, app, who.user);
-    log::info("push refused", kv("app", app), kv("user", who.user), kv("reason", error.message()), kv("detail", error.detail()));
+    log::info("push refused", kv("app", app), kv("user", who.user), kv("reason", error.message()),
+              kv("detail", error.detail()));
   }
   if (refusal.empty() && busy_.contains(app)) refusal = "Another git push is ongoing";
   if (!refusal.empty()) {
@@ -171,7 +175,8 @@ Task<int> Pushes::receive(Call call, Identity who, AppName app) {
 
 Task<int> Pushes::receive_pack(Call call, std::shared_ptr<Push> push) {
   ChildProcess git(parts_.git.receive_pack(push->app, push->id));
-  stream_descriptor in(parts_.executor, call.in.release()), out(parts_.executor, call.out.release()), err(parts_.executor, call.err.release());
+  stream_descriptor in(parts_.executor, call.in.release()), out(parts_.executor, call.out.release()),
+      err(parts_.executor, call.err.release());
   stream_descriptor git_in(parts_.executor, git.in().release());
   stream_descriptor git_out(parts_.executor, git.out().release()), git_err(parts_.executor, git.err().release());
   TaskGroup reading(parts_.executor), telling(parts_.executor);
@@ -193,13 +198,15 @@ Task<int> Pushes::receive_pack(Call call, std::shared_ptr<Push> push) {
 }
 
 // From the pusher to git. A pusher who goes silent before the pack is complete is given up.
-Task<> Pushes::read_pusher(std::shared_ptr<Push> push, stream_descriptor& from, stream_descriptor to, ChildProcess& git) {
+Task<> Pushes::read_pusher(std::shared_ptr<Push> push, stream_descriptor& from, stream_descriptor to,
+                           ChildProcess& git) {
   std::string piece(piece_size, '\0');
   for (;;) {
     std::size_t size = 0;
     try {
       auto reading = from.async_read_some(asio::buffer(piece), asio::use_awaitable);
-      size = co_await with_deadline(push->received ? 24h : parts_.config.receive_timeout, "the pusher is silent", std::move(reading));
+      size = co_await with_deadline(push->received ? 24h : parts_.config.receive_timeout, "the pusher is silent",
+                                    std::move(reading));
     } catch (const boost::system::system_error& error) {
       if (error.code() == asio::error::operation_aborted) throw;
     } catch (const Error&) {
@@ -305,14 +312,16 @@ Task<int> Pushes::build(std::shared_ptr<Push> push, ObjectId commit, Quarantine 
   phases.total = Clock::now() - push->began;
   if (!version) {
     count("failed");
-    log::warn("push failed", kv("app", push->app), kv("user", push->user), kv("commit", commit), kv("error", describe(failure)));
+    log::warn("push failed", kv("app", push->app), kv("user", push->user), kv("commit", commit),
+              kv("error", describe(failure)));
     output.line(" !     " + failure_text(failure));
     co_return 1;
   }
   count("deployed");
   observe(phases);
-  log::info("deployed", kv("app", push->app), kv("release", *version), kv("user", push->user), kv("commit", commit), kv("pusher_gone", push->pusher_gone),
-            kv("receive", seconds_text(phases.receive)), kv("upload", seconds_text(phases.upload)), kv("build", seconds_text(phases.build)),
+  log::info("deployed", kv("app", push->app), kv("release", *version), kv("user", push->user), kv("commit", commit),
+            kv("pusher_gone", push->pusher_gone), kv("receive", seconds_text(phases.receive)),
+            kv("upload", seconds_text(phases.upload)), kv("build", seconds_text(phases.build)),
             kv("release_time", seconds_text(phases.release)), kv("total", seconds_text(phases.total)));
   output.line("Done, " + push->app.text() + ":" + version->text() + " deployed to Workflow\n");
   output.line("Use 'deis open' to view this application in your browser\n");
@@ -326,10 +335,14 @@ void Pushes::count(std::string_view result) {
 }
 
 void Pushes::observe(const Phases& phases) {
-  const std::pair<const char*, std::chrono::nanoseconds> parts[] = {
-      {"receive", phases.receive}, {"upload", phases.upload}, {"build", phases.build}, {"release", phases.release}, {"total", phases.total}};
+  const std::pair<const char*, std::chrono::nanoseconds> parts[] = {{"receive", phases.receive},
+                                                                    {"upload", phases.upload},
+                                                                    {"build", phases.build},
+                                                                    {"release", phases.release},
+                                                                    {"total", phases.total}};
   for (const auto& [phase, time] : parts) {
-    parts_.metrics.observe("builder_push_seconds", "How long each part of a deployed push took", time, {{"phase", phase}});
+    parts_.metrics.observe("builder_push_seconds", "How long each part of a deployed push took", time,
+                           {{"phase", phase}});
   }
 }
 
