@@ -314,6 +314,26 @@ std::vector<ObjectPtr> Store::list(const kube::Resource& r, const std::string& n
   return result;
 }
 
+std::optional<std::vector<ObjectPtr>> Store::list_at(const kube::Resource& r, const std::string& ns,
+                                                     std::int64_t version) const {
+  const auto& table = state_->table_of(r);
+  if (version < table.forgotten || version > state_->durable_version) return std::nullopt;
+  const auto position = [](const ObjectPtr& o) { return Name(kube::namespace_of(*o), kube::name_of(*o)); };
+  std::map<Name, ObjectPtr> then;  // of what has changed since; null: it was not there
+  for (auto event = table.events.rbegin(); event != table.events.rend() && event->resource_version > version; ++event) {
+    then[position(event->object)] = event->before;
+  }
+  auto result = list(r, ns);
+  if (then.empty()) return result;
+  std::erase_if(result, [&](const ObjectPtr& o) { return then.contains(position(o)); });
+  for (const auto& [name, object] : then) {
+    if (object && (ns.empty() || !r.namespaced || name.first == ns)) result.push_back(object);
+  }
+  std::sort(result.begin(), result.end(),
+            [&](const ObjectPtr& a, const ObjectPtr& b) { return position(a) < position(b); });
+  return result;
+}
+
 std::int64_t Store::resource_version() const { return state_->durable_version; }
 
 Task<ObjectPtr> Store::create(const kube::Resource& r, json::object object, Persist persist) {
