@@ -248,6 +248,10 @@ void check_cron_job(const json::object& o, const json::object*, Problems& proble
     problems.push_back(
         unsupported_value("spec.concurrencyPolicy", json::value(policy), {"Allow", "Forbid", "Replace"}));
   }
+  const auto zone = text_at(spec, {"timeZone"});
+  if (!zone.empty() && zone != "UTC" && zone != "Etc/UTC") {
+    problems.push_back(unsupported_value("spec.timeZone", json::value(zone), {"UTC", "Etc/UTC"}));
+  }
   check_template(object_at(spec, {"jobTemplate", "spec"}), {"OnFailure", "Never"}, "spec.jobTemplate.spec.template",
                  problems);
 }
@@ -404,6 +408,10 @@ void check_binding(const json::object& o, const json::object* before, Problems& 
 }
 
 void check_role(const json::object& o, const json::object*, Problems& problems) {
+  if (o.contains("aggregationRule")) {
+    problems.push_back(
+        forbidden_field("aggregationRule", "this engine does not aggregate roles; write the rules into this one"));
+  }
   std::size_t i = 0;
   for (const auto& item : array_at(o, {"rules"})) {
     const auto path = "rules[" + std::to_string(i++) + "]";
@@ -411,7 +419,13 @@ void check_role(const json::object& o, const json::object*, Problems& problems) 
     const auto& rule = item.get_object();
     if (array_at(rule, {"verbs"}).empty())
       problems.push_back(required_field(path + ".verbs", "verbs must contain at least one value"));
-    if (!array_at(rule, {"nonResourceURLs"}).empty()) continue;
+    if (!array_at(rule, {"nonResourceURLs"}).empty()) {
+      if (text_at(o, {"kind"}) == "Role") {
+        problems.push_back(invalid_field(path + ".nonResourceURLs", rule.at("nonResourceURLs"),
+                                         "namespaced rules cannot apply to non-resource URLs"));
+      }
+      continue;
+    }
     for (const auto* field : {"apiGroups", "resources"}) {
       if (array_at(rule, {field}).empty()) {
         problems.push_back(required_field(path + "." + field, "resource rules must supply at least one value"));

@@ -83,6 +83,12 @@ TakenAddresses taken_addresses(const Store& store, const json::object& except) {
   return taken;
 }
 
+// Whether a role or binding says something else about who may do what.
+bool grants_differ(const json::object& before, const json::object& after) {
+  return array_at(before, {"rules"}) != array_at(after, {"rules"}) ||
+         array_at(before, {"subjects"}) != array_at(after, {"subjects"});
+}
+
 // Everything that a new or changed object goes through, in its stored form.
 void admit(Call& call, json::object& object, const json::object* before) {
   const auto& r = call.resource();
@@ -93,6 +99,11 @@ void admit(Call& call, json::object& object, const json::object* before) {
                                 taken_addresses(call.api.store, before != nullptr ? *before : object), random_number());
   }
   if (!problems.empty()) throw invalid_object(r, kube::name_of(object), problems);
+  if (before == nullptr || grants_differ(*before, object)) {
+    if (const auto why = escalation(call.api.store, call.user, r, object)) {
+      throw forbidden(r, kube::name_of(object), *why);
+    }
+  }
   if (before == nullptr) {
     if (&r == &res::pods) {
       admit_pod(call.api.store, {.node_name = call.api.config.node_name, .now = call.api.clock.now()}, object);
