@@ -126,7 +126,8 @@ json::object to_stored(const Call& call, json::object object) {
 // A new object, as the store takes it. `applied`: managedFields are there already.
 json::object new_object(Call& call, json::object object, bool applied) {
   check_identity(call, object);
-  if (call.type->has("status")) object.erase("status");
+  // A node says what it is when it comes; the status of everything else is its controller's.
+  if (call.type->has("status") && &call.resource() != &res::nodes) object.erase("status");
   auto& metadata = child(object, "metadata");
   for (const auto* field : {"uid", "resourceVersion", "selfLink", "generation", "deletionTimestamp"}) {
     const auto* given = metadata.if_contains(field);
@@ -216,8 +217,8 @@ json::object applied_object(Call& call, const json::object& live, const json::ob
   std::string message = "Apply failed with " + std::to_string(count) + (count == 1 ? " conflict: " : " conflicts: ");
   std::vector<std::string> sentences;
   for (const auto& [manager, fields] : by_manager) {
-    sentences.push_back(fields.size() == 1 ? "conflict with " + manager + ": " + fields[0]
-                                           : "conflicts with " + manager + ":\n- " + join(fields, "\n- "));
+    sentences.push_back(count == 1 ? "conflict with " + manager + ": " + fields[0]
+                                   : "conflicts with " + manager + ":\n- " + join(fields, "\n- "));
   }
   throw ApiError(409, "Conflict", message + join(sentences, "\n"), json::object{{"causes", std::move(causes)}});
 }
