@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import random
 import socket
 import subprocess
 import time
@@ -14,7 +15,8 @@ DEIS = BIN / "deis"
 
 def free_port():
     """A TCP port that nothing listens on now, outside the kernel's ephemeral range."""
-    for port in range(21000, 31000):
+    start = random.randrange(9000)  # several runs of tests on one machine rarely meet
+    for port in range(21000 + start, 31000):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

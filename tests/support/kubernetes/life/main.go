@@ -43,6 +43,10 @@ func follow(ctx context.Context, informer cache.SharedIndexInformer) <-chan stri
 		case *core.ConfigMap:
 			lines <- fmt.Sprintf("%s %s %s", what, o.Name, o.Data["n"])
 		case *apps.Deployment:
+			if what == "deleted" {
+				lines <- "deleted " + o.Name
+				return
+			}
 			ready := o.Status.ObservedGeneration >= o.Generation && o.Status.AvailableReplicas == *o.Spec.Replicas &&
 				o.Status.UpdatedReplicas == *o.Spec.Replicas && o.Status.Replicas == *o.Spec.Replicas
 			lines <- fmt.Sprintf("%s %s replicas=%d image=%s settled=%v", what, o.Name, *o.Spec.Replicas,
@@ -146,7 +150,7 @@ func deployment(ctx context.Context, client kubernetes.Interface, ns string) {
 	expect(ctx, lines, "updated web replicas=3 image=example.com/web:2 settled=true")
 	foreground := meta.DeletePropagationForeground
 	check(deployments.Delete(ctx, "web", meta.DeleteOptions{PropagationPolicy: &foreground}))
-	expect(ctx, lines, "deleted web replicas=3 image=example.com/web:2 settled=true")
+	expect(ctx, lines, "deleted web")
 	pods, err := client.CoreV1().Pods(ns).List(ctx, meta.ListOptions{LabelSelector: "app=web"})
 	check(err)
 	fmt.Println("pods left:", len(pods.Items))
