@@ -87,6 +87,7 @@ Task<> run_engine(Executor executor, Options options) {
                                    .load_balancer_ports = options.load_balancer_ports,
                                    .upstream_dns = {}};
   Proxy proxy(executor, proxy_settings, store, clock);
+  node.hold_pods_for([&proxy] { return proxy.settled(); });
   auto controllers_settings = controllers_config(options, settings, api, network.gateway.text());
   controllers_settings.pod_usage = [&node] { return node.pod_usage(); };
   Controllers controllers(executor, std::move(controllers_settings), store, clock);

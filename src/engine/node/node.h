@@ -87,6 +87,9 @@ class Node {
   // Resolves to the names of the images in it.
   Task<std::vector<std::string>> import_image(std::filesystem::path archive);
 
+  // Where NetworkPolicies may concern a pod, its containers start only after `settled` resolved. Call before run().
+  void hold_pods_for(std::function<Task<>()> settled);
+
  private:
   struct State;
   std::shared_ptr<State> state_;
