@@ -300,8 +300,9 @@ ObjectPtr Store::find(const kube::Resource& r, const std::string& ns, const std:
   return found == objects.end() ? nullptr : found->second;
 }
 
-std::vector<ObjectPtr> Store::list(const kube::Resource& r, const std::string& ns) const {
-  const auto& objects = state_->table_of(r).committed;
+namespace {
+
+std::vector<ObjectPtr> objects_in(const Objects& objects, const kube::Resource& r, const std::string& ns) {
   std::vector<ObjectPtr> result;
   if (ns.empty() || !r.namespaced) {
     result.reserve(objects.size());
@@ -312,6 +313,16 @@ std::vector<ObjectPtr> Store::list(const kube::Resource& r, const std::string& n
     result.push_back(at->second);
   }
   return result;
+}
+
+}  // namespace
+
+std::vector<ObjectPtr> Store::list(const kube::Resource& r, const std::string& ns) const {
+  return objects_in(state_->table_of(r).committed, r, ns);
+}
+
+std::vector<ObjectPtr> Store::list_latest(const kube::Resource& r, const std::string& ns) const {
+  return objects_in(state_->table_of(r).latest, r, ns);
 }
 
 std::optional<std::vector<ObjectPtr>> Store::list_at(const kube::Resource& r, const std::string& ns,

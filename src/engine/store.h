@@ -53,6 +53,8 @@ class Store {
   // The same as it was when `version` was the newest; nullopt when what has changed since is no longer remembered.
   std::optional<std::vector<ObjectPtr>> list_at(const kube::Resource& r, const std::string& ns,
                                                 std::int64_t version) const;
+  // With what is still on its way to the disk: for a check that decides about a write that follows at once.
+  std::vector<ObjectPtr> list_latest(const kube::Resource& r, const std::string& ns = "") const;
   std::int64_t resource_version() const;
 
   // Writing returns once durable, with the object as stored. Fills in uid, creationTimestamp, generation,
