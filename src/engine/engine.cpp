@@ -49,6 +49,7 @@ ControllersConfig controllers_config(const Options& options, const ApiServerConf
           .load_balancer_address = settings.load_balancer_address,
           .api_addresses = {std::move(api_address)},
           .api_port = options.api_port,
+          .pod_usage = {},
           .admit = [&api](const kube::Resource& r, json::object o) { return api.admit(r, std::move(o)); }};
 }
 
@@ -86,7 +87,10 @@ Task<> run_engine(Executor executor, Options options) {
                                    .load_balancer_ports = options.load_balancer_ports,
                                    .upstream_dns = {}};
   Proxy proxy(executor, proxy_settings, store, clock);
-  Controllers controllers(executor, controllers_config(options, settings, api, network.gateway.text()), store, clock);
+  node.hold_pods_for([&proxy] { return proxy.settled(); });
+  auto controllers_settings = controllers_config(options, settings, api, network.gateway.text());
+  controllers_settings.pod_usage = [&node] { return node.pod_usage(); };
+  Controllers controllers(executor, std::move(controllers_settings), store, clock);
   auto ready = report_ready(api, node, proxy);
   auto pods = node.run() && proxy.run();
   auto cluster = api.run() && controllers.run();

@@ -1,17 +1,17 @@
 #include "engine/placement.h"
 
+#include <algorithm>
+#include <array>
+
 #include "engine/fields.h"
+#include "engine/quantity.h"
+#include "lib/base/text.h"
 #include "lib/kube/objects.h"
 #include "lib/kube/selectors.h"
 
 namespace workflow::engine {
 
 namespace {
-
-constexpr std::string_view no_selector_match =
-    "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. preemption: 0/1 nodes are "
-    "available: "
-    "1 Preemption is not helpful for scheduling.";
 
 bool tolerates(const json::object& pod, const json::object& taint) {
   const auto effect = text_at(taint, {"effect"}), taint_key = text_at(taint, {"key"}),
@@ -44,20 +44,91 @@ bool affinity_holds(const json::object& node, const json::object& pod) {
   return false;
 }
 
+// "hostIP protocol port" of each port that the pod takes from the node; "" stands for every address.
+std::vector<std::array<std::string, 3>> host_ports_of(const json::object& pod) {
+  std::vector<std::array<std::string, 3>> ports;
+  for (const auto* kind : {"initContainers", "containers"}) {
+    for (const auto& container : array_at(pod, {"spec", kind})) {
+      if (!container.is_object()) continue;
+      for (const auto& item : array_at(container.get_object(), {"ports"})) {
+        const auto number = item.is_object() ? integer_at(item.get_object(), {"hostPort"}) : std::nullopt;
+        if (!number || *number == 0) continue;
+        auto address = text_at(item.get_object(), {"hostIP"}), protocol = text_at(item.get_object(), {"protocol"});
+        if (address == "0.0.0.0") address.clear();
+        ports.push_back({address, protocol.empty() ? "TCP" : protocol, std::to_string(*number)});
+      }
+    }
+  }
+  return ports;
+}
+
+bool share_a_port(const json::object& a, const json::object& b) {
+  for (const auto& [address_a, protocol_a, port_a] : host_ports_of(a)) {
+    for (const auto& [address_b, protocol_b, port_b] : host_ports_of(b)) {
+      if (port_a != port_b || protocol_a != protocol_b) continue;
+      if (address_a == address_b || address_a.empty() || address_b.empty()) return true;
+    }
+  }
+  return false;
+}
+
+// What the pods that are there already leave too little of.
+std::vector<std::string> shortages(const json::object& node, const json::object& pod,
+                                   const std::vector<ObjectPtr>& pods) {
+  const auto name = kube::name_of(node), uid = kube::uid_of(pod);
+  std::vector<const json::object*> there;
+  for (const auto& other : pods) {
+    if (text_at(*other, {"spec", "nodeName"}) != name || kube::is_pod_finished(*other)) continue;
+    if (uid.empty() || kube::uid_of(*other) != uid) there.push_back(other.get());
+  }
+  std::vector<std::string> out;
+  const auto most = thousandths_at(node, {"status", "allocatable", "pods"});
+  if (most && static_cast<std::int64_t>(there.size() + 1) * 1000 > *most) out.emplace_back("1 Too many pods");
+  const bool wants_port = !host_ports_of(pod).empty();
+  if (wants_port &&
+      std::any_of(there.begin(), there.end(), [&](const auto* other) { return share_a_port(pod, *other); })) {
+    out.emplace_back("1 node(s) didn't have free ports for the requested pod ports");
+  }
+  for (const auto* resource : {"cpu", "memory", "ephemeral-storage"}) {
+    const auto wanted = pod_amount(pod, "requests", resource);
+    const auto has = thousandths_at(node, {"status", "allocatable", resource});
+    if (wanted == 0 || !has) continue;
+    std::int64_t taken = 0;
+    for (const auto* other : there) taken += pod_amount(*other, "requests", resource);
+    if (taken + wanted > *has) out.push_back("1 Insufficient " + std::string(resource));
+  }
+  return out;
+}
+
+std::string no_node(const std::string& why, const char* preemption) {
+  return "0/1 nodes are available: " + why + ". preemption: 0/1 nodes are available: 1 " + preemption + ".";
+}
+
 }  // namespace
 
-std::optional<std::string> why_not_placed(const json::object& node, const json::object& pod) {
+std::optional<std::string> why_not_allowed(const json::object& node, const json::object& pod) {
+  constexpr const char* useless = "Preemption is not helpful for scheduling";
   const auto selector = kube::LabelSelector::from_map(value_at(pod, {"spec", "nodeSelector"}));
   if (!selector.matches(value_at(node, {"metadata", "labels"})) || !affinity_holds(node, pod)) {
-    return std::string(no_selector_match);
+    return no_node("1 node(s) didn't match Pod's node affinity/selector", useless);
   }
-  if (flag_at(node, {"spec", "unschedulable"})) return "0/1 nodes are available: 1 node(s) were unschedulable.";
+  if (flag_at(node, {"spec", "unschedulable"})) return no_node("1 node(s) were unschedulable", useless);
   for (const auto& taint : array_at(node, {"spec", "taints"})) {
     if (!taint.is_object() || tolerates(pod, taint.get_object())) continue;
     const auto effect = text_at(taint.get_object(), {"effect"});
     if (effect != "NoSchedule" && effect != "NoExecute") continue;
-    return "0/1 nodes are available: 1 node(s) had untolerated taint {" + text_at(taint.get_object(), {"key"}) + ": " +
-           text_at(taint.get_object(), {"value"}) + "}.";
+    return no_node("1 node(s) had untolerated taint {" + text_at(taint.get_object(), {"key"}) + ": " +
+                       text_at(taint.get_object(), {"value"}) + "}",
+                   useless);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> why_not_placed(const json::object& node, const json::object& pod,
+                                          const std::vector<ObjectPtr>& pods) {
+  if (auto why = why_not_allowed(node, pod)) return why;
+  if (const auto missing = shortages(node, pod, pods); !missing.empty()) {
+    return no_node(join(missing, ", "), "No preemption victims found for incoming pod");
   }
   return std::nullopt;
 }

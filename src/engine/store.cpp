@@ -300,8 +300,9 @@ ObjectPtr Store::find(const kube::Resource& r, const std::string& ns, const std:
   return found == objects.end() ? nullptr : found->second;
 }
 
-std::vector<ObjectPtr> Store::list(const kube::Resource& r, const std::string& ns) const {
-  const auto& objects = state_->table_of(r).committed;
+namespace {
+
+std::vector<ObjectPtr> objects_in(const Objects& objects, const kube::Resource& r, const std::string& ns) {
   std::vector<ObjectPtr> result;
   if (ns.empty() || !r.namespaced) {
     result.reserve(objects.size());
@@ -311,6 +312,36 @@ std::vector<ObjectPtr> Store::list(const kube::Resource& r, const std::string& n
   for (auto at = objects.lower_bound({ns, ""}); at != objects.end() && at->first.first == ns; ++at) {
     result.push_back(at->second);
   }
+  return result;
+}
+
+}  // namespace
+
+std::vector<ObjectPtr> Store::list(const kube::Resource& r, const std::string& ns) const {
+  return objects_in(state_->table_of(r).committed, r, ns);
+}
+
+std::vector<ObjectPtr> Store::list_latest(const kube::Resource& r, const std::string& ns) const {
+  return objects_in(state_->table_of(r).latest, r, ns);
+}
+
+std::optional<std::vector<ObjectPtr>> Store::list_at(const kube::Resource& r, const std::string& ns,
+                                                     std::int64_t version) const {
+  const auto& table = state_->table_of(r);
+  if (version < table.forgotten || version > state_->durable_version) return std::nullopt;
+  const auto position = [](const ObjectPtr& o) { return Name(kube::namespace_of(*o), kube::name_of(*o)); };
+  std::map<Name, ObjectPtr> then;  // of what has changed since; null: it was not there
+  for (auto event = table.events.rbegin(); event != table.events.rend() && event->resource_version > version; ++event) {
+    then[position(event->object)] = event->before;
+  }
+  auto result = list(r, ns);
+  if (then.empty()) return result;
+  std::erase_if(result, [&](const ObjectPtr& o) { return then.contains(position(o)); });
+  for (const auto& [name, object] : then) {
+    if (object && (ns.empty() || !r.namespaced || name.first == ns)) result.push_back(object);
+  }
+  std::sort(result.begin(), result.end(),
+            [&](const ObjectPtr& a, const ObjectPtr& b) { return position(a) < position(b); });
   return result;
 }
 

@@ -1,8 +1,10 @@
 // src/engine/store.h: the objects of the single-machine Kubernetes, inside the engine's process.
 //   Owns    every object: in memory for reading, in SQLite (WAL, synchronous=FULL) before a write is acknowledged.
 //   Used by the API server (which adds HTTP, validation of requests, patches and access), the controllers, the node
-//           agent and the service proxy. All on the engine's one thread; only the disk write is offloaded (group commit).
-//   Rules   resourceVersion is one counter for the whole store. metadata.generation grows when anything outside metadata
+//           agent and the service proxy. All on the engine's one thread; only the disk write is offloaded (group
+//           commit).
+//   Rules   resourceVersion is one counter for the whole store. metadata.generation grows when anything outside
+//   metadata
 //           and status changes (of types that have one). An object with deletionTimestamp goes when its finalizers are
 //           empty (and, for pods, when the node agent removes it with grace period 0). What is read is on disk.
 #pragma once
@@ -48,6 +50,11 @@ class Store {
   // Reading never waits. `ns` "" with list = all namespaces; ignored for cluster-scoped resources.
   ObjectPtr find(const kube::Resource& r, const std::string& ns, const std::string& name) const;
   std::vector<ObjectPtr> list(const kube::Resource& r, const std::string& ns = "") const;
+  // The same as it was when `version` was the newest; nullopt when what has changed since is no longer remembered.
+  std::optional<std::vector<ObjectPtr>> list_at(const kube::Resource& r, const std::string& ns,
+                                                std::int64_t version) const;
+  // With what is still on its way to the disk: for a check that decides about a write that follows at once.
+  std::vector<ObjectPtr> list_latest(const kube::Resource& r, const std::string& ns = "") const;
   std::int64_t resource_version() const;
 
   // Writing returns once durable, with the object as stored. Fills in uid, creationTimestamp, generation,

@@ -57,6 +57,39 @@ TEST_F(StoreTest, refuses_duplicates_and_missing_namespaces) {
             ErrorKind::not_found);
 }
 
+TEST_F(StoreTest, lists_what_was_there_at_a_version) {
+  const auto names = [](const std::optional<std::vector<ObjectPtr>>& objects) {
+    std::string text;
+    for (const auto& o : *objects) text += kube::name_of(*o) + kube::label_of(*o, "n") + " ";
+    return text;
+  };
+  const auto label = [this](std::string name, std::string value) {
+    edit(resources::config_maps, "shop", std::move(name), [value](json::object& o) {
+      child(child(o, "metadata"), "labels")["n"] = value;
+      return true;
+    });
+  };
+  namespace_named("blog");
+  for (const auto* name : {"b", "d", "f"}) create(resources::config_maps, config(name));
+  const auto then = store->resource_version();
+  create(resources::config_maps, config("a"));
+  label("b", "1");
+  label("b", "2");
+  remove(resources::config_maps, "shop", "d");
+  remove(resources::config_maps, "shop", "f");
+  create(resources::config_maps, config("f"));
+  remove(resources::config_maps, "shop", "a");
+  create(resources::config_maps, make_object(resources::config_maps, "blog", "c"));
+  EXPECT_EQ(names(store->list_at(resources::config_maps, "", then)), "b d f ");
+  EXPECT_EQ(names(store->list_at(resources::config_maps, "shop", then)), "b d f ");
+  EXPECT_EQ(names(store->list_at(resources::config_maps, "blog", then)), "");
+  EXPECT_EQ(names(store->list_at(resources::config_maps, "shop", then + 2)), "a b1 d f ");
+  EXPECT_EQ(names(store->list_at(resources::config_maps, "", store->resource_version())), "c b2 f ");
+  EXPECT_FALSE(store->list_at(resources::config_maps, "", store->resource_version() + 1));
+  open();
+  EXPECT_FALSE(store->list_at(resources::config_maps, "", then));
+}
+
 TEST_F(StoreTest, generation_counts_changes_of_the_spec_only) {
   create(resources::deployments, make_object(resources::deployments, "shop", "web"));
   const auto generation_after = [&](std::function<void(json::object&)> change) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "engine/fields.h"
+#include "engine/store_rules.h"
+#include "lib/base/text.h"
 #include "lib/kube/objects.h"
 
 namespace workflow::engine {
@@ -35,6 +37,45 @@ bool lists_path(const json::object& rule, const std::string& path) {
     if (text == path || (text.ends_with('*') && path.starts_with(text.substr(0, text.size() - 1)))) return true;
   }
   return false;
+}
+
+std::vector<std::string> texts_of(const json::object& rule, std::string_view field) {
+  std::vector<std::string> texts;
+  for (const auto& entry : array_at(rule, {field})) {
+    if (entry.is_string()) texts.emplace_back(entry.get_string());
+  }
+  return texts;
+}
+
+// Whether one rule that somebody holds gives everything that this combination would.
+bool gives(const json::object& held, const std::string& verb, const std::string& group, const std::string& resource,
+           const std::string& name) {
+  if (!lists(held, "verbs", verb) || !lists(held, "apiGroups", group)) return false;
+  const auto slash = resource.find('/');
+  const bool listed = lists(held, "resources", resource) ||
+                      (slash != std::string::npos && lists(held, "resources", "*" + resource.substr(slash)));
+  if (!listed) return false;
+  const auto names = texts_of(held, "resourceNames");
+  return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
+}
+
+bool holds(const std::vector<const json::object*>& held, const json::object& wanted) {
+  const auto any = [&held](const auto& gives_it) { return std::any_of(held.begin(), held.end(), gives_it); };
+  auto names = texts_of(wanted, "resourceNames");
+  if (names.empty()) names.emplace_back();  // every name: no rule with names gives that
+  for (const auto& verb : texts_of(wanted, "verbs")) {
+    for (const auto& path : texts_of(wanted, "nonResourceURLs")) {
+      if (!any([&](const auto* rule) { return lists(*rule, "verbs", verb) && lists_path(*rule, path); })) return false;
+    }
+    for (const auto& group : texts_of(wanted, "apiGroups")) {
+      for (const auto& resource : texts_of(wanted, "resources")) {
+        for (const auto& name : names) {
+          if (!any([&](const auto* rule) { return gives(*rule, verb, group, resource, name); })) return false;
+        }
+      }
+    }
+  }
+  return true;
 }
 
 bool names_user(const json::object& binding, const User& user, const std::string& ns) {
@@ -151,6 +192,38 @@ Decision authorize(const Store& store, const User& user, const Attributes& attri
   return {false, ""};
 }
 
+std::optional<std::string> escalation(const Store& store, const User& user, const kube::Resource& r,
+                                      const json::object& object) {
+  const bool role = &r == &res::roles || &r == &res::cluster_roles;
+  const bool binding = &r == &res::role_bindings || &r == &res::cluster_role_bindings;
+  if ((!role && !binding) || user.is_in("system:masters")) return std::nullopt;
+  const auto ns = kube::namespace_of(object);
+  const bool cluster_wide = role ? &r == &res::cluster_roles : text_at(object, {"roleRef", "kind"}) == "ClusterRole";
+  const auto name = role ? kube::name_of(object) : text_at(object, {"roleRef", "name"});
+  const Attributes permit{.verb = role ? "escalate" : "bind",
+                          .group = "rbac.authorization.k8s.io",
+                          .resource = cluster_wide ? "clusterroles" : "roles",
+                          .subresource = "",
+                          .name = name,
+                          .ns = ns,
+                          .path = ""};
+  if (authorize(store, user, permit).allowed) return std::nullopt;
+  const auto bound = role           ? nullptr
+                     : cluster_wide ? store.find(res::cluster_roles, "", name)
+                                    : store.find(res::roles, ns, name);
+  if (binding && !bound) {
+    return qualified_name(cluster_wide ? res::cluster_roles : res::roles) + " \"" + name + "\" not found";
+  }
+  const auto held = rules_for(store, user, ns);
+  std::vector<std::string> missing;
+  for (const auto& entry : array_at(bound ? *bound : object, {"rules"})) {
+    if (entry.is_object() && !holds(held, entry.get_object())) missing.push_back(json::serialize(entry));
+  }
+  if (missing.empty()) return std::nullopt;
+  return "user \"" + user.name + "\" (groups=[" + join(user.groups, " ") +
+         "]) is attempting to grant RBAC permissions not currently held: " + join(missing, ", ");
+}
+
 std::string refusal(const User& user, const Attributes& a) {
   if (!a.path.empty()) return "User \"" + user.name + "\" cannot " + a.verb + " path \"" + a.path + "\"";
   const auto resource = a.subresource.empty() ? a.resource : a.resource + "/" + a.subresource;
@@ -168,13 +241,16 @@ std::vector<std::pair<const kube::Resource*, json::object>> built_in_roles() {
       {"nonResourceURLs", words({"/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/livez/*", "/openapi",
                                  "/openapi/*", "/readyz", "/readyz/*", "/version", "/version/"})},
       {"verbs", words({"get"})}}};
-  auto admin = namespace_rules({"*"}, true);
-  admin.push_back(rule({"rbac.authorization.k8s.io"}, {"roles", "rolebindings"}, {"*"}));
+  // Every verb by name: "*" would hold escalate, bind and impersonate as well.
+  const std::initializer_list<std::string_view> change{"create", "delete", "deletecollection", "get",
+                                                       "list",   "patch",  "update",           "watch"};
+  auto admin = namespace_rules(change, true);
+  admin.push_back(rule({"rbac.authorization.k8s.io"}, {"roles", "rolebindings"}, change));
   const std::initializer_list<std::string_view> read{"get", "list", "watch"};
   std::vector<std::pair<const kube::Resource*, json::object>> result;
   result.emplace_back(&res::cluster_roles, cluster_role("cluster-admin", std::move(everything)));
   result.emplace_back(&res::cluster_roles, cluster_role("admin", std::move(admin)));
-  result.emplace_back(&res::cluster_roles, cluster_role("edit", namespace_rules({"*"}, true)));
+  result.emplace_back(&res::cluster_roles, cluster_role("edit", namespace_rules(change, true)));
   result.emplace_back(&res::cluster_roles, cluster_role("view", namespace_rules(read, false)));
   result.emplace_back(&res::cluster_roles, cluster_role("system:basic-user", std::move(self_service)));
   result.emplace_back(&res::cluster_roles, cluster_role("system:discovery", std::move(discovery)));

@@ -33,6 +33,11 @@ struct Decision {
 };
 Decision authorize(const Store& store, const User& user, const Attributes& attributes);
 
+// Why `user` may not write this role or binding: it would hand out more than the user has, and no role lets the user
+// `escalate` or `bind`. nullopt when it may be written.
+std::optional<std::string> escalation(const Store& store, const User& user, const kube::Resource& r,
+                                      const json::object& object);
+
 // "User "x" cannot list resource "pods" in API group "" in the namespace "y""
 std::string refusal(const User& user, const Attributes& attributes);
 

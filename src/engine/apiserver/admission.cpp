@@ -1,6 +1,6 @@
 #include "engine/apiserver/admission.h"
 
-#include "engine/apiserver/decode.h"
+#include "engine/apiserver/quota.h"
 #include "engine/fields.h"
 #include "engine/placement.h"
 #include "lib/base/encoding.h"
@@ -52,19 +52,6 @@ void mount_token(json::object& spec) {
                               {"projected", json::object{{"defaultMode", 420}, {"sources", std::move(sources)}}}});
 }
 
-// What a ResourceQuota calls the type: "pods" and "count/pods".
-bool counts(const kube::Resource& r, std::string_view name) {
-  return name == r.plural || name == "count/" + r.plural + (r.group.empty() ? "" : "." + r.group);
-}
-
-std::size_t used(const Store& store, const kube::Resource& r, const std::string& ns) {
-  std::size_t count = 0;
-  for (const auto& object : store.list(r, ns)) {
-    if (&r != &res::pods || !kube::is_pod_finished(*object)) ++count;
-  }
-  return count;
-}
-
 }  // namespace
 
 void admit_pod(const Store& store, const AdmissionConfig& config, json::object& pod) {
@@ -96,7 +83,7 @@ void admit_pod(const Store& store, const AdmissionConfig& config, json::object& 
   // There is one node: a pod that may run there is bound at once, others wait for the scheduler.
   if (text_at(spec, {"nodeName"}).empty() && array_at(spec, {"schedulingGates"}).empty()) {
     const auto node = store.find(res::nodes, "", config.node_name);
-    if (node && !why_not_placed(*node, pod)) {
+    if (node && !why_not_placed(*node, pod, store.list_latest(res::pods))) {
       spec["nodeName"] = config.node_name;
       json::object condition{{"type", "PodScheduled"},
                              {"status", "True"},
@@ -109,18 +96,9 @@ void admit_pod(const Store& store, const AdmissionConfig& config, json::object& 
 
 void check_quota(const Store& store, const kube::Resource& r, const json::object& object) {
   if (!r.namespaced) return;
-  const auto ns = kube::namespace_of(object);
-  for (const auto& quota : store.list(res::resource_quotas, ns)) {
-    for (const auto& [name, limit] : object_at(*quota, {"spec", "hard"})) {
-      if (!limit.is_string() || !counts(r, name)) continue;
-      const auto most = quantity_in_thousandths(view(limit.get_string()));
-      const auto now = used(store, r, ns);
-      if (!most || static_cast<std::int64_t>(now + 1) * 1000 <= *most) continue;
-      const auto what = std::string(name);
-      throw forbidden(r, kube::name_of(object),
-                      "exceeded quota: " + kube::name_of(*quota) + ", requested: " + what + "=1, used: " + what + "=" +
-                          std::to_string(now) + ", limited: " + what + "=" + std::string(limit.get_string()));
-    }
+  const auto list = [&store](const kube::Resource& of, const std::string& ns) { return store.list_latest(of, ns); };
+  for (const auto& quota : store.list(res::resource_quotas, kube::namespace_of(object))) {
+    if (const auto why = why_over_quota(*quota, r, object, list)) throw forbidden(r, kube::name_of(object), *why);
   }
 }
 

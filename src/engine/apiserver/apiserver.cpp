@@ -5,6 +5,7 @@
 
 #include "engine/apiserver/admission.h"
 #include "engine/apiserver/api_error.h"
+#include "engine/apiserver/audit.h"
 #include "engine/apiserver/context.h"
 #include "engine/apiserver/discovery.h"
 #include "engine/apiserver/openapi.h"
@@ -85,7 +86,8 @@ void add_warnings(http::Response& response, const std::vector<std::string>& warn
 struct ApiServer::State {
   State(Executor e, ApiServerConfig c, Store& store, Clock& clock)
       : pki(open_pki(c.state / "pki", server_names(c.node_name), server_addresses(c), clock)),
-        api{std::move(e), std::move(c), store, clock, TokenSigner(pki.token_key), {}} {
+        api{std::move(e), std::move(c), store, clock, TokenSigner(pki.token_key), {}},
+        audit(api.config.state / "audit") {
     for (const auto& address : api.config.addresses) {
       http::ServerConfig server{.address = address, .port = api.config.port};
       server.tls = http::TlsFiles{pki.server_certificate, pki.server_key.reveal(), pki.ca_certificate};
@@ -143,7 +145,14 @@ struct ApiServer::State {
   // --- the way of a request
 
   Task<http::Response> answer(http::Request& request) {
-    Call call{.api = api, .request = request, .info = {}, .user = {}, .type = nullptr, .warnings = {}};
+    const auto received = api.clock.now();
+    Call call{.api = api,
+              .request = request,
+              .info = {},
+              .user = anonymous_user(),
+              .authenticated = "",
+              .type = nullptr,
+              .warnings = {}};
     http::Response response;
     std::optional<ApiError> refused;
     try {
@@ -159,20 +168,12 @@ struct ApiServer::State {
     }
     if (refused) response = status_response(*refused);
     add_warnings(response, call.warnings);
-    audit(call, response.status);
+    const auto asked_by = call.authenticated == call.user.name ? std::string() : call.authenticated;
+    if (auto event =
+            audit_event({request, call.info, call.user, asked_by, response.status, received, api.clock.now()})) {
+      audit.write(*event);
+    }
     co_return response;
-  }
-
-  // Whoever changes something, or is refused, leaves a line.
-  void audit(const Call& call, int status) {
-    const auto& verb = call.info.verb;
-    const bool reads = verb == "get" || verb == "list" || verb == "watch";
-    if (!call.info.is_resource || (reads && status != 403 && status != 401)) return;
-    const auto resource =
-        call.info.subresource.empty() ? call.info.plural : call.info.plural + "/" + call.info.subresource;
-    log::write(status >= 400 ? log::Level::info : log::Level::debug, "audit",
-               {kv("user", call.user.name), kv("verb", verb), kv("group", call.info.group), kv("resource", resource),
-                kv("namespace", call.info.ns), kv("name", call.info.name), kv("status", status)});
   }
 
   Task<http::Response> dispatch(Call& call) {
@@ -180,6 +181,7 @@ struct ApiServer::State {
     if (!info) throw bad_request("the path of the request is malformed");
     call.info = *info;
     call.user = authenticate(call.request);
+    call.authenticated = call.user.name;
     if (!call.info.is_resource && is_public(call.info.path)) co_return unnamed(call);
     if (call.user.name == "system:anonymous") {
       throw ApiError(401, "Unauthorized",
@@ -227,10 +229,8 @@ struct ApiServer::State {
         throw ApiError(404, "NotFound", "the server could not find the requested resource");
       co_return co_await subresource(call);
     }
-    const bool known = info.verb == "create"                           ? info.name.empty()
-                       : info.verb == "update" || info.verb == "patch" ? !info.name.empty()
-                                                                       : call.request.method != "HEAD" || true;
-    if (!known)
+    const bool changes = info.verb == "update" || info.verb == "patch";
+    if (info.verb == "create" ? !info.name.empty() : changes && info.name.empty())
       throw ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
     if (info.verb == "get") co_return co_await get_object(call);
     if (info.verb == "list") co_return co_await list_objects(call);
@@ -335,6 +335,7 @@ struct ApiServer::State {
 
   Pki pki;
   Api api;
+  AuditLog audit;
   std::vector<std::unique_ptr<http::Server>> servers;
 };
 

@@ -1,7 +1,7 @@
 // src/engine/apiserver/apiserver.h: the Kubernetes API over HTTPS.
-//   Owns    <state>/pki (its CA, certificates, token key) and <state>/kubeconfig. Objects live in the store.
-//   Needs   the store; of the node agent only the functions of PodAccess.
-//   Used by kubectl and every component; engine.cpp runs it.
+//   Owns    <state>/pki (its CA, certificates, token key), <state>/kubeconfig, <state>/audit. Objects live in the
+//   store. Needs   the store; of the node agent only the functions of PodAccess. Used by kubectl and every component;
+//   engine.cpp runs it.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -21,8 +21,8 @@ struct ApiServerConfig {
   std::uint16_t port = 6443;
   std::vector<std::string> addresses{"127.0.0.1"};  // listens on each
   Cidr service_cidr;
-  std::string node_name;                            // every pod is bound to it
-  std::string load_balancer_address;                // what LoadBalancer Services show; "" while unknown
+  std::string node_name;              // every pod is bound to it
+  std::string load_balancer_address;  // what LoadBalancer Services show; "" while unknown
 };
 
 // What only the node agent can do. A function that is not set answers 503.

@@ -25,7 +25,7 @@ Structure structure_of(const FieldSchema& field) {
     if (!field.keys.empty()) return Structure::keyed;
     return field.set ? Structure::scalars : Structure::leaf;
   }
-  return field.kind == Kind::object ? Structure::record : Structure::leaf;
+  return field.kind == Kind::object && !field.type->atomic ? Structure::record : Structure::leaf;
 }
 
 // k:{"containerPort":80,"protocol":"TCP"}; keys in alphabetical order.
@@ -69,6 +69,7 @@ Place place_of(const TypeSchema* type, std::string_view name) {
 }
 
 Fields value_fields(const Place& place, const json::value& value);
+Fields element_fields(const FieldSchema& field, const json::object& item);
 
 Fields record_fields(const TypeSchema* type, const json::object& object, bool top) {
   Fields result;
@@ -87,6 +88,14 @@ Fields record_fields(const TypeSchema* type, const json::object& object, bool to
     result["f:" + std::string(name)] = value_fields(place_of(type, name), value);
   }
   return result;
+}
+
+// An element of a list that is a map; one of an atomic type is a leaf.
+Fields element_fields(const FieldSchema& field, const json::object& item) {
+  if (field.type == nullptr || field.type->atomic) return {};
+  auto fields = record_fields(field.type, item, false);
+  fields[key(self)] = json::object();
+  return fields;
 }
 
 Fields value_fields(const Place& place, const json::value& value) {
@@ -111,9 +120,7 @@ Fields value_fields(const Place& place, const json::value& value) {
       if (!value.is_array()) return result;
       for (const auto& item : value.get_array()) {
         if (!item.is_object()) continue;
-        auto fields = record_fields(place.field->type, item.get_object(), false);
-        fields[key(self)] = json::object();
-        result[element_name(*place.field, item.get_object())] = std::move(fields);
+        result[element_name(*place.field, item.get_object())] = element_fields(*place.field, item.get_object());
       }
       return result;
     }
@@ -272,9 +279,9 @@ Difference difference(const Place& place, const json::value* before, const json:
         const auto name = element_name(*place.field, item.get_object());
         const auto* old = find_item(*place.field, before->get_array(), name);
         if (old == nullptr) {
-          auto fields = record_fields(place.field->type, item.get_object(), false);
-          fields[key(self)] = json::object();
-          add(result.changed, name, std::move(fields));
+          add(result.changed, name, element_fields(*place.field, item.get_object()));
+        } else if (place.field->type->atomic) {
+          if (*old != item) add(result.changed, name, Fields());
         } else {
           auto inner = record_difference(place.field->type, old->get_object(), item.get_object(), false);
           add(result.changed, name, std::move(inner.changed));
@@ -285,9 +292,7 @@ Difference difference(const Place& place, const json::value* before, const json:
         if (!item.is_object()) continue;
         const auto name = element_name(*place.field, item.get_object());
         if (find_item(*place.field, after->get_array(), name) != nullptr) continue;
-        auto fields = record_fields(place.field->type, item.get_object(), false);
-        fields[key(self)] = json::object();
-        add(result.removed, name, std::move(fields));
+        add(result.removed, name, element_fields(*place.field, item.get_object()));
       }
       return result;
     }
@@ -342,8 +347,8 @@ void merge_value(const Place& place, json::value& live, const json::value& appli
         while (next < old.size() && !is_applied(old[next])) result.push_back(std::move(old[next++]));
         const auto name = item.is_object() ? element_name(*place.field, item.get_object()) : std::string();
         if (const auto* mine = find_item(*place.field, old, name)) {
-          json::value merged = *mine;
-          merge_record(place.field->type, merged.get_object(), item.get_object());
+          json::value merged = place.field->type->atomic ? item : *mine;
+          if (!place.field->type->atomic) merge_record(place.field->type, merged.get_object(), item.get_object());
           result.push_back(std::move(merged));
           while (next < old.size() && is_applied(old[next])) ++next;
         } else {
@@ -368,25 +373,49 @@ void merge_value(const Place& place, json::value& live, const json::value& appli
   live = applied;
 }
 
-// Takes the owned paths out of a value. Returns true when the value itself shall go.
-bool take_out(const Place& place, json::value& value, const Fields& fields);
+// Takes the owned paths out of a value, but for what `kept` owns inside. Returns true when the value itself shall go.
+bool take_out(const Place& place, json::value& value, const Fields& fields, const Fields& kept);
 
-void take_out_of_record(const TypeSchema* type, json::object& object, const Fields& fields) {
+const Fields& inside(const Fields& kept, json::string_view name) {
+  static const Fields nothing;
+  const auto* inner = kept.if_contains(name);
+  return inner == nullptr ? nothing : inner->get_object();
+}
+
+void take_out_of_record(const TypeSchema* type, json::object& object, const Fields& fields, const Fields& kept) {
   for (const auto& [name, inner] : fields) {
     if (!name.starts_with("f:")) continue;
     const auto field = name.substr(2);
     auto* value = object.if_contains(field);
     if (value == nullptr) continue;
-    if (take_out(place_of(type, std::string_view(field)), *value, inner.get_object())) object.erase(field);
+    const auto place = place_of(type, std::string_view(field));
+    if (take_out(place, *value, inner.get_object(), inside(kept, name))) object.erase(field);
   }
 }
 
-bool take_out(const Place& place, json::value& value, const Fields& fields) {
-  if (is_leaf(fields)) return true;
+void take_out_of_keyed(const FieldSchema& field, json::array& items, const Fields& fields, const Fields& kept) {
+  json::array rest;
+  for (auto& item : items) {
+    const auto name = item.is_object() ? element_name(field, item.get_object()) : std::string();
+    const auto* inner = fields.if_contains(name);
+    if (inner != nullptr) {
+      const auto& others = inside(kept, name);
+      if (owns_itself(inner->get_object()) && others.empty()) continue;
+      auto mine = inner->get_object();
+      for (const auto k : field.keys) mine.erase("f:" + std::string(k));  // what stays keeps its name
+      take_out_of_record(field.type, item.get_object(), mine, others);
+    }
+    rest.push_back(std::move(item));
+  }
+  items = std::move(rest);
+}
+
+bool take_out(const Place& place, json::value& value, const Fields& fields, const Fields& kept) {
+  if (is_leaf(fields)) return kept.empty();
   switch (place.structure) {
     case Structure::record:
       if (!value.is_object()) return true;
-      take_out_of_record(place.field->type, value.get_object(), fields);
+      take_out_of_record(place.field->type, value.get_object(), fields, kept);
       return value.get_object().empty();
     case Structure::map:
       if (!value.is_object()) return true;
@@ -394,19 +423,10 @@ bool take_out(const Place& place, json::value& value, const Fields& fields) {
         if (name.starts_with("f:")) value.get_object().erase(name.substr(2));
       }
       return value.get_object().empty();
-    case Structure::keyed: {
+    case Structure::keyed:
       if (!value.is_array()) return true;
-      json::array rest;
-      for (auto& item : value.get_array()) {
-        const auto* inner =
-            item.is_object() ? fields.if_contains(element_name(*place.field, item.get_object())) : nullptr;
-        if (inner != nullptr && owns_itself(inner->get_object())) continue;
-        if (inner != nullptr) take_out_of_record(place.field->type, item.get_object(), inner->get_object());
-        rest.push_back(std::move(item));
-      }
-      value = std::move(rest);
+      take_out_of_keyed(*place.field, value.get_array(), fields, kept);
       return value.get_array().empty();
-    }
     case Structure::scalars: {
       if (!value.is_array()) return true;
       json::array rest;
@@ -532,10 +552,13 @@ ApplyResult applied_to(const TypeSchema& type, const json::object& live, json::o
 
   // What this manager applied before and now leaves out goes, unless somebody else owns it.
   auto dropped = top_without(before, wanted);
+  Fields others;
   for (const auto& e : entries) {
-    if (&e != &mine && !dropped.empty()) dropped = top_without(dropped, e.fields);
+    if (&e == &mine || e.fields.empty()) continue;
+    if (!dropped.empty()) dropped = top_without(dropped, e.fields);
+    others = others.empty() ? e.fields : united(std::move(others), e.fields);
   }
-  if (!dropped.empty()) take_out_of_record(&type, result.object, dropped);
+  if (!dropped.empty()) take_out_of_record(&type, result.object, dropped, others);
   mine.fields = wanted;
   if (before != wanted || changes.changed) mine.time = rfc3339(manager.now);
   // Nobody owns what is no longer there.

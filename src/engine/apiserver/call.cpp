@@ -42,7 +42,8 @@ std::string Call::manager() const {
   auto name = option("fieldManager");
   if (!name.empty()) return name.substr(0, 128);
   name = request.headers.get("User-Agent");
-  return name.substr(0, std::min(name.find('/'), name.find(' '))).substr(0, 128);
+  name = name.substr(0, std::min(name.find('/'), name.find(' '))).substr(0, 128);
+  return name.empty() ? "unknown" : name;
 }
 
 Negotiated negotiate(std::string_view accept) {

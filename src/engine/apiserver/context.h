@@ -27,7 +27,8 @@ struct Call {
   Api& api;
   http::Request& request;
   RequestInfo info;
-  User user;
+  User user;                  // as whom it is done
+  std::string authenticated;  // who asks; another name while impersonating
   const ResourceType* type = nullptr;
   std::vector<std::string> warnings;  // to be sent as Warning headers
 

@@ -4,6 +4,7 @@
 
 #include "engine/apiserver/api_error.h"
 #include "engine/fields.h"
+#include "engine/quantity.h"
 #include "lib/base/clock.h"
 #include "lib/base/encoding.h"
 

@@ -16,9 +16,4 @@ json::object checked_against(const TypeSchema& type, const json::object& body, s
 // Paths of keys that occur twice in one object. The text is valid JSON.
 std::vector<std::string> duplicate_fields(std::string_view text);
 
-// "0.5" → "500m", "1024Mi" → "1Gi"; nullopt when it is not a quantity.
-std::optional<std::string> canonical_quantity(std::string_view text);
-// Its value; kept in thousandths. nullopt as above, or when it does not fit.
-std::optional<std::int64_t> quantity_in_thousandths(std::string_view text);
-
 }  // namespace workflow::engine

@@ -15,8 +15,12 @@ namespace {
 using Kind = FieldSchema::Kind;
 using Shape = FieldSchema::Shape;
 
+constexpr std::string_view quantity_name = "io.k8s.apimachinery.pkg.api.resource.Quantity",
+                           int_or_string_name = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
+
 json::object scalar_schema(Kind kind) {
   switch (kind) {
+    case Kind::int_or_string: return {{"type", "string"}, {"format", "int-or-string"}};
     case Kind::int32: return {{"type", "integer"}, {"format", "int32"}};
     case Kind::int64: return {{"type", "integer"}, {"format", "int64"}};
     case Kind::number: return {{"type", "number"}, {"format", "double"}};
@@ -38,13 +42,10 @@ json::object field_schema(const FieldSchema& field, const Dialect& dialect) {
   json::object inner;
   if (field.kind == Kind::object) {
     inner["$ref"] = dialect.prefix + std::string(field.type->name);
-  } else if (field.kind == Kind::quantity || field.kind == Kind::int_or_string) {
-    // Either a number or a string: what kubectl's own validation takes both for.
-    inner =
-        dialect.v2
-            ? json::object{{"type", "string"}, {"format", field.kind == Kind::int_or_string ? "int-or-string" : ""}}
-            : json::object{{"oneOf", json::array{json::object{{"type", "string"}}, json::object{{"type", "number"}}}}};
-    if (dialect.v2 && field.kind == Kind::quantity) inner.erase("format");
+  } else if (!dialect.v2 && field.kind == Kind::quantity) {
+    inner["$ref"] = dialect.prefix + std::string(quantity_name);
+  } else if (!dialect.v2 && field.kind == Kind::int_or_string) {
+    inner["$ref"] = dialect.prefix + std::string(int_or_string_name);
   } else {
     inner = scalar_schema(field.kind);
   }
@@ -169,6 +170,10 @@ std::string document_v3(const std::string& path, const std::string& group, const
       schema["x-kubernetes-group-version-kind"] = found->second;
     schemas[key(type->name)] = std::move(schema);
   }
+  // Either a number or a string: what kubectl's own validation takes both for.
+  const json::array either{json::object{{"type", "string"}}, json::object{{"type", "number"}}};
+  schemas[key(quantity_name)] = json::object{{"oneOf", either}};
+  schemas[key(int_or_string_name)] = json::object{{"format", "int-or-string"}, {"oneOf", either}};
   const json::object document{{"openapi", "3.0.0"},
                               {"info", json::object{{"title", "Kubernetes"}, {"version", "v1.32.0"}}},
                               {"paths", paths_of("/" + path, group, version)},

@@ -5,6 +5,7 @@
 
 #include "engine/apiserver/decode.h"
 #include "engine/fields.h"
+#include "engine/quantity.h"
 #include "lib/base/text.h"
 #include "lib/kube/names.h"
 

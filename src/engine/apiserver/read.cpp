@@ -81,23 +81,53 @@ struct Page {
   std::size_t remaining = 0;
 };
 
+std::size_t limit_of(const Call& call) {
+  const auto text = call.option("limit");
+  if (text.empty()) return SIZE_MAX;
+  const auto number = parse_integer(text);
+  if (!number || *number < 0) throw bad_request("limit must be a number, 0 or more");
+  return *number == 0 ? SIZE_MAX : static_cast<std::size_t>(*number);
+}
+
+// What the list is taken from, at which version: the present, or the moment that `continue` or an exact
+// resourceVersion names.
+std::pair<std::vector<ObjectPtr>, std::string> snapshot_of(const Call& call, const std::optional<Continuation>& from) {
+  const auto& store = call.api.store;
+  const auto current = std::to_string(store.resource_version());
+  const auto match = call.option("resourceVersionMatch"), wanted = call.option("resourceVersion");
+  if (!match.empty() && match != "Exact" && match != "NotOlderThan") {
+    throw bad_request("resourceVersionMatch: Unsupported value: \"" + match +
+                      "\": supported values: \"Exact\", \"NotOlderThan\"");
+  }
+  if (!match.empty() && from) throw bad_request("resourceVersionMatch is forbidden for continue");
+  if (!match.empty() && wanted.empty()) {
+    throw bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided");
+  }
+  if (match == "Exact" && wanted == "0") {
+    throw bad_request("resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"");
+  }
+  if (!wanted.empty() && parsed_version(wanted) > store.resource_version()) {
+    throw ApiError(504, "Timeout", "Too large resource version: " + wanted + ", current: " + current);
+  }
+  if (!from && match != "Exact") return {store.list(call.resource(), call.info.ns), current};
+  const auto version = from ? from->version : wanted;
+  auto objects = store.list_at(call.resource(), call.info.ns, parsed_version(version));
+  if (objects) return {std::move(*objects), version};
+  if (!from) throw expired("the requested resource version is no longer remembered: " + version);
+  throw expired(
+      "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+      "without the continue parameter.");
+}
+
 Page page_of(const Call& call) {
   const auto selection = selection_of(call);
   const auto from = continuation(call);
+  auto [objects, version] = snapshot_of(call, from);
   Page page;
-  page.version = from ? from->version : std::to_string(call.api.store.resource_version());
-  const auto wanted_version = call.option("resourceVersion");
-  if (!wanted_version.empty() && parsed_version(wanted_version) > call.api.store.resource_version()) {
-    throw ApiError(504, "Timeout", "Too large resource version: " + wanted_version + ", current: " + page.version);
-  }
-  std::size_t limit = SIZE_MAX;
-  if (const auto text = call.option("limit"); !text.empty()) {
-    const auto number = parse_integer(text);
-    if (!number || *number < 0) throw bad_request("limit must be a number, 0 or more");
-    if (*number > 0) limit = static_cast<std::size_t>(*number);
-  }
+  page.version = version;
+  const auto limit = limit_of(call);
   const auto position = [](const json::object& o) { return std::pair(kube::namespace_of(o), kube::name_of(o)); };
-  for (auto& object : call.api.store.list(call.resource(), call.info.ns)) {
+  for (auto& object : objects) {
     if (from && position(*object) <= std::pair(from->ns, from->name)) continue;
     if (!selection.everything && !selection.matches(*object)) continue;
     if (page.objects.size() < limit) {
@@ -202,6 +232,13 @@ std::string_view seen_as(const WatchPlan& plan, const StoreEvent& event) {
   return before ? "DELETED" : "";
 }
 
+// What leaves the selection is shown as it was there, at the version of its going.
+json::object last_seen(const StoreEvent& event) {
+  auto object = *event.before;
+  child(object, "metadata")["resourceVersion"] = std::to_string(event.resource_version);
+  return object;
+}
+
 Task<> stream_events(std::shared_ptr<WatchPlan> plan, std::shared_ptr<Watcher> watcher, http::BodyWriter& out) {
   std::string text;
   for (const auto& object : plan->initial) text += event_text(plan->form, "ADDED", *object);
@@ -215,8 +252,9 @@ Task<> stream_events(std::shared_ptr<WatchPlan> plan, std::shared_ptr<Watcher> w
       const auto event = std::move(watcher->events.front());
       watcher->events.pop_front();
       plan->version = event.resource_version;
-      if (const auto type = seen_as(*plan, event); !type.empty()) {
-        // What leaves the selection is shown as it was, at the version of its going.
+      if (const auto type = seen_as(*plan, event); type == "DELETED") {
+        text += event_text(plan->form, type, last_seen(event));
+      } else if (!type.empty()) {
         text += event_text(plan->form, type, *event.object);
       }
     }

@@ -91,9 +91,10 @@ Types read_schema() {
     const auto tag = take(line, ' ');
     if (tag == "T") {
       const auto name = take(line, ' ');
-      take(line, ' ');
       current = &types[name];
       current->name = name;
+      current->atomic = take(line, '|').starts_with("atomic");
+      if (line.starts_with(' ')) line.remove_prefix(1);
       current->description = line;
       names.push_back({name, {}});
     } else if (tag == "F") {

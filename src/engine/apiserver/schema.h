@@ -14,7 +14,19 @@ struct TypeSchema;
 
 struct FieldSchema {
   enum class Kind {
-    text, int32, int64, number, boolean, bytes, time, micro_time, duration, quantity, int_or_string, any, object
+    text,
+    int32,
+    int64,
+    number,
+    boolean,
+    bytes,
+    time,
+    micro_time,
+    duration,
+    quantity,
+    int_or_string,
+    any,
+    object
   };
   enum class Shape { single, list, map };
   int number = 0;  // in protobuf
@@ -23,17 +35,18 @@ struct FieldSchema {
   Shape shape = Shape::single;
   const TypeSchema* type = nullptr;  // of Kind::object
   bool required = false;
-  bool inlined = false;                        // its fields stand in the parent's JSON
-  bool retain_keys = false;                    // strategic merge: $retainKeys
-  std::optional<std::string_view> merge_key;   // strategic merge; "" merges a list of scalars
-  bool set = false, atomic = false;            // server-side apply
-  std::vector<std::string_view> keys;          // … of a list that is a map
+  bool inlined = false;                       // its fields stand in the parent's JSON
+  bool retain_keys = false;                   // strategic merge: $retainKeys
+  std::optional<std::string_view> merge_key;  // strategic merge; "" merges a list of scalars
+  bool set = false, atomic = false;           // server-side apply
+  std::vector<std::string_view> keys;         // … of a list that is a map
   std::string_view description;
 };
 
 struct TypeSchema {
   std::string_view name;  // io.k8s.api.core.v1.Pod
   std::string_view description;
+  bool atomic = false;  // server-side apply: owned as a whole
   std::vector<FieldSchema> fields;
   std::map<std::string_view, const FieldSchema*> by_name;  // inlined ones unfolded
   const FieldSchema* find(std::string_view field) const;

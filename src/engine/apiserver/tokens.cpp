@@ -113,7 +113,9 @@ std::optional<TokenClaims> TokenSigner::verify(std::string_view token, Time now)
   for (const auto& audience : array_at(claims, {"aud"})) {
     if (audience.is_string()) result.audiences.emplace_back(audience.get_string());
   }
-  if (now >= result.expires || text_at(claims, {"iss"}) != token_issuer) return std::nullopt;
+  // Clocks are set back now and then.
+  const bool early = result.issued > now + std::chrono::minutes(1);
+  if (early || now >= result.expires || text_at(claims, {"iss"}) != token_issuer) return std::nullopt;
   return result;
 }
 

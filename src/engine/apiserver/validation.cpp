@@ -248,6 +248,10 @@ void check_cron_job(const json::object& o, const json::object*, Problems& proble
     problems.push_back(
         unsupported_value("spec.concurrencyPolicy", json::value(policy), {"Allow", "Forbid", "Replace"}));
   }
+  const auto zone = text_at(spec, {"timeZone"});
+  if (!zone.empty() && zone != "UTC" && zone != "Etc/UTC") {
+    problems.push_back(unsupported_value("spec.timeZone", json::value(zone), {"UTC", "Etc/UTC"}));
+  }
   check_template(object_at(spec, {"jobTemplate", "spec"}), {"OnFailure", "Never"}, "spec.jobTemplate.spec.template",
                  problems);
 }
@@ -318,17 +322,20 @@ void check_service(const json::object& o, const json::object*, Problems& problem
 // --- configuration
 
 void check_data(const json::object& o, const json::object* before, Problems& problems) {
+  const bool secret = text_at(o, {"kind"}) == "Secret";
   std::size_t size = 0;
   for (const auto* field : {"data", "binaryData"}) {
+    const bool encoded = secret || std::string_view(field) == "binaryData";
     for (const auto& [name, value] : object_at(o, {field})) {
-      size += value.is_string() ? value.get_string().size() : 0;
+      const auto length = value.is_string() ? value.get_string().size() : 0;
+      size += encoded ? length / 4 * 3 : length;
       if (!kube::is_data_key(name)) {
         problems.push_back(invalid_field(std::string(field) + "[" + std::string(name) + "]", json::value(name),
                                          std::string(kube::data_key_rule)));
       }
     }
   }
-  if (size > largest_data + largest_data / 2) {
+  if (size > largest_data + (secret ? 2 : 0)) {  // two bytes may be the padding of base64
     problems.push_back({"FieldValueTooLong", "data", "Too long: may not be more than 1048576 bytes"});
   }
   if (before == nullptr || !flag_at(*before, {"immutable"})) return;
@@ -404,6 +411,10 @@ void check_binding(const json::object& o, const json::object* before, Problems& 
 }
 
 void check_role(const json::object& o, const json::object*, Problems& problems) {
+  if (o.contains("aggregationRule")) {
+    problems.push_back(
+        forbidden_field("aggregationRule", "this engine does not aggregate roles; write the rules into this one"));
+  }
   std::size_t i = 0;
   for (const auto& item : array_at(o, {"rules"})) {
     const auto path = "rules[" + std::to_string(i++) + "]";
@@ -411,7 +422,13 @@ void check_role(const json::object& o, const json::object*, Problems& problems) 
     const auto& rule = item.get_object();
     if (array_at(rule, {"verbs"}).empty())
       problems.push_back(required_field(path + ".verbs", "verbs must contain at least one value"));
-    if (!array_at(rule, {"nonResourceURLs"}).empty()) continue;
+    if (!array_at(rule, {"nonResourceURLs"}).empty()) {
+      if (text_at(o, {"kind"}) == "Role") {
+        problems.push_back(invalid_field(path + ".nonResourceURLs", rule.at("nonResourceURLs"),
+                                         "namespaced rules cannot apply to non-resource URLs"));
+      }
+      continue;
+    }
     for (const auto* field : {"apiGroups", "resources"}) {
       if (array_at(rule, {field}).empty()) {
         problems.push_back(required_field(path + "." + field, "resource rules must supply at least one value"));

@@ -83,6 +83,12 @@ TakenAddresses taken_addresses(const Store& store, const json::object& except) {
   return taken;
 }
 
+// Whether a role or binding says something else about who may do what.
+bool grants_differ(const json::object& before, const json::object& after) {
+  return array_at(before, {"rules"}) != array_at(after, {"rules"}) ||
+         array_at(before, {"subjects"}) != array_at(after, {"subjects"});
+}
+
 // Everything that a new or changed object goes through, in its stored form.
 void admit(Call& call, json::object& object, const json::object* before) {
   const auto& r = call.resource();
@@ -93,6 +99,11 @@ void admit(Call& call, json::object& object, const json::object* before) {
                                 taken_addresses(call.api.store, before != nullptr ? *before : object), random_number());
   }
   if (!problems.empty()) throw invalid_object(r, kube::name_of(object), problems);
+  if (before == nullptr || grants_differ(*before, object)) {
+    if (const auto why = escalation(call.api.store, call.user, r, object)) {
+      throw forbidden(r, kube::name_of(object), *why);
+    }
+  }
   if (before == nullptr) {
     if (&r == &res::pods) {
       admit_pod(call.api.store, {.node_name = call.api.config.node_name, .now = call.api.clock.now()}, object);
@@ -115,7 +126,8 @@ json::object to_stored(const Call& call, json::object object) {
 // A new object, as the store takes it. `applied`: managedFields are there already.
 json::object new_object(Call& call, json::object object, bool applied) {
   check_identity(call, object);
-  if (call.type->has("status")) object.erase("status");
+  // A node says what it is when it comes; the status of everything else is its controller's.
+  if (call.type->has("status") && &call.resource() != &res::nodes) object.erase("status");
   auto& metadata = child(object, "metadata");
   for (const auto* field : {"uid", "resourceVersion", "selfLink", "generation", "deletionTimestamp"}) {
     const auto* given = metadata.if_contains(field);
@@ -205,8 +217,8 @@ json::object applied_object(Call& call, const json::object& live, const json::ob
   std::string message = "Apply failed with " + std::to_string(count) + (count == 1 ? " conflict: " : " conflicts: ");
   std::vector<std::string> sentences;
   for (const auto& [manager, fields] : by_manager) {
-    sentences.push_back(fields.size() == 1 ? "conflict with " + manager + ": " + fields[0]
-                                           : "conflicts with " + manager + ":\n- " + join(fields, "\n- "));
+    sentences.push_back(count == 1 ? "conflict with " + manager + ": " + fields[0]
+                                   : "conflicts with " + manager + ":\n- " + join(fields, "\n- "));
   }
   throw ApiError(409, "Conflict", message + join(sentences, "\n"), json::object{{"causes", std::move(causes)}});
 }

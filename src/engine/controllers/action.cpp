@@ -24,9 +24,7 @@ Task<> create(ControllerContext context, Create action, Created& result) {
 Task<> merge(ControllerContext context, Merge action) {
   auto change = [&action](json::object& object) {
     if (!action.uid.empty() && kube::uid_of(object) != action.uid) return false;
-    json::value value = std::move(object);
-    merge_into(value, action.patch);
-    object = std::move(value.get_object());
+    apply_merge(object, action);
     return true;
   };
   co_await context.store.edit(*action.resource, action.ns, action.name, change);
@@ -53,6 +51,12 @@ Task<> noting(Task<> task, std::exception_ptr& failure) {
 }
 
 }  // namespace
+
+void apply_merge(json::object& object, const Merge& merge) {
+  json::value value = std::move(object);
+  merge_into(value, merge.patch);
+  object = std::move(value.get_object());
+}
 
 json::object merge_patch_between(const json::object& before, const json::object& after) {
   json::object patch;

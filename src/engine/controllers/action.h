@@ -36,9 +36,12 @@ using Actions = std::vector<Action>;
 void merge_status(Actions& actions, const kube::Resource& r, const json::object& object, const json::object& status);
 json::object merge_patch_between(const json::object& before, const json::object& after);
 
+// The object with the patch in it.
+void apply_merge(json::object& object, const Merge& merge);
+
 // What became of a Create.
 struct Created {
-  ObjectPtr object;             // null when refused
+  ObjectPtr object;  // null when refused
   std::optional<Error> error;
 };
 
@@ -50,8 +53,8 @@ struct ControllerContext {
   // Defaults and admission of what a controller makes, as the API server would; throws what it would say.
   std::function<json::object(const kube::Resource&, json::object)> admit;
 };
-// Begins all of them at once, in order, so that they are seen in order; returns when all are done. What is gone already is fine; so is a conflict of uid. The
-// result has an entry per Create, in order.
+// Begins all of them at once, in order, so that they are seen in order; returns when all are done. What is gone already
+// is fine; so is a conflict of uid. The result has an entry per Create, in order.
 Task<std::vector<Created>> perform(ControllerContext context, Actions actions);
 
 }  // namespace workflow::engine

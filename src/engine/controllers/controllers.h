@@ -1,6 +1,7 @@
 // src/engine/controllers/controllers.h: the loops that make the cluster follow what its objects say.
-//   Each controller is a pure function from objects and time to actions (its own file, with a table of tests) and a short
-//   loop here that reads the store, calls it, and carries the actions out. The store's events wake the loops; nothing polls.
+//   Each controller is a pure function from objects and time to actions (its own file, with a table of tests) and a
+//   short loop here that reads the store, calls it, and carries the actions out. The store's events wake the loops;
+//   nothing polls.
 #pragma once
 #include <filesystem>
 #include <functional>
@@ -9,16 +10,18 @@
 #include <vector>
 
 #include "engine/store.h"
+#include "engine/usage.h"
 
 namespace workflow::engine {
 
 struct ControllersConfig {
-  std::filesystem::path state;                // claims become folders in <state>/volumes
+  std::filesystem::path state;  // claims become folders in <state>/volumes
   std::string node_name;
-  std::string root_ca;                        // PEM, published to every namespace
-  std::string load_balancer_address;          // what LoadBalancer Services show
-  std::vector<std::string> api_addresses;     // endpoints of Service kubernetes
+  std::string root_ca;                     // PEM, published to every namespace
+  std::string load_balancer_address;       // what LoadBalancer Services show
+  std::vector<std::string> api_addresses;  // endpoints of Service kubernetes
   int api_port = 6443;
+  std::function<Task<std::vector<PodUsage>>()> pod_usage;  // for autoscalers; none: nothing is measured
   // Defaults and admission of created objects, as the API server does it.
   std::function<json::object(const kube::Resource&, json::object)> admit;
 };

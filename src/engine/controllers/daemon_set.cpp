@@ -43,7 +43,7 @@ DaemonSetPlan plan_daemon_set(const json::object& set, const Objects& all, const
   auto place = node ? *node : json::object();
   if (auto* spec = place.if_contains("spec"); spec != nullptr && spec->is_object())
     spec->get_object().erase("unschedulable");
-  const bool wanted = node && !why_not_placed(place, sample);
+  const bool wanted = node && !why_not_allowed(place, sample);
   const auto min_ready = integer_at(set, {"spec", "minReadySeconds"}).value_or(0);
   std::int64_t current = 0, ready = 0, available = 0, updated = 0, misplaced = 0;
   const auto remove = [&](const json::object& pod) {

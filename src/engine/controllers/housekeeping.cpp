@@ -98,7 +98,7 @@ Actions plan_claim(const json::object& claim, const ObjectPtr& volume, const Obj
         {"claimRef",
          json::object{
              {"apiVersion", "v1"}, {"kind", "PersistentVolumeClaim"}, {"name", name}, {"namespace", ns}, {"uid", uid}}},
-        {"hostPath", json::object{{"path", (volumes / (ns + "-" + name)).string()}, {"type", "DirectoryOrCreate"}}},
+        {"hostPath", json::object{{"path", (volumes / (ns + "_" + name)).string()}, {"type", "DirectoryOrCreate"}}},
         {"persistentVolumeReclaimPolicy", "Delete"},
         {"storageClassName", text_at(claim, {"spec", "storageClassName"})},
         {"volumeMode", "Filesystem"}};
@@ -154,7 +154,7 @@ Actions plan_service_status(const json::object& service, const std::string& addr
   return actions;
 }
 
-Actions plan_placement(const ObjectPtr& pod, const ObjectPtr& node, Time now) {
+Actions plan_placement(const ObjectPtr& pod, const ObjectPtr& node, const Objects& pods, Time now) {
   Actions actions;
   if (!is_pod_active(*pod)) return actions;
   const auto ns = kube::namespace_of(*pod), name = kube::name_of(*pod), uid = kube::uid_of(*pod);
@@ -166,7 +166,7 @@ Actions plan_placement(const ObjectPtr& pod, const ObjectPtr& node, Time now) {
     return actions;
   }
   const auto why =
-      node ? why_not_placed(*node, *pod) : std::optional<std::string>("no nodes available to schedule pods");
+      node ? why_not_placed(*node, *pod, pods) : std::optional<std::string>("no nodes available to schedule pods");
   auto status = object_at(*pod, {"status"});
   auto conditions = array_at(status, {"conditions"});
   if (!why) {
@@ -195,12 +195,12 @@ std::optional<Time> event_expires(const json::object& event) {
   return last ? std::optional(*last + std::chrono::hours(1)) : std::nullopt;
 }
 
-Actions plan_quota(const json::object& quota, const std::map<std::string, std::int64_t>& used) {
+Actions plan_quota(const json::object& quota, const QuotaUse& used) {
   Actions actions;
   json::object hard = object_at(quota, {"spec", "hard"}), counts;
   for (const auto& [name, limit] : hard) {
     const auto found = used.find(std::string(name));
-    if (found != used.end()) counts[name] = std::to_string(found->second);
+    if (found != used.end()) counts[name] = quota_text(found->first, found->second);
   }
   merge_status(actions, res::resource_quotas, quota,
                json::object{{"hard", std::move(hard)}, {"used", std::move(counts)}});

@@ -1,6 +1,7 @@
 #include "engine/controllers/job.h"
 
 #include <algorithm>
+#include <set>
 
 #include "engine/fields.h"
 #include "lib/base/text.h"
@@ -12,11 +13,20 @@ namespace {
 
 namespace res = kube::resources;
 using namespace std::chrono_literals;
-constexpr const char* counted_label = "batch.kubernetes.io/job-tracking";  // a finalizer: a pod goes once it is counted
+constexpr const char* counted_finalizer = "batch.kubernetes.io/job-tracking";
 
-bool holds_pod(const json::object& pod) {
+bool is_held(const json::object& pod) {
   const auto& list = array_at(pod, {"metadata", "finalizers"});
-  return std::find(list.begin(), list.end(), json::value(counted_label)) != list.end();
+  return std::find(list.begin(), list.end(), json::value(counted_finalizer)) != list.end();
+}
+
+Merge release(const json::object& pod) {
+  json::array rest;
+  for (const auto& f : array_at(pod, {"metadata", "finalizers"})) {
+    if (f != counted_finalizer) rest.push_back(f);
+  }
+  return {&res::pods, kube::namespace_of(pod), kube::name_of(pod), kube::uid_of(pod),
+          json::object{{"metadata", json::object{{"finalizers", std::move(rest)}}}}};
 }
 
 std::optional<Time> finished_at(const json::object& pod) {
@@ -27,142 +37,213 @@ std::optional<Time> finished_at(const json::object& pod) {
   return last;
 }
 
-bool condition_holds(const json::object& job, std::string_view type) {
-  const auto* c = find_condition(array_at(job, {"status", "conditions"}), type);
+bool condition_holds(const json::array& conditions, std::string_view type) {
+  const auto* c = find_condition(conditions, type);
   return c != nullptr && text_at(*c, {"status"}) == "True";
 }
 
-struct Counts {
-  std::int64_t active = 0, ready = 0, succeeded = 0, failed = 0, terminating = 0;
-  std::optional<Time> last_failure;
+// Ended one way, and not yet in the counter.
+struct Uncounted {
+  std::set<std::string> uids;
+  std::int64_t counted = 0;
+  std::int64_t total() const { return counted + static_cast<std::int64_t>(uids.size()); }
+};
+
+class Planner {
+ public:
+  Planner(const ObjectPtr& job, const Objects& pods, Time now)
+      : object_(job),
+        job_(*job),
+        now_(now),
+        leaving_(kube::is_being_deleted(*job)),
+        status_(object_at(*job, {"status"})),
+        conditions_(array_at(status_, {"conditions"})),
+        succeeded_(read("succeeded")),
+        failed_(read("failed")) {
+    for (const auto& pod : pods) {
+      if (controller_uid(*pod) == kube::uid_of(job_)) pods_.push_back(pod);
+    }
+  }
+
+  JobPlan run() {
+    count();
+    if (!is_over() && !leaving_) decide();
+    if (is_over() && !leaving_) expire();
+    write_status();
+    return std::move(plan_);
+  }
+
+ private:
+  Uncounted read(const char* kind) const {
+    Uncounted out{.uids = {}, .counted = integer_at(status_, {kind}).value_or(0)};
+    for (const auto& uid : array_at(status_, {"uncountedTerminatedPods", kind})) {
+      if (uid.is_string()) out.uids.emplace(uid.get_string());
+    }
+    return out;
+  }
+
+  void count() {
+    std::set<std::string> held;
+    for (const auto& pod : pods_) {
+      const auto uid = kube::uid_of(*pod);
+      const bool finished = kube::is_pod_finished(*pod), going = kube::is_being_deleted(*pod);
+      if (is_held(*pod)) held.insert(uid);
+      if (is_held(*pod) && (finished || going)) {
+        auto& end = text_at(*pod, {"status", "phase"}) == "Succeeded" ? succeeded_ : failed_;
+        const bool noted = succeeded_.uids.contains(uid) || failed_.uids.contains(uid);
+        if (noted || leaving_) {
+          plan_.actions.push_back(release(*pod));
+        } else {
+          end.uids.insert(uid);
+        }
+      }
+      if (finished && text_at(*pod, {"status", "phase"}) == "Failed") {
+        const auto when = finished_at(*pod).value_or(now_);
+        if (!last_failure_ || when > *last_failure_) last_failure_ = when;
+      }
+      if (going && !finished) ++terminating_;
+      if (is_pod_active(*pod)) active_.push_back(pod);
+    }
+    // Those that nothing holds any more are counted for good.
+    for (auto* end : {&succeeded_, &failed_}) {
+      end->counted +=
+          static_cast<std::int64_t>(std::erase_if(end->uids, [&](const auto& uid) { return !held.contains(uid); }));
+    }
+    std::sort(active_.begin(), active_.end(), [](const auto& a, const auto& b) { return is_given_up_before(*a, *b); });
+    active_count_ = static_cast<std::int64_t>(active_.size());
+    ready_count_ =
+        std::count_if(active_.begin(), active_.end(), [](const auto& pod) { return kube::is_pod_ready(*pod); });
+  }
+
+  bool is_over() const { return condition_holds(conditions_, "Complete") || condition_holds(conditions_, "Failed"); }
+
+  void again(Time time) {
+    if (!plan_.again || time < *plan_.again) plan_.again = time;
+  }
+  void remove(const json::object& pod) {
+    plan_.actions.push_back(Remove{&res::pods, kube::namespace_of(pod), kube::name_of(pod), kube::uid_of(pod)});
+  }
+  void remove_active() {
+    for (const auto& pod : active_) remove(*pod);
+    active_count_ = ready_count_ = 0;
+  }
+
+  void finish(const char* type, const std::string& reason, const std::string& message) {
+    remove_active();
+    // The condition is the last word: the counters must be right when it is said.
+    if (!succeeded_.uids.empty() || !failed_.uids.empty()) return;
+    set_condition(conditions_, {type, "True", reason, message}, now_, false);
+    const bool good = std::string_view(type) == "Complete";
+    if (good) status_["completionTime"] = rfc3339(now_);
+    plan_.actions.push_back(
+        Emit{object_, good ? "Normal" : "Warning", good ? "Completed" : reason, good ? "Job completed" : message});
+  }
+
+  void decide() {
+    const bool suspended = flag_at(job_, {"spec", "suspend"});
+    if (!suspended && !status_.contains("startTime")) status_["startTime"] = rfc3339(now_);
+    const auto started = parse_rfc3339(text_at(status_, {"startTime"}));
+    const auto seconds = integer_at(job_, {"spec", "activeDeadlineSeconds"});
+    const auto deadline =
+        seconds && started && !suspended ? std::optional(*started + std::chrono::seconds(*seconds)) : std::nullopt;
+    const auto completions = integer_at(job_, {"spec", "completions"});
+    const auto done = succeeded_.total();
+    if (completions ? done >= *completions : done > 0 && active_count_ == 0) {
+      finish("Complete", "CompletionsReached", "Reached expected number of succeeded pods");
+    } else if (failed_.total() > integer_at(job_, {"spec", "backoffLimit"}).value_or(6)) {
+      finish("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit");
+    } else if (deadline && now_ >= *deadline) {
+      finish("Failed", "DeadlineExceeded", "Job was active longer than specified deadline");
+    } else if (suspended) {
+      remove_active();
+      status_.erase("startTime");
+      set_condition(conditions_, {"Suspended", "True", "JobSuspended", "Job suspended"}, now_, false);
+    } else {
+      if (find_condition(conditions_, "Suspended") != nullptr) {
+        set_condition(conditions_, {"Suspended", "False", "JobResumed", "Job resumed"}, now_, false);
+      }
+      if (deadline) again(*deadline);
+      size(completions, done);
+    }
+  }
+
+  // As many pods side by side as are wanted and still missing.
+  void size(std::optional<std::int64_t> completions, std::int64_t done) {
+    const auto parallelism = integer_at(job_, {"spec", "parallelism"}).value_or(1);
+    auto wanted = completions ? std::min(parallelism, *completions - done) : (done > 0 ? active_count_ : parallelism);
+    wanted = std::max<std::int64_t>(wanted, 0);
+    // After failures each further pod waits longer: 10 s, 20 s, … at most 6 min.
+    const auto failures = failed_.total();
+    const auto delay =
+        failures == 0 ? 0s
+                      : std::min<std::chrono::seconds>(10s * (1LL << std::min<std::int64_t>(failures - 1, 6)), 360s);
+    const auto may_start = last_failure_ ? *last_failure_ + delay : now_;
+    if (active_count_ < wanted && may_start > now_) {
+      again(may_start);
+    } else {
+      for (; active_count_ < wanted; ++active_count_) {
+        auto pod = pod_from_template(job_, kube::name_of(job_) + "-");
+        list(child(pod, "metadata"), "finalizers").emplace_back(counted_finalizer);
+        plan_.actions.push_back(Create{&res::pods, std::move(pod)});
+      }
+    }
+    for (std::size_t i = 0; active_count_ > wanted && i < active_.size(); ++i, --active_count_) remove(*active_[i]);
+  }
+
+  void expire() {
+    const auto ttl = integer_at(job_, {"spec", "ttlSecondsAfterFinished"});
+    if (!ttl) return;
+    const auto* end = find_condition(conditions_, condition_holds(conditions_, "Complete") ? "Complete" : "Failed");
+    const auto at = parse_rfc3339(text_at(*end, {"lastTransitionTime"})).value_or(now_) + std::chrono::seconds(*ttl);
+    if (at > now_) return again(at);
+    plan_.actions.push_back(Remove{&res::jobs, kube::namespace_of(job_), kube::name_of(job_), kube::uid_of(job_)});
+  }
+
+  void write_status() {
+    set_counter(status_, "active", active_count_);
+    status_["ready"] = ready_count_;
+    set_counter(status_, "succeeded", succeeded_.counted);
+    set_counter(status_, "failed", failed_.counted);
+    status_["terminating"] = terminating_;
+    json::object uncounted;
+    for (const auto& [name, end] : {std::pair{"succeeded", &succeeded_}, {"failed", &failed_}}) {
+      json::array uids;
+      for (const auto& uid : end->uids) uids.emplace_back(uid);
+      if (!uids.empty()) uncounted[name] = std::move(uids);
+    }
+    status_["uncountedTerminatedPods"] = std::move(uncounted);
+    if (conditions_.empty()) {
+      status_.erase("conditions");
+    } else {
+      status_["conditions"] = std::move(conditions_);
+    }
+    merge_status(plan_.actions, res::jobs, job_, status_);
+  }
+
+  const ObjectPtr& object_;
+  const json::object& job_;
+  Time now_;
+  bool leaving_;
+  json::object status_;
+  json::array conditions_;
+  Uncounted succeeded_, failed_;
+  Objects pods_, active_;  // active: what may go first comes first
+  std::int64_t active_count_ = 0, ready_count_ = 0, terminating_ = 0;
+  std::optional<Time> last_failure_;
+  JobPlan plan_;
 };
 
 }  // namespace
 
-JobPlan plan_job(const ObjectPtr& object, const Objects& all, Time now) {
-  const auto& job = *object;
-  JobPlan plan;
-  const auto uid = kube::uid_of(job), ns = kube::namespace_of(job), name = kube::name_of(job);
-  const bool leaving = kube::is_being_deleted(job);
-  auto status = object_at(job, {"status"});
-  Counts counts{.succeeded = integer_at(status, {"succeeded"}).value_or(0),
-                .failed = integer_at(status, {"failed"}).value_or(0)};
-  Objects active;
-  for (const auto& pod : all) {
-    if (controller_uid(*pod) != uid) continue;
-    const bool finished = kube::is_pod_finished(*pod);
-    // Each finished pod is counted once: its finalizer goes with the same decision that counts it.
-    if (holds_pod(*pod) && (finished || kube::is_being_deleted(*pod) || leaving)) {
-      if (finished || kube::is_being_deleted(*pod)) {
-        if (text_at(*pod, {"status", "phase"}) == "Succeeded") {
-          ++counts.succeeded;
-        } else {
-          ++counts.failed;
-          const auto when = finished_at(*pod).value_or(now);
-          if (!counts.last_failure || when > *counts.last_failure) counts.last_failure = when;
-        }
-      }
-      json::array rest;
-      for (const auto& f : array_at(*pod, {"metadata", "finalizers"})) {
-        if (f != counted_label) rest.push_back(f);
-      }
-      plan.actions.push_back(Merge{&res::pods, ns, kube::name_of(*pod), kube::uid_of(*pod),
-                                   json::object{{"metadata", json::object{{"finalizers", std::move(rest)}}}}});
-    } else if (finished && text_at(*pod, {"status", "phase"}) == "Failed") {
-      const auto when = finished_at(*pod);
-      if (when && (!counts.last_failure || *when > *counts.last_failure)) counts.last_failure = when;
-    }
-    if (kube::is_being_deleted(*pod) && !finished) ++counts.terminating;
-    if (is_pod_active(*pod)) {
-      active.push_back(pod);
-      ++counts.active;
-      if (kube::is_pod_ready(*pod)) ++counts.ready;
-    }
+JobPlan plan_job(const ObjectPtr& job, const Objects& pods, Time now) { return Planner(job, pods, now).run(); }
+
+Actions plan_lost_job_pods(const std::string& name, const std::string& uid, const Objects& pods) {
+  Actions actions;
+  for (const auto& pod : pods) {
+    if (owner_named(*pod, "Job") == name && controller_uid(*pod) != uid && is_held(*pod))
+      actions.push_back(release(*pod));
   }
-  const bool over = condition_holds(job, "Complete") || condition_holds(job, "Failed");
-  auto conditions = array_at(status, {"conditions"});
-  const auto completions = integer_at(job, {"spec", "completions"});
-  const auto parallelism = integer_at(job, {"spec", "parallelism"}).value_or(1);
-  const auto limit = integer_at(job, {"spec", "backoffLimit"}).value_or(6);
-  const bool suspended = flag_at(job, {"spec", "suspend"});
-  const auto remove_active = [&] {
-    for (const auto& pod : active)
-      plan.actions.push_back(Remove{&res::pods, ns, kube::name_of(*pod), kube::uid_of(*pod)});
-    counts.active = 0;
-    counts.ready = 0;
-  };
-  const auto finish = [&](const char* type, const std::string& reason, const std::string& message) {
-    set_condition(conditions, {type, "True", reason, message}, now, false);
-    remove_active();
-    const bool good = std::string_view(type) == "Complete";
-    if (good) status["completionTime"] = rfc3339(now);
-    plan.actions.push_back(
-        Emit{object, good ? "Normal" : "Warning", good ? "Completed" : reason, good ? "Job completed" : message});
-  };
-  if (!over && !leaving) {
-    if (!suspended && !status.contains("startTime")) status["startTime"] = rfc3339(now);
-    const auto started = parse_rfc3339(text_at(status, {"startTime"}));
-    const auto deadline = integer_at(job, {"spec", "activeDeadlineSeconds"});
-    const bool complete = completions ? counts.succeeded >= *completions : counts.succeeded > 0 && counts.active == 0;
-    if (complete) {
-      finish("Complete", "CompletionsReached", "Reached expected number of succeeded pods");
-    } else if (counts.failed > limit) {
-      finish("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit");
-    } else if (deadline && started && !suspended && now >= *started + std::chrono::seconds(*deadline)) {
-      finish("Failed", "DeadlineExceeded", "Job was active longer than specified deadline");
-    } else if (suspended) {
-      remove_active();
-      set_condition(conditions, {"Suspended", "True", "JobSuspended", "Job suspended"}, now, false);
-    } else {
-      if (find_condition(conditions, "Suspended") != nullptr) {
-        set_condition(conditions, {"Suspended", "False", "JobResumed", "Job resumed"}, now, false);
-      }
-      if (deadline && started) plan.again = *started + std::chrono::seconds(*deadline);
-      auto wanted = completions ? std::min(parallelism, *completions - counts.succeeded)
-                                : (counts.succeeded > 0 ? counts.active : parallelism);
-      wanted = std::max<std::int64_t>(wanted, 0);
-      // After failures each further pod waits longer: 10 s, 20 s, … at most 6 min.
-      const auto delay = counts.failed == 0 ? 0s
-                                            : std::min<std::chrono::seconds>(
-                                                  10s * (1LL << std::min<std::int64_t>(counts.failed - 1, 6)), 360s);
-      const auto may_start = counts.last_failure ? *counts.last_failure + delay : now;
-      if (counts.active < wanted && may_start > now) {
-        if (!plan.again || may_start < *plan.again) plan.again = may_start;
-      } else {
-        for (; counts.active < wanted; ++counts.active) {
-          auto pod = pod_from_template(job, name + "-");
-          list(child(pod, "metadata"), "finalizers").emplace_back(counted_label);
-          plan.actions.push_back(Create{&res::pods, std::move(pod)});
-        }
-      }
-      std::sort(active.begin(), active.end(), [](const auto& a, const auto& b) { return is_given_up_before(*a, *b); });
-      for (std::size_t i = 0; counts.active > wanted && i < active.size(); ++i, --counts.active) {
-        plan.actions.push_back(Remove{&res::pods, ns, kube::name_of(*active[i]), kube::uid_of(*active[i])});
-      }
-    }
-  }
-  const auto ttl = integer_at(job, {"spec", "ttlSecondsAfterFinished"});
-  if (over && ttl && !leaving) {
-    const auto* end = find_condition(conditions, condition_holds(job, "Complete") ? "Complete" : "Failed");
-    const auto at = parse_rfc3339(text_at(*end, {"lastTransitionTime"})).value_or(now) + std::chrono::seconds(*ttl);
-    if (at <= now) {
-      plan.actions.push_back(Remove{&res::jobs, ns, name, uid});
-    } else {
-      plan.again = at;
-    }
-  }
-  set_counter(status, "active", counts.active);
-  status["ready"] = counts.ready;
-  set_counter(status, "succeeded", counts.succeeded);
-  set_counter(status, "failed", counts.failed);
-  status["terminating"] = counts.terminating;
-  if (conditions.empty()) {
-    status.erase("conditions");
-  } else {
-    status["conditions"] = std::move(conditions);
-  }
-  merge_status(plan.actions, res::jobs, job, status);
-  return plan;
+  return actions;
 }
 
 }  // namespace workflow::engine

@@ -56,6 +56,14 @@ std::string controller_uid(const json::object& object) {
   return "";
 }
 
+std::string owner_named(const json::object& object, std::string_view kind) {
+  for (const auto& owner : array_at(object, {"metadata", "ownerReferences"})) {
+    if (owner.is_object() && text_at(owner.get_object(), {"kind"}) == kind)
+      return text_at(owner.get_object(), {"name"});
+  }
+  return "";
+}
+
 bool selects(const json::object& owner, const json::object& object) {
   const auto* selector = value_at(owner, {"spec", "selector"});
   if (selector == nullptr) return false;

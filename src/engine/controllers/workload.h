@@ -12,10 +12,13 @@ namespace workflow::engine {
 using Objects = std::vector<ObjectPtr>;
 
 std::string controller_uid(const json::object& object);  // of its controlling owner, "" when none
+std::string owner_named(const json::object& object,
+                        std::string_view kind);                       // name of the owner of this kind, "" when none
 bool selects(const json::object& owner, const json::object& object);  // spec.selector, matchLabels and -Expressions
 
 // Ready for `min_ready_seconds`. `ready_at`: when it will be, if time alone is missing.
-bool is_pod_available(const json::object& pod, std::int64_t min_ready_seconds, Time now, std::optional<Time>* ready_at = nullptr);
+bool is_pod_available(const json::object& pod, std::int64_t min_ready_seconds, Time now,
+                      std::optional<Time>* ready_at = nullptr);
 bool is_pod_active(const json::object& pod);  // neither finished nor on its way out
 
 // A pod made from spec.template of `owner`, in its namespace, named after it.

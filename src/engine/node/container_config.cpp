@@ -1,8 +1,10 @@
 #include "engine/node/container_config.h"
 
-#include <algorithm>
-#include <cmath>
+#include <unistd.h>
 
+#include <algorithm>
+
+#include "engine/quantity.h"
 #include "lib/base/error.h"
 #include "lib/base/text.h"
 #include "lib/kube/names.h"
@@ -22,8 +24,8 @@ std::string text_at(const json::value& value, Path path) { return find_string(va
 [[noreturn]] void config_error(std::string message) { throw Error(ErrorKind::invalid, std::move(message)); }
 
 std::optional<std::string> value_from(const json::value& from, const EnvSources& sources) {
-  for (const auto& [kind, find, what] : {std::tuple{"secretKeyRef", &sources.secret, "secret"},
-                                         {"configMapKeyRef", &sources.config_map, "configmap"}}) {
+  for (const auto& [kind, find, what] :
+       {std::tuple{"secretKeyRef", &sources.secret, "secret"}, {"configMapKeyRef", &sources.config_map, "configmap"}}) {
     const auto* ref = find_path(from, {kind});
     if (!ref) continue;
     const auto name = text_at(*ref, {"name"}), key = text_at(*ref, {"key"});
@@ -45,27 +47,8 @@ std::optional<std::string> value_from(const json::value& from, const EnvSources&
   return std::nullopt;
 }
 
-struct Suffix {
-  std::string_view text;
-  double factor;
-};
-constexpr Suffix suffixes[] = {{"Ki", 1024.0},       {"Mi", 1048576.0}, {"Gi", 1073741824.0}, {"Ti", 1099511627776.0},
-                               {"k", 1e3},           {"M", 1e6},        {"G", 1e9},           {"T", 1e12},
-                               {"m", 1e-3},          {"n", 1e-9},       {"u", 1e-6},          {"", 1.0}};
-
-std::optional<double> quantity(std::string_view text) {
-  for (const auto& suffix : suffixes) {
-    if (!text.ends_with(suffix.text)) continue;
-    const std::string number(text.substr(0, text.size() - suffix.text.size()));
-    char* end = nullptr;
-    const double value = std::strtod(number.c_str(), &end);
-    if (number.empty() || *end != '\0' || value < 0) return std::nullopt;
-    return value * suffix.factor;
-  }
-  return std::nullopt;
-}
-
-std::optional<std::int64_t> integer_of(const json::object& pod_spec, const json::object& container, std::string_view name) {
+std::optional<std::int64_t> integer_of(const json::object& pod_spec, const json::object& container,
+                                       std::string_view name) {
   if (auto own = find_integer(container, {"securityContext", name})) return own;
   return find_integer(pod_spec, {"securityContext", name});
 }
@@ -78,15 +61,6 @@ std::string quantity_at(const json::object& container, std::string_view kind, st
 
 }  // namespace
 
-std::optional<std::int64_t> millicores(std::string_view text) {
-  const auto value = quantity(text);
-  return value ? std::optional(static_cast<std::int64_t>(std::ceil(*value * 1000))) : std::nullopt;
-}
-std::optional<std::int64_t> bytes_of(std::string_view text) {
-  const auto value = quantity(text);
-  return value ? std::optional(static_cast<std::int64_t>(std::ceil(*value))) : std::nullopt;
-}
-
 std::string expand_variables(std::string_view text, const std::map<std::string, std::string>& values) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -97,7 +71,8 @@ std::string expand_variables(std::string_view text, const std::map<std::string, 
       ++i;
     } else if (text[i + 1] == '(') {
       const auto end = text.find(')', i);
-      const auto found = end == std::string_view::npos ? values.end() : values.find(std::string(text.substr(i + 2, end - i - 2)));
+      const auto found =
+          end == std::string_view::npos ? values.end() : values.find(std::string(text.substr(i + 2, end - i - 2)));
       if (found == values.end()) {
         out += '$';
       } else {
@@ -122,13 +97,14 @@ EnvList environment_of(const json::object& container, const EnvSources& sources)
   for (const auto& [name, value] : sources.service_links) set(name, value);
   for (const auto& item : list_at(container, "envFrom")) {
     const auto prefix = text_at(item, {"prefix"});
-    for (const auto& [kind, find, what] : {std::tuple{"secretRef", &sources.secret, "secret"},
-                                           {"configMapRef", &sources.config_map, "configmap"}}) {
+    for (const auto& [kind, find, what] :
+         {std::tuple{"secretRef", &sources.secret, "secret"}, {"configMapRef", &sources.config_map, "configmap"}}) {
       const auto* ref = find_path(item, {kind});
       if (!ref) continue;
       const auto name = text_at(*ref, {"name"});
       const auto data = (*find)(name);
-      if (!data && !find_bool(*ref, {"optional"}).value_or(false)) config_error(std::string(what) + " \"" + name + "\" not found");
+      if (!data && !find_bool(*ref, {"optional"}).value_or(false))
+        config_error(std::string(what) + " \"" + name + "\" not found");
       if (!data) continue;
       for (const auto& [key, value] : *data) {
         if (kube::is_environment_name(prefix + key)) set(prefix + key, value);
@@ -155,7 +131,8 @@ EnvList service_links(const std::vector<const json::object*>& services, bool all
     const bool is_api = name == "kubernetes" && kube::namespace_of(*service) == "default";
     if (ip.empty() || ip == "None" || (!all && !is_api)) continue;
     std::string prefix = name;
-    std::ranges::transform(prefix, prefix.begin(), [](char c) { return c == '-' ? '_' : static_cast<char>(std::toupper(c)); });
+    std::ranges::transform(prefix, prefix.begin(),
+                           [](char c) { return c == '-' ? '_' : static_cast<char>(std::toupper(c)); });
     const auto* ports = find_path(*service, {"spec", "ports"});
     if (!ports || !ports->is_array() || ports->get_array().empty()) continue;
     auto port_text = [](const json::value& port) { return std::to_string(find_integer(port, {"port"}).value_or(0)); };
@@ -165,7 +142,8 @@ EnvList service_links(const std::vector<const json::object*>& services, bool all
     for (const auto& port : ports->get_array()) {
       auto port_name = text_at(port, {"name"});
       if (port_name.empty()) continue;
-      std::ranges::transform(port_name, port_name.begin(), [](char c) { return c == '-' ? '_' : static_cast<char>(std::toupper(c)); });
+      std::ranges::transform(port_name, port_name.begin(),
+                             [](char c) { return c == '-' ? '_' : static_cast<char>(std::toupper(c)); });
       env.emplace_back(prefix + "_SERVICE_PORT_" + port_name, port_text(port));
     }
     bool is_first = true;
@@ -187,17 +165,43 @@ EnvList service_links(const std::vector<const json::object*>& services, bool all
 
 cri::Resources resources_of(const json::object& container) {
   cri::Resources out;
-  const auto cpu_limit = millicores(quantity_at(container, "limits", "cpu"));
-  const auto cpu_request = millicores(quantity_at(container, "requests", "cpu"));
-  const auto memory = bytes_of(quantity_at(container, "limits", "memory"));
+  const auto cpu_limit = thousandths_at(container, {"resources", "limits", "cpu"});
+  const auto cpu_request = thousandths_at(container, {"resources", "requests", "cpu"});
+  const auto memory = thousandths_at(container, {"resources", "limits", "memory"});
   const auto shares = cpu_request ? cpu_request : cpu_limit;
   out.cpu_shares = shares ? std::max<std::int64_t>(2, *shares * 1024 / 1000) : 2;
   if (cpu_limit && *cpu_limit > 0) {
     out.cpu_period = 100'000;
     out.cpu_quota = std::max<std::int64_t>(1000, *cpu_limit * 100);
   }
-  if (memory && *memory > 0) out.memory_limit = out.memory_swap_limit = *memory;
+  if (memory && *memory > 0) out.memory_limit = out.memory_swap_limit = *memory / 1000;
   return out;
+}
+
+std::int64_t oom_score_adjustment(const json::object& pod_spec, const json::object& container) {
+  const auto qos = qos_class(pod_spec);
+  if (qos == "Guaranteed") return -997;
+  if (qos == "BestEffort") return 1000;
+  // The more it asked for, the later its turn; never before those that asked for nothing.
+  const auto request = thousandths_at(container, {"resources", "requests", "memory"}).value_or(0) / 1000;
+  const auto total = static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+  const auto score = 1000 - 1000 * (request / 1024) / std::max<std::int64_t>(1, total / 1024);
+  return std::clamp<std::int64_t>(score, 3, 999);
+}
+
+void check_non_root(const json::object& pod_spec, const json::object& container, const cri::Image& image) {
+  auto wanted = find_bool(container, {"securityContext", "runAsNonRoot"});
+  if (!wanted) wanted = find_bool(pod_spec, {"securityContext", "runAsNonRoot"});
+  if (!wanted.value_or(false)) return;
+  if (const auto user = integer_of(pod_spec, container, "runAsUser")) {
+    if (*user == 0) config_error("container's runAsUser breaks non-root policy");
+    return;
+  }
+  if (image.uid && *image.uid == 0) config_error("container has runAsNonRoot and image will run as root");
+  if (image.uid) return;
+  if (image.username.empty()) config_error("container has runAsNonRoot and image will run as root");
+  config_error("container has runAsNonRoot and image has non-numeric user (" + image.username +
+               "), cannot verify user is non-root");
 }
 
 cri::SecurityContext security_of(const json::object& pod_spec, const json::object& container) {
@@ -214,8 +218,10 @@ cri::SecurityContext security_of(const json::object& pod_spec, const json::objec
       if (item.is_string()) into->emplace_back(item.get_string());
     }
   }
-  if (const auto group = find_integer(pod_spec, {"securityContext", "fsGroup"})) out.supplemental_groups.push_back(*group);
-  for (const auto* list = find_path(pod_spec, {"securityContext", "supplementalGroups"}); list && list->is_array(); list = nullptr) {
+  if (const auto group = find_integer(pod_spec, {"securityContext", "fsGroup"}))
+    out.supplemental_groups.push_back(*group);
+  for (const auto* list = find_path(pod_spec, {"securityContext", "supplementalGroups"}); list && list->is_array();
+       list = nullptr) {
     for (const auto& item : list->get_array()) {
       if (item.is_int64()) out.supplemental_groups.push_back(item.get_int64());
     }
@@ -223,11 +229,13 @@ cri::SecurityContext security_of(const json::object& pod_spec, const json::objec
   auto seccomp = find_string(container, {"securityContext", "seccompProfile", "type"});
   if (!seccomp) seccomp = find_string(pod_spec, {"securityContext", "seccompProfile", "type"});
   // Without a wish the runtime's default profile: safer than Kubernetes' own default, and apps do not notice.
-  out.seccomp = cri::Seccomp{seccomp == "Unconfined" || out.privileged ? cri::Seccomp::Type::unconfined
-                                                                       : cri::Seccomp::Type::runtime_default, ""};
+  out.seccomp = cri::Seccomp{
+      seccomp == "Unconfined" || out.privileged ? cri::Seccomp::Type::unconfined : cri::Seccomp::Type::runtime_default,
+      ""};
   if (!out.privileged) {
-    out.masked_paths = {"/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-                        "/proc/sched_debug", "/proc/scsi", "/sys/firmware"};
+    out.masked_paths = {"/proc/acpi",          "/proc/kcore",      "/proc/keys",
+                        "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+                        "/proc/sched_debug",   "/proc/scsi",       "/sys/firmware"};
     out.read_only_paths = {"/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
   }
   if (find_bool(pod_spec, {"hostNetwork"}).value_or(false)) out.namespaces.network = cri::NamespaceMode::node;
@@ -243,7 +251,8 @@ std::string qos_class(const json::object& pod_spec) {
     for (const auto& item : list_at(pod_spec, kind)) {
       const auto& container = item.get_object();
       for (const char* resource : {"cpu", "memory"}) {
-        const auto request = quantity_at(container, "requests", resource), limit = quantity_at(container, "limits", resource);
+        const auto request = quantity_at(container, "requests", resource),
+                   limit = quantity_at(container, "limits", resource);
         if (!request.empty() || !limit.empty()) any = true;
         if (limit.empty() || (!request.empty() && request != limit)) all_guaranteed = false;
       }

@@ -16,8 +16,9 @@ using EnvList = std::vector<std::pair<std::string, std::string>>;
 // Where values of an environment come from.
 struct EnvSources {
   std::function<std::optional<std::map<std::string, std::string>>(const std::string& name)> secret, config_map;
-  std::function<std::string(const std::string& path)> field;                                // fieldRef
-  std::function<std::string(const std::string& container, const std::string& resource, const std::string& divisor)> resource;
+  std::function<std::string(const std::string& path)> field;  // fieldRef
+  std::function<std::string(const std::string& container, const std::string& resource, const std::string& divisor)>
+      resource;
   EnvList service_links;
 };
 // Throws invalid in Kubernetes' words (CreateContainerConfigError) for a missing secret, config map or key.
@@ -28,12 +29,12 @@ std::string expand_variables(std::string_view text, const std::map<std::string, 
 // Variables that tell pods where Services are: KUBERNETES_SERVICE_HOST always, the namespace's own with `all`.
 EnvList service_links(const std::vector<const json::object*>& services, bool all);
 
-// "1500m" → 1500; nullopt when malformed or absent.
-std::optional<std::int64_t> millicores(std::string_view quantity);
-std::optional<std::int64_t> bytes_of(std::string_view quantity);
-
 cri::Resources resources_of(const json::object& container);
 cri::SecurityContext security_of(const json::object& pod_spec, const json::object& container);
 std::string qos_class(const json::object& pod_spec);
+// Whom the kernel's out-of-memory killer takes first: who promised nothing.
+std::int64_t oom_score_adjustment(const json::object& pod_spec, const json::object& container);
+// runAsNonRoot: throws invalid in Kubernetes' words when the image's or the pod's user is root, or cannot be told.
+void check_non_root(const json::object& pod_spec, const json::object& container, const cri::Image& image);
 
 }  // namespace workflow::engine

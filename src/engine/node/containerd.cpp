@@ -127,22 +127,27 @@ std::string containerd_toml(const NodeConfig& config, bool lower_oom_score) {
   out += "root = " + quoted((folder / "root").string()) + "\n";
   out += "state = " + quoted((folder / "run").string()) + "\n";
   out += "oom_score = 0\n";
-  out += "disabled_plugins = [\"io.containerd.snapshotter.v1.aufs\", \"io.containerd.snapshotter.v1.btrfs\", "
-         "\"io.containerd.snapshotter.v1.devmapper\", \"io.containerd.snapshotter.v1.zfs\", \"io.containerd.internal.v1.opt\", "
-         "\"io.containerd.internal.v1.tracing\", \"io.containerd.tracing.processor.v1.otlp\"]\n";
+  out +=
+      "disabled_plugins = [\"io.containerd.snapshotter.v1.aufs\", \"io.containerd.snapshotter.v1.btrfs\", "
+      "\"io.containerd.snapshotter.v1.devmapper\", \"io.containerd.snapshotter.v1.zfs\", "
+      "\"io.containerd.internal.v1.opt\", "
+      "\"io.containerd.internal.v1.tracing\", \"io.containerd.tracing.processor.v1.otlp\"]\n";
   out += "[grpc]\naddress = " + quoted(containerd_socket(config).string()) + "\n";
   out += "[plugins.\"io.containerd.grpc.v1.cri\"]\n";
   out += "sandbox_image = " + quoted(pause_image) + "\n";
   out += "disable_tcp_service = true\nstream_server_address = \"127.0.0.1\"\nstream_server_port = \"0\"\n";
   out += "tolerate_missing_hugetlb_controller = true\n";
   out += std::string("restrict_oom_score_adj = ") + (lower_oom_score ? "false" : "true") + "\n";
-  out += "[plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"overlayfs\"\ndefault_runtime_name = \"runc\"\n";
+  out +=
+      "[plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"overlayfs\"\ndefault_runtime_name = "
+      "\"runc\"\n";
   out += "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n";
-  out += "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\nBinaryName = " + quoted(config.runc.string()) +
-         "\nSystemdCgroup = false\n";
-  out += "[plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = " + quoted(config.cni_bin.string()) + "\nconf_dir = " +
-         quoted((folder / "cni").string()) + "\n";
-  out += "[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = " + quoted((folder / "certs.d").string()) + "\n";
+  out += "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\nBinaryName = " +
+         quoted(config.runc.string()) + "\nSystemdCgroup = false\n";
+  out += "[plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = " + quoted(config.cni_bin.string()) +
+         "\nconf_dir = " + quoted((folder / "cni").string()) + "\n";
+  out +=
+      "[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = " + quoted((folder / "certs.d").string()) + "\n";
   return out;
 }
 
@@ -152,18 +157,21 @@ std::string cni_conflist(const NodeConfig& config, int mtu) {
                     {"dataDir", (config.state / "cni").string()},
                     {"ranges", {{{{"subnet", network.pod_cidr.text()}, {"gateway", network.gateway.text()}}}}},
                     {"routes", {{{"dst", "0.0.0.0/0"}}}}};
-  json::object bridge{{"type", "bridge"},     {"bridge", network.bridge}, {"isGateway", false}, {"ipMasq", false},
-                      {"hairpinMode", true},  {"mtu", mtu},               {"ipam", std::move(ipam)}};
-  return print_json_pretty(json::object{{"cniVersion", "0.4.0"},
-                                        {"name", network.bridge},
-                                        {"plugins", json::array{std::move(bridge)}}});
+  json::object bridge{{"type", "bridge"},       {"bridge", network.bridge}, {"isGateway", false},
+                      {"ipMasq", false},        {"hairpinMode", true},      {"mtu", mtu},
+                      {"ipam", std::move(ipam)}};
+  return print_json_pretty(
+      json::object{{"cniVersion", "0.4.0"}, {"name", network.bridge}, {"plugins", json::array{std::move(bridge)}}});
 }
 
 void check_programs(const NodeConfig& config) {
   std::vector<std::string> missing;
-  const std::pair<fs::path, std::string> needed[] = {{config.containerd, "containerd"}, {config.ctr, "containerd"},
-                                                     {config.runc, "runc"},            {"nft", "nftables"},
-                                                     {"ip", "iproute2"},               {config.cni_bin / "bridge", "containernetworking-plugins"}};
+  const std::pair<fs::path, std::string> needed[] = {{config.containerd, "containerd"},
+                                                     {config.ctr, "containerd"},
+                                                     {config.runc, "runc"},
+                                                     {"nft", "nftables"},
+                                                     {"ip", "iproute2"},
+                                                     {config.cni_bin / "bridge", "containernetworking-plugins"}};
   for (const auto& [program, package] : needed) {
     if (!program_exists(program) && std::ranges::find(missing, package) == missing.end()) missing.push_back(package);
   }
@@ -172,15 +180,22 @@ void check_programs(const NodeConfig& config) {
   throw Error(ErrorKind::unavailable, "missing on this machine: " + list + "; install with: apt-get install " + list);
 }
 
+void write_registry_hosts(const NodeConfig& config, const std::string& url) {
+  const auto folder = containerd_folder(config) / "certs.d" / config.registry_host;
+  fs::create_directories(folder);
+  const auto text =
+      "server = " + quoted(url) + "\n[host." + quoted(url) + "]\ncapabilities = [\"pull\", \"resolve\"]\n";
+  if (find_file(folder / "hosts.toml") != text) write_file_atomically(folder / "hosts.toml", text);
+}
+
 Task<> ensure_containerd(const NodeConfig& config) {
   const auto folder = containerd_folder(config);
-  for (const auto& path : {folder / "root", folder / "run", folder / "cni", config.state / "cni", config.state / "log"}) {
+  for (const auto& path :
+       {folder / "root", folder / "run", folder / "cni", config.state / "cni", config.state / "log"}) {
     fs::create_directories(path);
   }
-  // Images of the platform's own registry come over plain HTTP from inside the machine.
-  const auto registry = folder / "certs.d" / config.registry_host;
-  fs::create_directories(registry);
-  write_file_atomically(registry / "hosts.toml", "server = \"http://" + config.registry_host + "\"\n");
+  if (!fs::exists(folder / "certs.d" / config.registry_host / "hosts.toml"))
+    write_registry_hosts(config, "http://" + config.registry_host);
   write_file_atomically(folder / "config.toml", containerd_toml(config, may_lower_oom_score()));
   write_file_atomically(folder / "cni" / "10-workflow.conflist", cni_conflist(config, uplink_mtu()));
   if (co_await answers(containerd_socket(config))) co_return;
@@ -231,7 +246,8 @@ Task<std::string> ctr(const NodeConfig& config, std::vector<std::string> argumen
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   auto done = co_await workflow::run(ProcessSpec{.argv = std::move(argv)}, limit);
   if (done.status != 0) {
-    throw Error(ErrorKind::internal, "containerd refused `" + join(arguments, " ") + "`: " + std::string(trim(done.err)));
+    throw Error(ErrorKind::internal,
+                "containerd refused `" + join(arguments, " ") + "`: " + std::string(trim(done.err)));
   }
   co_return done.out;
 }

@@ -21,6 +21,9 @@ std::string cni_conflist(const NodeConfig& config, int mtu);
 // Throws unavailable that names the Debian package of whatever is missing.
 void check_programs(const NodeConfig& config);
 
+// Where images of config.registry_host are pulled from; containerd reads it before every pull.
+void write_registry_hosts(const NodeConfig& config, const std::string& url);
+
 // Starts containerd unless its socket answers already; the process outlives the engine.
 Task<> ensure_containerd(const NodeConfig& config);
 // Keeps it running until cancelled: a containerd that ended is started again at once.

@@ -4,12 +4,13 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "engine/node/cgroup.h"
 #include "engine/node/containerd.h"
 #include "engine/node/cri_client.h"
 #include "engine/node/pod_logs.h"
 #include "engine/node/pod_worker.h"
 #include "engine/node/streams.h"
-#include "engine/node/usage.h"
+#include "engine/node/upkeep.h"
 #include "lib/base/encoding.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
@@ -54,8 +55,9 @@ json::object node_object(const NodeConfig& config, const std::string& runtime_ve
                         {"pods", "250"}};
   const auto now = rfc3339(SystemClock().now());
   auto condition = [&](const char* type, const char* status, const char* reason, const char* message) {
-    return json::object{{"type", type},     {"status", status},   {"lastHeartbeatTime", now}, {"lastTransitionTime", now},
-                        {"reason", reason}, {"message", message}};
+    return json::object{
+        {"type", type},     {"status", status},  {"lastHeartbeatTime", now}, {"lastTransitionTime", now},
+        {"reason", reason}, {"message", message}};
   };
   const auto os = find_file("/etc/os-release").value_or("");
   std::string os_image = "Linux";
@@ -76,7 +78,8 @@ json::object node_object(const NodeConfig& config, const std::string& runtime_ve
            {{"capacity", capacity},
             {"allocatable", capacity},
             {"addresses",
-             {{{"type", "InternalIP"}, {"address", config.network.gateway.text()}}, {{"type", "Hostname"}, {"address", config.node_name}}}},
+             {{{"type", "InternalIP"}, {"address", config.network.gateway.text()}},
+              {{"type", "Hostname"}, {"address", config.node_name}}}},
             {"conditions",
              {condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "enough memory"),
               condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "enough disk"),
@@ -108,9 +111,18 @@ NodeConfig node_config(const fs::path& state, std::string_view pod_cidr, std::st
 
 struct Node::State {
   State(Executor ex, NodeConfig c, Store& s, Clock& k, TokenIssuer t)
-      : executor(ex), config(std::move(c)), store(s), clock(k), tokens(std::move(t)), runtime(ex, containerd_socket(config)),
+      : executor(ex),
+        config(std::move(c)),
+        store(s),
+        clock(k),
+        tokens(std::move(t)),
+        runtime(ex, containerd_socket(config)),
         http(ex, {.tls = {.verify = false}, .connect_timeout = 5s, .max_idle_per_host = 0, .user_agent = "kube-probe"}),
-        parts{config, store, clock, runtime, http, tokens, ex}, tasks(ex), ready_note(ex) {}
+        container_changes(ex),
+        parts{config, store, clock, runtime, http, tokens, network_settled, container_changes, ex},
+        tasks(ex),
+        ready_note(ex),
+        upkeep(config, store, clock, runtime, [this] { return open_logs(); }) {}
 
   Executor executor;
   NodeConfig config;
@@ -119,12 +131,30 @@ struct Node::State {
   TokenIssuer tokens;
   cri::Client runtime;
   http::Client http;
+  std::function<Task<>()> network_settled;
+  Notifier container_changes;
   NodeParts parts;
   TaskGroup tasks;
   Notifier ready_note;
+  Upkeep upkeep;
   bool ready = false;
   std::map<std::string, std::unique_ptr<PodWorker>> workers;  // by pod uid
   std::vector<std::unique_ptr<Store::Subscription>> subscriptions;
+  std::map<std::string, CgroupSample> samples;  // the last look at each container's use, by container id
+
+  std::vector<Upkeep::Log> open_logs() const {
+    std::vector<Upkeep::Log> logs;
+    for (const auto& pod : store.list(kube::resources::pods)) {
+      const auto found = workers.find(kube::uid_of(*pod));
+      if (found == workers.end()) continue;
+      const auto folder = log_folder(config, kube::namespace_of(*pod), kube::name_of(*pod), kube::uid_of(*pod));
+      for (const auto& one : found->second->record().containers) {
+        if (one.phase == Phase::running)
+          logs.push_back({one.id, folder / one.name / (std::to_string(one.restarts) + ".log")});
+      }
+    }
+    return logs;
+  }
 
   bool is_ours(const json::object& pod) const { return find_string(pod, {"spec", "nodeName"}) == config.node_name; }
 
@@ -217,8 +247,10 @@ struct Node::State {
   void on_pod(const StoreEvent& event) {
     if (!is_ours(*event.object)) return;
     const auto uid = kube::uid_of(*event.object);
-    if (const auto found = workers.find(uid); found != workers.end()) found->second->wake();
-    else if (event.type != StoreEvent::Type::deleted) start_worker(kube::namespace_of(*event.object), kube::name_of(*event.object), uid, {});
+    if (const auto found = workers.find(uid); found != workers.end())
+      found->second->wake();
+    else if (event.type != StoreEvent::Type::deleted)
+      start_worker(kube::namespace_of(*event.object), kube::name_of(*event.object), uid, {});
   }
 
   void on_mounted(const StoreEvent& event) {
@@ -229,20 +261,15 @@ struct Node::State {
     }
   }
 
-  // Exits are told by containerd; after a gap every container is asked once.
+  // Ends are told by containerd; after a gap every container is asked about once.
   Task<> follow_runtime() {
     for (;;) {
       auto on_open = [this] {
-        for (auto& [uid, worker] : workers) {
-          for (const auto& one : worker->record().containers) {
-            if (one.phase == Phase::running) worker->look_at(one.id);
-          }
-        }
+        for (auto& [uid, worker] : workers) worker->doubt();
       };
       auto on_event = [this](const cri::Event& event) {
-        if (event.type != cri::Event::Type::exited) return;
         for (auto& [uid, worker] : workers) {
-          if (worker->has_container(event.container_id)) worker->container_ended(event.container_id, {event.exit_code, event.at});
+          if (worker->owns(event.container_id)) worker->on_runtime_event(event);
         }
       };
       std::string trouble = "the stream ended";
@@ -262,11 +289,25 @@ struct Node::State {
       co_await sleep_for(60s);
       for (auto& [uid, worker] : workers) {
         worker->refresh_volumes();
-        for (const auto& one : worker->record().containers) {
-          if (one.phase == Phase::running) worker->look_at(one.id);
-        }
+        worker->doubt();
       }
     }
+  }
+
+  // Images of the platform's own registry are pulled from its Service, wherever that is now.
+  void point_to_registry() {
+    if (!config.registry_service) return;
+    const auto slash = config.registry_service->find('/');
+    const auto service = store.find(kube::resources::services, config.registry_service->substr(0, slash),
+                                    config.registry_service->substr(slash + 1));
+    const auto address = service ? find_string(*service, {"spec", "clusterIP"}).value_or("") : "";
+    const auto* ports = service ? find_path(*service, {"spec", "ports"}) : nullptr;
+    if (address.empty() || address == "None" || !ports || !ports->is_array() || ports->get_array().empty()) return;
+    const auto port = find_integer(ports->get_array().front(), {"port"}).value_or(80);
+    auto write = [](State& self, std::string url) -> Task<> {
+      co_await offload([&self, url] { write_registry_hosts(self.config, url); });
+    };
+    tasks.spawn("registry", write(*this, "http://" + address + ":" + std::to_string(port)));
   }
 
   Task<> work() {
@@ -280,6 +321,11 @@ struct Node::State {
     for (const auto* kind : {&kube::resources::secrets, &kube::resources::config_maps}) {
       subscriptions.push_back(store.subscribe(*kind, [this](const StoreEvent& event) { on_mounted(event); }));
     }
+    subscriptions.push_back(store.subscribe(kube::resources::services, [this](const StoreEvent& event) {
+      if (kube::namespace_of(*event.object) + "/" + kube::name_of(*event.object) == config.registry_service)
+        point_to_registry();
+    }));
+    point_to_registry();
     // What was created between the two.
     for (const auto& pod : store.list(kube::resources::pods)) {
       if (is_ours(*pod) && !workers.contains(kube::uid_of(*pod))) {
@@ -288,6 +334,7 @@ struct Node::State {
     }
     tasks.spawn("runtime events", follow_runtime());
     tasks.spawn("look after", look_after());
+    tasks.spawn("upkeep", upkeep.run());
     ready = true;
     ready_note.notify_all();
     log::info("node ready", kv("node", config.node_name), kv("pods", workers.size()));
@@ -313,6 +360,8 @@ Task<> Node::ready() {
   while (!state_->ready) co_await state_->ready_note.wait(state_->ready_note.version());
 }
 
+void Node::hold_pods_for(std::function<Task<>()> settled) { state_->network_settled = std::move(settled); }
+
 const std::string& Node::name() const { return state_->config.node_name; }
 
 Task<http::StreamBody> Node::logs(std::string ns, std::string pod, PodLogOptions options) {
@@ -329,7 +378,9 @@ Task<http::StreamBody> Node::logs(std::string ns, std::string pod, PodLogOptions
     }
     return true;
   };
-  co_return [source = std::move(source), options, is_over](http::BodyWriter& to) { return stream_log(source, options, is_over, to); };
+  co_return [state = state_, source = std::move(source), options, is_over](http::BodyWriter& to) {
+    return stream_log(source, options, is_over, state->container_changes, to);
+  };
 }
 
 Task<http::Response> Node::exec(const http::Request& request, std::string ns, std::string pod, ExecOptions options) {
@@ -352,33 +403,52 @@ Task<http::Response> Node::attach(const http::Request& request, std::string ns, 
   co_return relay(request, state_->http, std::move(url), options);
 }
 
-// Two looks at the cgroups, half a second apart: what is used now, not since the start.
+// Use is what happened between two looks. An earlier one serves if it is neither too fresh nor too old; else two are
+// taken.
 Task<std::vector<PodUsage>> Node::pod_usage() {
+  constexpr auto too_fresh = 5s, too_old = 60s;
   struct Place {
-    std::string ns, pod, container, cgroup;
-    CgroupSample before;
+    std::string ns, pod, container, id, cgroup;
   };
+  auto state = state_;
   std::vector<Place> places;
-  for (const auto& object : state_->store.list(kube::resources::pods)) {
-    const auto found = state_->workers.find(kube::uid_of(*object));
-    if (found == state_->workers.end()) continue;
+  std::map<std::string, CgroupSample> before;
+  bool must_wait = false;
+  for (const auto& object : state->store.list(kube::resources::pods)) {
+    const auto found = state->workers.find(kube::uid_of(*object));
+    if (found == state->workers.end()) continue;
     for (const auto& one : found->second->record().containers) {
       if (one.phase != Phase::running) continue;
-      const auto cgroup = "workflow-" + state_->config.network.id + "/pod" + kube::uid_of(*object) + "/" + one.id;
-      places.push_back({kube::namespace_of(*object), kube::name_of(*object), one.name, cgroup, sample_cgroup(cgroup, state_->clock.now())});
+      places.push_back({kube::namespace_of(*object), kube::name_of(*object), one.name, one.id,
+                        pod_cgroup(state->config, kube::uid_of(*object)) + "/" + one.id});
+      const auto known = state->samples.find(one.id);
+      const auto now = state->clock.now();
+      if (known != state->samples.end() && now - known->second.at >= too_fresh && now - known->second.at <= too_old) {
+        before[one.id] = known->second;
+      } else {
+        before[one.id] = sample_cgroup(places.back().cgroup, now);
+        must_wait = true;
+      }
     }
   }
-  co_await sleep_for(500ms);
+  if (must_wait) co_await sleep_for(500ms);
   std::map<std::pair<std::string, std::string>, PodUsage> pods;
+  std::map<std::string, CgroupSample> seen;
   for (const auto& place : places) {
-    const auto after = sample_cgroup(place.cgroup, state_->clock.now());
+    const auto after = sample_cgroup(place.cgroup, state->clock.now());
+    const auto& first = before[place.id];
     auto& usage = pods[{place.ns, place.pod}];
     usage.ns = place.ns;
     usage.pod = place.pod;
     usage.at = after.at;
-    usage.window = after.at - place.before.at;
-    usage.containers.push_back({place.container, {nanocores(place.before, after), after.memory_bytes}});
+    usage.window = after.at - first.at;
+    usage.containers.push_back({place.container, {nanocores(first, after), after.memory_bytes}});
+    // A look that served stays the base of the next ones until it is too old.
+    const auto known = state->samples.find(place.id);
+    seen[place.id] =
+        known != state->samples.end() && after.at - known->second.at < 2 * too_fresh ? known->second : after;
   }
+  state->samples = std::move(seen);
   std::vector<PodUsage> out;
   for (auto& [key, usage] : pods) out.push_back(std::move(usage));
   co_return out;

@@ -1,7 +1,7 @@
 // src/engine/node/node.h: the node agent: runs the pods that are bound to this machine, through CRI.
 //   Owns    containerd (starts, watches, restarts it), volumes, pod logs, the Node object and the status of its pods.
-//   Used by engine.cpp (run), the API server (logs, exec, attach, stats) and `workflow up` (import_image), `down` (teardown).
-//   Rules   containers outlive the engine and containerd; whatever runs when the engine starts is adopted.
+//   Used by engine.cpp (run), the API server (logs, exec, attach, stats) and `workflow up` (import_image), `down`
+//   (teardown). Rules   containers outlive the engine and containerd; whatever runs when the engine starts is adopted.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -14,13 +14,14 @@
 
 #include "engine/proxy/network.h"
 #include "engine/store.h"
+#include "engine/usage.h"
 #include "lib/http/http.h"
 
 namespace workflow::engine {
 
 struct NodeConfig {
-  std::filesystem::path state;    // absolute
-  std::string node_name;          // default: the host's name, made a DNS label
+  std::filesystem::path state;  // absolute
+  std::string node_name;        // default: the host's name, made a DNS label
   NetworkConfig network;
   std::string service_account_ca_pem;  // ca.crt of the automatic service account volume
   std::filesystem::path cni_bin = "/usr/lib/cni";
@@ -58,26 +59,14 @@ struct ExecOptions {
   bool in = false, out = true, err = true, tty = false;
 };
 
-// Use of a container, or of the whole node.
-struct Usage {
-  std::uint64_t cpu_nanocores = 0;
-  std::uint64_t memory_bytes = 0;  // working set
-};
-struct PodUsage {
-  std::string ns, pod;
-  Time at;
-  std::chrono::nanoseconds window{};
-  std::vector<std::pair<std::string, Usage>> containers;
-};
-
 class Node {
  public:
   Node(Executor executor, NodeConfig config, Store& store, Clock& clock, TokenIssuer tokens);
   ~Node();
 
   // Starts or adopts containerd, registers the Node object, runs the pods with spec.nodeName == node_name until
-  // cancelled. Cancelling stops no container. Throws unavailable, naming the Debian package, when containerd, runc or the
-  // CNI plugins are missing.
+  // cancelled. Cancelling stops no container. Throws unavailable, naming the Debian package, when containerd, runc or
+  // the CNI plugins are missing.
   Task<> run();
   // Resolves once containerd answers and the Node object is Ready.
   Task<> ready();
@@ -85,7 +74,8 @@ class Node {
 
   // GET pods/log. Throws not_found, invalid (which container?) before anything is streamed.
   Task<http::StreamBody> logs(std::string ns, std::string pod, PodLogOptions options);
-  // GET or POST pods/exec and pods/attach: an answer that upgrades to a WebSocket (v5.channel.k8s.io, v4.channel.k8s.io).
+  // GET or POST pods/exec and pods/attach: an answer that upgrades to a WebSocket (v5.channel.k8s.io,
+  // v4.channel.k8s.io).
   Task<http::Response> exec(const http::Request& request, std::string ns, std::string pod, ExecOptions options);
   Task<http::Response> attach(const http::Request& request, std::string ns, std::string pod, ExecOptions options);
 
@@ -96,6 +86,9 @@ class Node {
   // Loads a docker or OCI archive (tar) into containerd; returns at once when this very file is loaded already.
   // Resolves to the names of the images in it.
   Task<std::vector<std::string>> import_image(std::filesystem::path archive);
+
+  // Where NetworkPolicies may concern a pod, its containers start only after `settled` resolved. Call before run().
+  void hold_pods_for(std::function<Task<>()> settled);
 
  private:
   struct State;

@@ -2,11 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
-#include "engine/node/pod_worker.h"
+#include "engine/node/pod_view.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/text.h"
@@ -26,13 +29,15 @@ std::string chosen_container(const json::object& pod, const PodRecord& record, c
     }
     throw Error(ErrorKind::invalid, "container " + wanted + " is not valid for pod " + pod_name);
   }
-  if (const auto annotated = kube::annotation_of(pod, "kubectl.kubernetes.io/default-container"); !annotated.empty()) return annotated;
+  if (const auto annotated = kube::annotation_of(pod, "kubectl.kubernetes.io/default-container"); !annotated.empty())
+    return annotated;
   std::vector<std::string> names;
   for (const auto& one : record.containers) {
     if (!one.init) names.push_back(one.name);
   }
   if (names.size() == 1) return names[0];
-  throw Error(ErrorKind::invalid, "a container name must be specified for pod " + pod_name + ", choose one of: [" + join(names, " ") + "]");
+  throw Error(ErrorKind::invalid,
+              "a container name must be specified for pod " + pod_name + ", choose one of: [" + join(names, " ") + "]");
 }
 
 const ContainerRecord& record_of(const PodRecord& record, const std::string& container, const std::string& pod_name) {
@@ -110,17 +115,20 @@ std::optional<LogLine> parse_log_line(std::string_view line) {
   return out;
 }
 
-LogSource log_source(const NodeConfig& config, const json::object& pod, const PodRecord& record, const PodLogOptions& options) {
+LogSource log_source(const NodeConfig& config, const json::object& pod, const PodRecord& record,
+                     const PodLogOptions& options) {
   const auto name = chosen_container(pod, record, options.container);
   const auto& one = record_of(record, name, kube::name_of(pod));
   int attempt = one.restarts;
   if (options.previous) {
     if (attempt == 0) {
-      throw Error(ErrorKind::invalid, "previous terminated container \"" + name + "\" in pod \"" + kube::name_of(pod) + "\" not found");
+      throw Error(ErrorKind::invalid,
+                  "previous terminated container \"" + name + "\" in pod \"" + kube::name_of(pod) + "\" not found");
     }
     --attempt;
   } else if (one.phase == Phase::waiting && attempt == 0) {
-    throw Error(ErrorKind::invalid, "container \"" + name + "\" in pod \"" + kube::name_of(pod) + "\" is waiting to start: " + one.reason);
+    throw Error(ErrorKind::invalid,
+                "container \"" + name + "\" in pod \"" + kube::name_of(pod) + "\" is waiting to start: " + one.reason);
   }
   const auto folder = log_folder(config, kube::namespace_of(pod), kube::name_of(pod), kube::uid_of(pod));
   return {folder / name / (std::to_string(attempt) + ".log"), name, attempt};
@@ -132,30 +140,66 @@ std::string running_container(const json::object& pod, const PodRecord& record, 
   return one.id;
 }
 
-Task<> stream_log(LogSource source, PodLogOptions options, std::function<bool()> is_over, http::BodyWriter& to) {
+namespace {
+
+// Tells when a log file grows, and when it was moved aside for a new one of its name.
+class LogWatch {
+ public:
+  LogWatch(Executor executor, const std::filesystem::path& file)
+      : file_(file), changes_(std::move(executor), ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
+    ::inotify_add_watch(changes_.native_handle(), file.parent_path().c_str(), IN_CREATE);
+    follow();
+  }
+  void follow() {
+    ::inotify_add_watch(changes_.native_handle(), file_.c_str(), IN_MODIFY | IN_MOVE_SELF | IN_CLOSE_WRITE);
+  }
+  Task<> wait() {
+    co_await changes_.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
+    alignas(inotify_event) char events[4096];
+    while (::read(changes_.native_handle(), events, sizeof events) > 0) {
+    }
+  }
+
+ private:
+  std::filesystem::path file_;
+  asio::posix::stream_descriptor changes_;
+};
+
+// The file of this name, if it is another one than `open`.
+Fd successor(int open, const std::filesystem::path& file) {
+  struct stat here{}, there{};
+  if (::stat(file.c_str(), &there) != 0 || ::fstat(open, &here) != 0 || here.st_ino == there.st_ino) return {};
+  return Fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+}
+
+}  // namespace
+
+Task<> stream_log(LogSource source, PodLogOptions options, std::function<bool()> is_over, Notifier& ends,
+                  http::BodyWriter& to) {
+  using namespace asio::experimental::awaitable_operators;
   constexpr std::size_t piece = 256u << 10;
   Fd file(::open(source.file.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file && !options.follow) co_return;
   std::optional<Time> since = options.since_time;
   if (options.since_seconds) since = SystemClock().now() - std::chrono::seconds(*options.since_seconds);
   // Watched before the first read, so that nothing written in between is waited for in vain.
-  asio::posix::stream_descriptor changes(co_await asio::this_coro::executor);
+  std::optional<LogWatch> watch;
   if (options.follow) {
-    const int notify = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    changes.assign(notify);
     std::filesystem::create_directories(source.file.parent_path());
     if (!file) file = Fd(::open(source.file.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0640));
-    ::inotify_add_watch(notify, source.file.c_str(), IN_MODIFY | IN_MOVE_SELF | IN_CLOSE_WRITE);
+    watch.emplace(co_await asio::this_coro::executor, source.file);
   }
   if (options.tail_lines) {
     auto whole = co_await offload([path = source.file] { return find_file(path).value_or(""); });
-    const auto offset = tail_offset(whole, *options.tail_lines);
-    ::lseek(file.get(), static_cast<off_t>(offset), SEEK_SET);
+    ::lseek(file.get(), static_cast<off_t>(tail_offset(whole, *options.tail_lines)), SEEK_SET);
   }
   Writer writer(options, to);
   std::string rest;
+  Fd next;  // after a rotation: read once the old file is at its end
   for (;;) {
     const bool over = is_over();
+    const auto seen = ends.version();
+    if (options.follow && !next) next = successor(file.get(), source.file);
     auto bytes = co_await offload([fd = file.get()] { return read_from(fd, piece); });
     if (!bytes.empty()) {
       rest += bytes;
@@ -164,18 +208,46 @@ Task<> stream_log(LogSource source, PodLogOptions options, std::function<bool()>
       const auto whole_lines = rest.substr(0, end + 1);
       rest.erase(0, end + 1);
       if (!co_await writer.write(whole_lines, since)) co_return;
-      continue;
-    }
-    if (!options.follow || over) co_return;
-    // A container's end writes nothing: it is looked for now and then, besides the file's changes.
-    try {
-      co_await with_deadline(200ms, "", changes.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable));
-      char events[4096];
-      while (::read(changes.native_handle(), events, sizeof events) > 0) {}
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::timeout) throw;
+    } else if (next) {
+      file = std::move(next);
+      watch->follow();
+    } else if (!options.follow || over) {
+      co_return;
+    } else {
+      co_await (watch->wait() || ends.wait(seen));
     }
   }
+}
+
+std::string last_lines(const std::filesystem::path& log, std::int64_t lines, std::size_t bytes) {
+  const auto whole = find_file(log).value_or("");
+  std::string out;
+  for (const auto& raw : split(whole.substr(tail_offset(whole, lines)), '\n')) {
+    if (const auto line = parse_log_line(raw)) out += std::string(line->text) + (line->partial ? "" : "\n");
+  }
+  return out.size() > bytes ? out.substr(out.size() - bytes) : out;
+}
+
+void remove_old_logs(const std::filesystem::path& folder, int oldest) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const auto name = entry.path().filename().string();
+    const auto attempt = parse_integer(name.substr(0, name.find('.')));
+    if (attempt && *attempt < oldest) std::filesystem::remove(entry.path(), ignored);
+  }
+}
+
+std::vector<std::filesystem::path> surplus_logs(std::vector<std::filesystem::path> rotated, std::size_t keep) {
+  // Their names end in the time: the order of names is that of age.
+  std::ranges::sort(rotated);
+  rotated.resize(rotated.size() > keep ? rotated.size() - keep : 0);
+  return rotated;
+}
+
+std::optional<std::filesystem::path> rotated_name(const std::filesystem::path& log, std::uint64_t size,
+                                                  std::uint64_t most, Time now) {
+  if (size < most) return std::nullopt;
+  return log.string() + "." + basic_iso8601(now);
 }
 
 }  // namespace workflow::engine

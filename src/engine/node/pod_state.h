@@ -14,8 +14,9 @@ namespace workflow::engine {
 struct Termination {
   std::string container_id;
   int exit_code = 0;
-  std::string reason, message;  // Completed, Error, OOMKilled, ContainerCannotRun
+  std::string reason, message;  // Completed, Error, OOMKilled, ContainerStatusUnknown
   Time started{}, finished{};
+  bool operator==(const Termination&) const = default;
 };
 
 enum class Phase { waiting, running, terminated };
@@ -27,12 +28,12 @@ struct ContainerRecord {
   std::string id, image_id;
   int restarts = 0;
   Time started{};
-  Termination last;                    // valid when phase is terminated
-  std::optional<Termination> previous;  // the one before
+  Termination last;                                   // valid when phase is terminated
+  std::optional<Termination> previous;                // the one before
   std::string reason = "ContainerCreating", message;  // while waiting
   bool ready = false, startup_done = false;
   std::chrono::milliseconds backoff{0};
-  Time not_before{};                   // the next start
+  Time not_before{};  // the next start
 };
 
 struct PodRecord {
@@ -40,6 +41,8 @@ struct PodRecord {
   std::string sandbox_id, ip, host_ip;
   Time started{};
   bool terminating = false;
+  // The pod as a whole was given up (DeadlineExceeded): it is Failed whatever its containers do.
+  std::string failure, failure_message;
 };
 
 enum class RestartPolicy { always, on_failure, never };
@@ -50,14 +53,21 @@ bool should_restart(const ContainerRecord& record, RestartPolicy policy);
 // 0 at first, then 10 s doubling to 5 min; anew after 10 minutes of running.
 std::chrono::milliseconds next_backoff(std::chrono::milliseconds last, std::chrono::nanoseconds ran);
 
+// The container has ended: what is known then, and from when on it may start again.
+void note_end(ContainerRecord& record, const Termination& end);
+// It could not be started, in Kubernetes' words.
+void note_failed_start(ContainerRecord& record, const std::string& reason, const std::string& message, Time now);
+
 // Which containers may be started now: init containers one after the other, then all others.
 std::vector<std::size_t> startable(const PodRecord& pod, RestartPolicy policy, Time now);
 // The earliest moment at which `startable` may grow by time alone.
 std::optional<Time> next_start(const PodRecord& pod, RestartPolicy policy);
 bool initialized(const PodRecord& pod);
+// Every container that is not an init container has ended for good: the sidecars have nobody left to serve.
+bool work_is_over(const PodRecord& pod, RestartPolicy policy);
 std::string phase_of(const PodRecord& pod, RestartPolicy policy);
 
-// The status object as Kubernetes reports it. `before` keeps transition times of conditions that did not change.
+// The status object as Kubernetes reports it. `before` keeps transition times, and the conditions that others set.
 json::object status_of(const PodRecord& pod, const json::object& pod_object, const json::object* before, Time now);
 
 }  // namespace workflow::engine

@@ -7,7 +7,7 @@
 #include "engine/node/cri_client.h"
 #include "engine/node/node.h"
 #include "engine/node/pod_state.h"
-#include "engine/node/volumes.h"
+#include "engine/node/pod_view.h"
 
 namespace workflow::engine {
 
@@ -19,6 +19,8 @@ struct NodeParts {
   cri::Client& runtime;
   http::Client& http;
   TokenIssuer& tokens;
+  const std::function<Task<>()>& network_settled;  // once policies know the pod's address; empty: nobody minds
+  Notifier& container_changes;                     // told whenever a container of any pod starts or ends
   Executor executor;
 };
 
@@ -28,38 +30,23 @@ struct Adopted {
   std::vector<cri::ContainerStatus> containers;
 };
 
-// The end of a container's first process.
-struct Exit {
-  int code = 0;
-  Time at{};
-};
-
 class PodWorker {
  public:
   PodWorker(NodeParts& parts, std::string ns, std::string name, std::string uid, Adopted adopted);
   ~PodWorker();
   // Until the pod is gone from the store and from the machine, or cancelled (containers run on).
   Task<> run();
-  void wake();                                       // the pod changed
-  void refresh_volumes();                            // something that it mounts changed, or a token grows old
-  void container_ended(const std::string& id, const Exit& exit);  // told by the runtime's events
-  void look_at(const std::string& id);               // a doubt: something may have been missed
-  bool has_container(const std::string& id) const;
+  void wake();                                     // the pod changed
+  void refresh_volumes();                          // something that it mounts changed, or a token grows old
+  void on_runtime_event(const cri::Event& event);  // of one of its containers, or of its sandbox
+  void doubt();                                    // events may have been missed: asks the runtime about everything
+  bool owns(const std::string& id) const;          // a container, or the sandbox
   const PodRecord& record() const;
-  bool mounts(const std::string& name) const;         // a secret or config map of this name
+  bool mounts(const std::string& name) const;  // a secret or config map of this name
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
-
-// Labels of everything we make in the runtime, as kubelet names them.
-inline constexpr const char* label_pod = "io.kubernetes.pod.name";
-inline constexpr const char* label_namespace = "io.kubernetes.pod.namespace";
-inline constexpr const char* label_uid = "io.kubernetes.pod.uid";
-inline constexpr const char* label_container = "io.kubernetes.container.name";
-
-std::filesystem::path pod_folder(const NodeConfig& config, const std::string& uid);
-std::filesystem::path log_folder(const NodeConfig& config, const std::string& ns, const std::string& pod, const std::string& uid);
 
 }  // namespace workflow::engine

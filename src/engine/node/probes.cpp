@@ -1,6 +1,7 @@
 #include "engine/node/probes.h"
 
 #include <boost/asio/ip/tcp.hpp>
+#include <utility>
 
 #include "lib/base/error.h"
 #include "lib/base/text.h"
@@ -34,9 +35,13 @@ Task<> connect(std::string host, std::uint16_t port) {
   co_await socket.async_connect({asio::ip::make_address(host), port}, asio::use_awaitable);
 }
 
-Task<std::optional<std::string>> ask_http(http::Client& client, json::object handler, ProbeTarget target, std::chrono::milliseconds timeout) {
+ProbeAnswer well() { return {ProbeAnswer::Verdict::well, ""}; }
+ProbeAnswer unwell(std::string why) { return {ProbeAnswer::Verdict::unwell, std::move(why)}; }
+
+Task<ProbeAnswer> ask_http(http::Client& client, json::object handler, ProbeTarget target,
+                           std::chrono::milliseconds timeout) {
   const auto port = port_of(handler, target.container);
-  if (!port) co_return "the probe's port is not one of the container's";
+  if (!port) co_return unwell("the probe's port is not one of the container's");
   http::Url url;
   url.scheme = lower(find_string(handler, {"scheme"}).value_or("HTTP"));
   url.host = find_string(handler, {"host"}).value_or(target.pod_ip);
@@ -56,8 +61,8 @@ Task<std::optional<std::string>> ask_http(http::Client& client, json::object han
   }
   auto response = co_await client.send(std::move(request));
   co_await response.text(1u << 20, timeout);
-  if (response.status >= 200 && response.status < 400) co_return std::nullopt;
-  co_return "HTTP probe failed with statuscode: " + std::to_string(response.status);
+  if (response.status >= 200 && response.status < 400) co_return well();
+  co_return unwell("HTTP probe failed with statuscode: " + std::to_string(response.status));
 }
 
 }  // namespace
@@ -74,7 +79,8 @@ std::optional<std::chrono::milliseconds> parse_interval(std::string_view text) {
 
 ProbeTiming timing_of(const json::object& probe, std::string_view interval) {
   auto seconds = [&](std::string_view name, std::int64_t fallback) {
-    return std::chrono::milliseconds(1000 * std::clamp<std::int64_t>(find_integer(probe, {name}).value_or(fallback), 0, 86'400));
+    return std::chrono::milliseconds(
+        1000 * std::clamp<std::int64_t>(find_integer(probe, {name}).value_or(fallback), 0, 86'400));
   };
   ProbeTiming timing;
   timing.initial_delay = seconds("initialDelaySeconds", 0);
@@ -86,8 +92,8 @@ ProbeTiming timing_of(const json::object& probe, std::string_view interval) {
   return timing;
 }
 
-Task<std::optional<std::string>> ask(cri::Client& runtime, http::Client& client, json::object probe, ProbeTarget target,
-                                     std::chrono::milliseconds timeout) {
+Task<ProbeAnswer> ask(cri::Client& runtime, http::Client& client, json::object probe, ProbeTarget target,
+                      std::chrono::milliseconds timeout) {
   try {
     if (const auto* handler = find_path(probe, {"httpGet"})) {
       auto asking = ask_http(client, handler->as_object(), target, timeout);
@@ -95,39 +101,52 @@ Task<std::optional<std::string>> ask(cri::Client& runtime, http::Client& client,
     }
     if (const auto* handler = find_path(probe, {"tcpSocket"})) {
       const auto port = port_of(handler->as_object(), target.container);
-      if (!port) co_return "the probe's port is not one of the container's";
+      if (!port) co_return unwell("the probe's port is not one of the container's");
       const auto host = find_string(*handler, {"host"}).value_or(target.pod_ip);
-      co_await with_deadline(timeout, "dial tcp " + host + ":" + std::to_string(*port) + ": i/o timeout", connect(host, *port));
-      co_return std::nullopt;
+      co_await with_deadline(timeout, "dial tcp " + host + ":" + std::to_string(*port) + ": i/o timeout",
+                             connect(host, *port));
+      co_return well();
     }
     if (const auto* command = find_path(probe, {"exec", "command"})) {
       std::vector<std::string> words;
       for (const auto& word : command->as_array()) words.emplace_back(word.as_string());
       const auto limit = std::chrono::ceil<std::chrono::seconds>(timeout);
       const auto done = co_await runtime.exec_sync(target.container_id, std::move(words), limit);
-      if (done.exit_code == 0) co_return std::nullopt;
-      co_return std::string(trim(done.out + done.err)).substr(0, 1024);
+      if (done.exit_code == 0) co_return well();
+      co_return unwell(std::string(trim(done.out + done.err)).substr(0, 1024));
     }
   } catch (const Error& error) {
-    co_return error.message();
+    // A runtime that restarts says nothing about the container.
+    const bool silent = probe.contains("exec") && error.kind() == ErrorKind::unavailable;
+    co_return ProbeAnswer{silent ? ProbeAnswer::Verdict::unknown : ProbeAnswer::Verdict::unwell, error.message()};
   } catch (const boost::system::system_error& error) {
     if (error.code() == asio::error::operation_aborted) throw;
-    co_return error.code().message();
+    co_return unwell(error.code().message());
   }
-  co_return std::nullopt;
+  co_return well();
 }
 
-Task<> watch_probe(cri::Client& runtime, http::Client& client, json::object probe, ProbeTarget target, ProbeTiming timing,
-                   bool initially_well, std::function<void(bool, const std::string&)> on_change) {
+bool ProbeCount::note(ProbeAnswer::Verdict verdict) {
+  if (verdict == ProbeAnswer::Verdict::unknown) return false;
+  if (verdict == ProbeAnswer::Verdict::well) {
+    bad_ = 0;
+    if (++good_ < timing_.successes || well_) return false;
+    well_ = true;
+    return true;
+  }
+  good_ = 0;
+  if (++bad_ < timing_.failures) return false;
+  const bool first = bad_ == timing_.failures;
+  return std::exchange(well_, false) || first;
+}
+
+Task<> watch_probe(cri::Client& runtime, http::Client& client, json::object probe, ProbeTarget target,
+                   ProbeTiming timing, bool initially_well, std::function<void(bool, const std::string&)> on_change) {
   if (timing.initial_delay > 0ms) co_await sleep_for(timing.initial_delay);
-  bool well = initially_well;
-  int good = 0, bad = 0;
+  ProbeCount count(timing, initially_well);
   for (;;) {
-    const auto problem = co_await ask(runtime, client, probe, target, timing.timeout);
-    problem ? (good = 0, ++bad) : (bad = 0, ++good);
-    if (!problem && !well && good >= timing.successes) on_change(well = true, "");
-    else if (problem && well && bad >= timing.failures) on_change(well = false, *problem);
-    else if (problem && !well && bad == timing.failures) on_change(false, *problem);
+    const auto answer = co_await ask(runtime, client, probe, target, timing.timeout);
+    if (count.note(answer.verdict)) on_change(count.is_well(), answer.why);
     co_await sleep_for(timing.period);
   }
 }

@@ -14,7 +14,8 @@ struct ProbeTiming {
   std::chrono::milliseconds initial_delay{0}, period{10'000}, timeout{1'000};
   int successes = 1, failures = 3;
 };
-// `interval` ("100ms"), from the annotation engine.deis.io/probe-interval, replaces the period of readiness and startup.
+// `interval` ("100ms"), from the annotation engine.deis.io/probe-interval, replaces the period of readiness and
+// startup.
 ProbeTiming timing_of(const json::object& probe, std::string_view interval);
 std::optional<std::chrono::milliseconds> parse_interval(std::string_view text);  // 10 ms to 10 min
 
@@ -22,12 +23,30 @@ struct ProbeTarget {
   std::string pod_ip, container_id;
   const json::object* container = nullptr;  // its spec: named ports
 };
-// nullopt: well; else what is wrong, in Kubernetes' words.
-Task<std::optional<std::string>> ask(cri::Client& runtime, http::Client& client, json::object probe, ProbeTarget target,
-                                     std::chrono::milliseconds timeout);
+struct ProbeAnswer {
+  enum class Verdict { well, unwell, unknown } verdict;  // unknown: the runtime was not there to ask
+  std::string why;                                       // unwell: in Kubernetes' words
+};
+Task<ProbeAnswer> ask(cri::Client& runtime, http::Client& client, json::object probe, ProbeTarget target,
+                      std::chrono::milliseconds timeout);
+
+// What many answers come to. Pure.
+class ProbeCount {
+ public:
+  ProbeCount(const ProbeTiming& timing, bool well) : timing_(timing), well_(well) {}
+  // Whether there is something to tell: the verdict changed, or is unwell for the first time.
+  bool note(ProbeAnswer::Verdict verdict);
+  bool is_well() const { return well_; }
+
+ private:
+  ProbeTiming timing_;
+  bool well_;
+  int good_ = 0, bad_ = 0;
+};
 
 // Asks again and again until cancelled; tells each change of the verdict (and the first one).
-Task<> watch_probe(cri::Client& runtime, http::Client& client, json::object probe, ProbeTarget target, ProbeTiming timing,
-                   bool initially_well, std::function<void(bool well, const std::string& why)> on_change);
+Task<> watch_probe(cri::Client& runtime, http::Client& client, json::object probe, ProbeTarget target,
+                   ProbeTiming timing, bool initially_well,
+                   std::function<void(bool well, const std::string& why)> on_change);
 
 }  // namespace workflow::engine

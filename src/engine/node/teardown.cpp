@@ -8,6 +8,7 @@
 #include "engine/node/containerd.h"
 #include "engine/node/cri_client.h"
 #include "engine/node/node.h"
+#include "engine/node/pod_view.h"
 #include "lib/async/process.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -26,15 +27,19 @@ Task<> stop_pods(const NodeConfig& config) {
   cri::Client runtime(executor, containerd_socket(config));
   co_await runtime.wait_ready(30s);
   TaskGroup stops(executor);
-  auto stop = [](cri::Client& its, std::string id) -> Task<> {
+  auto stop = [](cri::Client& its, std::string id, std::chrono::seconds grace) -> Task<> {
     try {
-      co_await its.stop_container(id, 25s);
+      co_await its.stop_container(id, grace);
     } catch (const Error& error) {
       log::warn("container could not be stopped", kv("id", id), kv("error", error.message()));
     }
   };
   for (const auto& container : co_await runtime.list_containers()) {
-    if (container.state == cri::ContainerState::running) stops.spawn("stop", stop(runtime, container.id));
+    if (container.state != cri::ContainerState::running) continue;
+    const auto asked = container.annotations.find(annotation_grace);
+    const auto grace = asked == container.annotations.end() ? std::nullopt : parse_integer(asked->second);
+    stops.spawn("stop", stop(runtime, container.id,
+                             std::min<std::chrono::seconds>(std::chrono::seconds(grace.value_or(30)), 25s)));
   }
   co_await stops.join();
   auto remove = [](cri::Client& its, std::string id) -> Task<> {
@@ -97,7 +102,8 @@ void kill_shims(const NodeConfig& config) {
     const auto pid = parse_integer(entry.path().filename().string());
     if (!pid) continue;
     const auto command = find_file(entry.path() / "cmdline").value_or("");
-    if (command.find("containerd-shim") != std::string::npos && command.find(containerd_socket(config).string()) != std::string::npos) {
+    if (command.find("containerd-shim") != std::string::npos &&
+        command.find(containerd_socket(config).string()) != std::string::npos) {
       ::kill(static_cast<pid_t>(*pid), SIGKILL);
     }
   }

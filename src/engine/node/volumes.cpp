@@ -31,8 +31,8 @@ std::string checked_path(const std::string& path) {
   return path;
 }
 
-void add_keys(VolumeFiles& files, const json::value& source, const std::map<std::string, std::string>& data, int default_mode,
-              const std::string& what) {
+void add_keys(VolumeFiles& files, const json::value& source, const std::map<std::string, std::string>& data,
+              int default_mode, const std::string& what) {
   const auto* items = find_path(source, {"items"});
   if (!items || !items->is_array() || items->get_array().empty()) {
     for (const auto& [key, value] : data) files[checked_path(key)] = {value, default_mode};
@@ -50,7 +50,8 @@ void add_keys(VolumeFiles& files, const json::value& source, const std::map<std:
   }
 }
 
-void add_named(VolumeFiles& files, const json::value& source, const std::string& name, int mode, const std::string& what,
+void add_named(VolumeFiles& files, const json::value& source, const std::string& name, int mode,
+               const std::string& what,
                const std::function<std::optional<std::map<std::string, std::string>>(const std::string&)>& find) {
   const auto data = find(name);
   if (data) return add_keys(files, source, *data, mode, what);
@@ -62,17 +63,21 @@ void add_downward(VolumeFiles& files, const json::value& source, int default_mod
   if (!items || !items->is_array()) return;
   for (const auto& item : items->get_array()) {
     std::string content;
-    if (const auto* ref = find_path(item, {"fieldRef"})) content = sources.field(text_at(*ref, {"fieldPath"}));
+    if (const auto* ref = find_path(item, {"fieldRef"}))
+      content = sources.field(text_at(*ref, {"fieldPath"}));
     else if (const auto* use = find_path(item, {"resourceFieldRef"})) {
-      content = sources.resource(text_at(*use, {"containerName"}), text_at(*use, {"resource"}), text_at(*use, {"divisor"}));
+      content =
+          sources.resource(text_at(*use, {"containerName"}), text_at(*use, {"resource"}), text_at(*use, {"divisor"}));
     }
-    files[checked_path(text_at(item, {"path"}))] = {content, static_cast<int>(find_integer(item, {"mode"}).value_or(default_mode))};
+    files[checked_path(text_at(item, {"path"}))] = {
+        content, static_cast<int>(find_integer(item, {"mode"}).value_or(default_mode))};
   }
 }
 
 // Gives a folder to the group of the pod's processes, as fsGroup asks.
 void give_to_group(const fs::path& folder, std::int64_t group) {
-  if (::chown(folder.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(group)) != 0) refuse("cannot give " + folder.string() + " to its group");
+  if (::chown(folder.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(group)) != 0)
+    refuse("cannot give " + folder.string() + " to its group");
   struct stat info{};
   ::stat(folder.c_str(), &info);
   ::chmod(folder.c_str(), (info.st_mode & 07777) | S_ISGID | 070);
@@ -84,10 +89,12 @@ void write_files(const fs::path& folder, const VolumeFiles& files, std::optional
     fs::create_directories(target.parent_path());
     const int mode = fs_group ? file.mode | 0440 : file.mode;
     Fd fd(::open(target.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd || ::write(fd.get(), file.content.data(), file.content.size()) != static_cast<ssize_t>(file.content.size())) {
+    if (!fd ||
+        ::write(fd.get(), file.content.data(), file.content.size()) != static_cast<ssize_t>(file.content.size())) {
       throw Error(ErrorKind::unavailable, "cannot write a volume: the disk may be full");
     }
-    if (fs_group && ::fchown(fd.get(), static_cast<uid_t>(-1), static_cast<gid_t>(*fs_group)) != 0) refuse("cannot give a volume to its group");
+    if (fs_group && ::fchown(fd.get(), static_cast<uid_t>(-1), static_cast<gid_t>(*fs_group)) != 0)
+      refuse("cannot give a volume to its group");
     ::fchmod(fd.get(), static_cast<mode_t>(mode));
   }
 }
@@ -109,7 +116,9 @@ bool is_current(const fs::path& folder, const VolumeFiles& files) {
 
 std::optional<VolumeFiles> volume_files(const json::object& volume, const VolumeSources& sources) {
   VolumeFiles files;
-  auto mode_of = [](const json::value& source) { return static_cast<int>(find_integer(source, {"defaultMode"}).value_or(0644)); };
+  auto mode_of = [](const json::value& source) {
+    return static_cast<int>(find_integer(source, {"defaultMode"}).value_or(0644));
+  };
   if (const auto* secret = find_path(volume, {"secret"})) {
     add_named(files, *secret, text_at(*secret, {"secretName"}), mode_of(*secret), "secret", sources.secret);
   } else if (const auto* map = find_path(volume, {"configMap"})) {
@@ -160,13 +169,15 @@ void write_volume(const fs::path& folder, const VolumeFiles& files, std::optiona
   if (!old.empty()) fs::remove_all(folder / old, ignored);
 }
 
-fs::path prepare_volume(const json::object& volume, const std::string& ns, const VolumePlaces& places, std::optional<std::int64_t> fs_group) {
+fs::path prepare_volume(const json::object& volume, const std::string& ns, const VolumePlaces& places,
+                        std::optional<std::int64_t> fs_group) {
   const auto name = text_at(volume, {"name"});
   const auto own = places.pod / "volumes" / name;
   if (const auto* empty = find_path(volume, {"emptyDir"})) {
     const bool fresh = fs::create_directories(own);
     if (fresh) {
-      if (text_at(*empty, {"medium"}) == "Memory" && ::mount("tmpfs", own.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, nullptr) != 0) {
+      if (text_at(*empty, {"medium"}) == "Memory" &&
+          ::mount("tmpfs", own.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, nullptr) != 0) {
         refuse("cannot mount a memory volume");
       }
       ::chmod(own.c_str(), 0777);
@@ -179,14 +190,15 @@ fs::path prepare_volume(const json::object& volume, const std::string& ns, const
     const auto type = text_at(*host, {"type"});
     if (type == "DirectoryOrCreate") fs::create_directories(path);
     if (type == "FileOrCreate" && !fs::exists(path)) write_file_atomically(path, "", 0644);
-    const bool wrong = (type.starts_with("Directory") && !fs::is_directory(path)) || (type.starts_with("File") && !fs::is_regular_file(path)) ||
+    const bool wrong = (type.starts_with("Directory") && !fs::is_directory(path)) ||
+                       (type.starts_with("File") && !fs::is_regular_file(path)) ||
                        (type == "Socket" && !fs::is_socket(path));
     if (wrong) refuse("hostPath type check failed: " + path.string() + " is not a " + lower(type));
     if (type.empty() && !fs::exists(path)) fs::create_directories(path);
     return path;
   }
   if (const auto* claim = find_path(volume, {"persistentVolumeClaim"})) {
-    const auto path = places.volumes / (ns + "-" + text_at(*claim, {"claimName"}));
+    const auto path = places.volumes / (ns + "_" + text_at(*claim, {"claimName"}));
     if (fs::create_directories(path)) ::chmod(path.c_str(), 0755);
     if (fs_group) give_to_group(path, *fs_group);
     return path;
@@ -198,12 +210,15 @@ fs::path prepare_volume(const json::object& volume, const std::string& ns, const
 void remove_volumes(const fs::path& pod_folder) {
   std::error_code ignored;
   if (!fs::exists(pod_folder, ignored)) return;
-  for (const auto& entry : fs::directory_iterator(pod_folder / "volumes", ignored)) ::umount2(entry.path().c_str(), MNT_DETACH);
+  for (const auto& entry : fs::directory_iterator(pod_folder / "volumes", ignored))
+    ::umount2(entry.path().c_str(), MNT_DETACH);
   fs::remove_all(pod_folder, ignored);
 }
 
 fs::path inside(const fs::path& root, const std::string& path) {
   checked_path(path);
+  // Files of a secret or a config map lie behind the link that switches them all at once.
+  if (std::error_code absent; fs::exists(root / "..data" / path, absent)) return fs::canonical(root / "..data" / path);
   fs::path at = root;
   for (const auto& part : split(path, '/')) {
     if (part.empty() || part == ".") continue;

@@ -31,8 +31,8 @@ std::optional<Ipv4> Ipv4::parse(std::string_view text) {
 }
 
 std::string Ipv4::text() const {
-  return std::to_string(value >> 24) + "." + std::to_string(value >> 16 & 255) + "." + std::to_string(value >> 8 & 255) +
-         "." + std::to_string(value & 255);
+  return std::to_string(value >> 24) + "." + std::to_string(value >> 16 & 255) + "." +
+         std::to_string(value >> 8 & 255) + "." + std::to_string(value & 255);
 }
 
 namespace {
@@ -112,8 +112,8 @@ Task<std::string> ip(std::vector<std::string> arguments) {
   ProcessSpec spec{.argv = argv, .out = ProcessSpec::Stream::pipe, .err = ProcessSpec::Stream::pipe};
   auto result = co_await run(std::move(spec), 10s);
   if (result.status != 0)
-    throw Error{ErrorKind::unavailable, "The pod network cannot be set up: ip " + join(arguments, " ") + " said: " +
-                                            std::string(trim(result.err))};
+    throw Error{ErrorKind::unavailable, "The pod network cannot be set up: ip " + join(arguments, " ") +
+                                            " said: " + std::string(trim(result.err))};
   co_return result.out;
 }
 
@@ -141,6 +141,32 @@ Task<> refuse_overlap(const NetworkConfig& network) {
 
 }  // namespace
 
+namespace {
+
+// What pods send to each other crosses the bridge alone; rules see it only with this. For our bridge, not for others'.
+Task<> filter_bridge(NetworkConfig network) {
+  if (!std::filesystem::exists("/proc/sys/net/bridge")) {
+    ProcessSpec spec{
+        .argv = {"modprobe", "br_netfilter"}, .out = ProcessSpec::Stream::null, .err = ProcessSpec::Stream::null};
+    try {
+      co_await run(std::move(spec), 10s);
+    } catch (const Error&) {
+      // No modprobe: the kernel has it or has not.
+    }
+  }
+  auto turn_on = [file = "/sys/class/net/" + network.bridge + "/bridge/nf_call_iptables"] {
+    if (std::FILE* setting = std::fopen(file.c_str(), "we")) {
+      std::fputs("1", setting);
+      std::fclose(setting);
+    }
+  };
+  co_await offload(turn_on);
+  if (!is_bridge_filtered(network))
+    log::warn("NetworkPolicies do not hold between pods: the kernel has no br_netfilter");
+}
+
+}  // namespace
+
 Task<> prepare_network(NetworkConfig network) {
   co_await refuse_overlap(network);
   if (!std::filesystem::exists("/sys/class/net/" + network.bridge)) {
@@ -159,11 +185,20 @@ Task<> prepare_network(NetworkConfig network) {
     set_kernel("net.ipv4.conf." + bridge + ".rp_filter", "0");
   };
   co_await offload(settings);
+  co_await filter_bridge(network);
+}
+
+bool is_bridge_filtered(const NetworkConfig& network) {
+  const auto says_one = [](const std::string& file) { return find_file(file).value_or("").starts_with("1"); };
+  return says_one("/proc/sys/net/bridge/bridge-nf-call-iptables") ||
+         says_one("/sys/class/net/" + network.bridge + "/bridge/nf_call_iptables");
 }
 
 Task<> remove_network(NetworkConfig network) {
   for (const char* family : {"ip", "ip6"}) {
-    ProcessSpec spec{.argv = {"nft", "-f", "-"}, .in = ProcessSpec::Stream::pipe, .out = ProcessSpec::Stream::null,
+    ProcessSpec spec{.argv = {"nft", "-f", "-"},
+                     .in = ProcessSpec::Stream::pipe,
+                     .out = ProcessSpec::Stream::null,
                      .err = ProcessSpec::Stream::pipe};
     auto table = std::string(family) + " " + network.table;
     auto result = co_await run(std::move(spec), 10s, "add table " + table + "\ndelete table " + table + "\n");

@@ -42,12 +42,15 @@ struct NetworkConfig {
   std::string domain = "cluster.local";
 };
 // Throws invalid, by setting name, when a CIDR is malformed, too small, or the two overlap.
-NetworkConfig network_config(const std::filesystem::path& state, std::string_view pod_cidr, std::string_view service_cidr);
+NetworkConfig network_config(const std::filesystem::path& state, std::string_view pod_cidr,
+                             std::string_view service_cidr);
 
-// Creates the bridge with its addresses, turns on forwarding and route_localnet. Does nothing where it is right already.
-// Call before anything listens on the bridge. Throws unavailable when the kernel refuses or another interface owns the
-// addresses.
+// Creates the bridge with its addresses, turns on forwarding and route_localnet. Does nothing where it is right
+// already. Call before anything listens on the bridge. Throws unavailable when the kernel refuses or another interface
+// owns the addresses.
 Task<> prepare_network(NetworkConfig network);
+// Whether rules see what crosses the bridge from pod to pod.
+bool is_bridge_filtered(const NetworkConfig& network);
 // Removes the bridge and the nftables tables. Nothing there is fine.
 Task<> remove_network(NetworkConfig network);
 

@@ -38,7 +38,8 @@ Task<> pump(tcp::socket& from, tcp::socket& to) {
   for (;;) {
     const auto [error, size] = co_await from.async_read_some(asio::buffer(buffer), asio::as_tuple(asio::use_awaitable));
     if (error) break;
-    const auto [failed, written] = co_await asio::async_write(to, asio::buffer(buffer, size), asio::as_tuple(asio::use_awaitable));
+    const auto [failed, written] =
+        co_await asio::async_write(to, asio::buffer(buffer, size), asio::as_tuple(asio::use_awaitable));
     if (failed) break;
   }
   to.shutdown(tcp::socket::shutdown_send, ignored);
@@ -48,9 +49,21 @@ Task<> pump(tcp::socket& from, tcp::socket& to) {
 Task<> forward(tcp::socket from, std::uint16_t port) {
   using namespace asio::experimental::awaitable_operators;
   tcp::socket to(co_await asio::this_coro::executor);
-  const auto [error] = co_await to.async_connect({asio::ip::address_v4::loopback(), port}, asio::as_tuple(asio::use_awaitable));
+  const auto [error] =
+      co_await to.async_connect({asio::ip::address_v4::loopback(), port}, asio::as_tuple(asio::use_awaitable));
   if (error) co_return;
   co_await (pump(from, to) && pump(to, from));
+}
+
+// Of a pod, its address, its end and its labels matter.
+bool changes_rules(const StoreEvent& event) {
+  if (!event.before || event.type == StoreEvent::Type::deleted) return true;
+  for (const std::string_view field : {"podIP", "phase"}) {
+    if (find_string(*event.before, {"status", field}) != find_string(*event.object, {"status", field})) return true;
+  }
+  const auto *before = find_path(*event.before, {"metadata", "labels"}),
+             *after = find_path(*event.object, {"metadata", "labels"});
+  return (before == nullptr) != (after == nullptr) || (before != nullptr && *before != *after);
 }
 
 Task<> serve_loopback(std::uint16_t port) {
@@ -69,7 +82,8 @@ Task<> serve_loopback(std::uint16_t port) {
 }  // namespace
 
 struct Proxy::State {
-  State(Executor ex, ProxyConfig c, Store& s) : config(std::move(c)), store(s), tasks(ex), changes(ex), ready_note(ex), executor(ex) {}
+  State(Executor ex, ProxyConfig c, Store& s)
+      : config(std::move(c)), store(s), tasks(ex), changes(ex), ready_note(ex), executor(ex) {}
 
   ProxyConfig config;
   Store& store;
@@ -77,6 +91,7 @@ struct Proxy::State {
   Notifier changes, ready_note;
   Executor executor;
   bool ready = false;
+  std::uint64_t applied_version = 0;  // of `changes`: the rules in the kernel know everything up to it
   std::optional<Rules> applied;
   std::set<std::string> told_conflicts;
   std::map<std::uint16_t, std::unique_ptr<TaskGroup>> forwarders;
@@ -93,25 +108,36 @@ struct Proxy::State {
     auto services = store.list(kube::resources::services);
     // The older one wins a host port that two want.
     std::ranges::sort(services, {}, [](const ObjectPtr& service) {
-      return std::pair(find_string(*service, {"metadata", "creationTimestamp"}).value_or(""), kube::namespace_of(*service) + "/" + kube::name_of(*service));
+      return std::pair(find_string(*service, {"metadata", "creationTimestamp"}).value_or(""),
+                       kube::namespace_of(*service) + "/" + kube::name_of(*service));
     });
     std::vector<ServicePort> ports;
     for (const auto& service : services) {
       std::vector<const json::object*> own;
-      for (const auto& slice : slices[kube::namespace_of(*service) + "/" + kube::name_of(*service)]) own.push_back(slice.get());
+      for (const auto& slice : slices[kube::namespace_of(*service) + "/" + kube::name_of(*service)])
+        own.push_back(slice.get());
       for (auto& port : service_ports(*service, own, config.load_balancer_ports)) ports.push_back(std::move(port));
+    }
+    for (const auto& pod : store.list(kube::resources::pods)) {
+      for (auto& port : host_ports_of(*pod)) ports.push_back(std::move(port));
     }
     return ports;
   }
 
+  PolicyRules policies() const {
+    return policy_rules(store.list(kube::resources::network_policies), store.list(kube::resources::pods),
+                        store.list(kube::resources::namespaces));
+  }
+
   Task<> apply() {
     const auto ports = wanted_ports();
-    auto wanted = rules_for(config.network, config.api_port, ports);
+    auto wanted = rules_for(config.network, config.api_port, ports, policies());
     for (const auto& conflict : wanted.conflicts) {
       if (told_conflicts.insert(conflict).second) log::warn("host port is taken", kv("conflict", conflict));
     }
-    const bool filtered = find_file("/proc/sys/net/bridge/bridge-nf-call-iptables").value_or("0").starts_with("1");
-    auto script = applied ? change_script(config.network, *applied, wanted.rules) : full_script(config.network, wanted.rules, !filtered);
+    const bool filtered = is_bridge_filtered(config.network);
+    auto script = applied ? change_script(config.network, *applied, wanted.rules)
+                          : full_script(config.network, wanted.rules, !filtered);
     if (!script.empty()) {
       std::exception_ptr failure;
       try {
@@ -169,7 +195,9 @@ struct Proxy::State {
         trouble = error.message();
       }
       if (trouble.empty()) {
-        if (!std::exchange(ready, true)) ready_note.notify_all();
+        ready = true;
+        applied_version = seen;
+        ready_note.notify_all();
         co_await changes.wait(seen);
       } else {
         log::error("Services could not be set up; trying again", kv("error", trouble));
@@ -200,9 +228,13 @@ struct Proxy::State {
   }
 
   Task<> work() {
-    for (const auto* kind : {&kube::resources::services, &kube::resources::endpoint_slices}) {
+    for (const auto* kind : {&kube::resources::services, &kube::resources::endpoint_slices,
+                             &kube::resources::network_policies, &kube::resources::namespaces}) {
       subscriptions.push_back(store.subscribe(*kind, [this](const StoreEvent&) { changes.notify_all(); }));
     }
+    subscriptions.push_back(store.subscribe(kube::resources::pods, [this](const StoreEvent& event) {
+      if (changes_rules(event)) changes.notify_all();
+    }));
     tasks.spawn("rules", follow());
     auto upstream = config.upstream_dns;
     if (upstream.empty()) upstream = dns::parse_resolv_conf(find_file("/etc/resolv.conf").value_or(""));
@@ -229,6 +261,12 @@ Task<> Proxy::ready() {
   while (!state_->ready) co_await state_->ready_note.wait(state_->ready_note.version());
 }
 
+Task<> Proxy::settled() {
+  const auto wanted = state_->changes.version();
+  while (!state_->ready || state_->applied_version < wanted)
+    co_await state_->ready_note.wait(state_->ready_note.version());
+}
+
 std::string load_balancer_address() {
   ifaddrs* list = nullptr;
   std::string found = "127.0.0.1";
@@ -238,7 +276,9 @@ std::string load_balancer_address() {
     const Ipv4 address{ntohl(reinterpret_cast<const sockaddr_in*>(one->ifa_addr)->sin_addr.s_addr)};
     const std::string name = one->ifa_name;
     // The host's own way out, not a bridge of ours or of another container runtime.
-    if (name == "lo" || name.starts_with("wf-") || name.starts_with("docker") || name.starts_with("br-") || name.starts_with("veth")) continue;
+    if (name == "lo" || name.starts_with("wf-") || name.starts_with("docker") || name.starts_with("br-") ||
+        name.starts_with("veth"))
+      continue;
     found = address.text();
     break;
   }

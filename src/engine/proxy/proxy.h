@@ -31,6 +31,8 @@ class Proxy {
   Task<> run();
   // Resolves once the first complete set of rules is in the kernel.
   Task<> ready();
+  // Resolves once the rules in the kernel know everything that the store holds now.
+  Task<> settled();
 
  private:
   struct State;

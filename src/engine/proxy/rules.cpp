@@ -84,11 +84,45 @@ std::vector<ServicePort> service_ports(const json::object& service, const std::v
       next.load_balancer_ports.insert(host_port);
     }
     if (find_string(root, {"spec", "sessionAffinity"}) == "ClientIP") {
-      auto seconds = find_integer(root, {"spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds"}).value_or(10800);
+      auto seconds =
+          find_integer(root, {"spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds"}).value_or(10800);
       next.affinity_seconds = static_cast<std::uint32_t>(std::clamp<std::int64_t>(seconds, 1, 86400));
     }
     next.endpoints = endpoints_of(slices, next.name, *protocol);
     out.push_back(std::move(next));
+  }
+  return out;
+}
+
+std::vector<ServicePort> host_ports_of(const json::object& pod) {
+  const json::value root(pod);
+  const auto ip = Ipv4::parse(find_string(root, {"status", "podIP"}).value_or(""));
+  const auto phase = find_string(root, {"status", "phase"}).value_or("");
+  // On the host's network the container listens there itself.
+  if (!ip || phase == "Succeeded" || phase == "Failed" || find_bool(root, {"spec", "hostNetwork"}).value_or(false))
+    return {};
+  std::vector<ServicePort> out;
+  for (const auto* kind : {"initContainers", "containers"}) {
+    for (const auto& container : array_at(root, {"spec", kind})) {
+      for (const auto& port : array_at(container, {"ports"})) {
+        const auto host_port = port_number(port, "hostPort"), number = port_number(port, "containerPort");
+        const auto protocol = protocol_from(port);
+        if (!host_port || !number || !protocol) continue;
+        ServicePort next;
+        next.ns = find_string(root, {"metadata", "namespace"}).value_or("");
+        next.service = "pod " + find_string(root, {"metadata", "name"}).value_or("");
+        next.protocol = *protocol;
+        next.port = *host_port;
+        next.endpoints = {{*ip, *number}};
+        const auto address = Ipv4::parse(find_string(port, {"hostIP"}).value_or(""));
+        if (address && address->value != 0) {
+          next.cluster_ips.push_back(*address);
+        } else {
+          next.host_ports.insert(*host_port);
+        }
+        out.push_back(std::move(next));
+      }
+    }
   }
   return out;
 }
@@ -121,7 +155,8 @@ void add_chain(Rules& rules, const std::string& chain, const ServicePort& port) 
     for (const auto& endpoint : endpoints) {
       auto set = affinity_set(chain, endpoint);
       rules.affinity[set] = *port.affinity_seconds;
-      lines.push_back("ip saddr @" + set + " update @" + set + " { ip saddr } " + dnat(port.protocol, address(endpoint)));
+      lines.push_back("ip saddr @" + set + " update @" + set + " { ip saddr } " +
+                      dnat(port.protocol, address(endpoint)));
     }
     for (std::size_t i = 0; i < endpoints.size(); ++i) {
       auto left = endpoints.size() - i;
@@ -144,19 +179,22 @@ void add_chain(Rules& rules, const std::string& chain, const ServicePort& port) 
 
 }  // namespace
 
-RulesResult rules_for(const NetworkConfig& network, std::uint16_t api_port, const std::vector<ServicePort>& ports) {
+RulesResult rules_for(const NetworkConfig& network, std::uint16_t api_port, const std::vector<ServicePort>& ports,
+                      PolicyRules policies) {
   RulesResult out;
   auto& rules = out.rules;
-  rules.chains["service_kubernetes"] = {
-      "meta l4proto tcp dnat ip to " + network.gateway.text() + ":" + std::to_string(api_port)};
+  rules.chains = std::move(policies.chains);
+  rules.ingress = std::move(policies.ingress);
+  rules.egress = std::move(policies.egress);
+  rules.chains["service_kubernetes"] = {"meta l4proto tcp dnat ip to " + network.gateway.text() + ":" +
+                                        std::to_string(api_port)};
   rules.services[network.kubernetes_ip.text() + " . tcp . 443"] = "service_kubernetes";
   for (const auto& port : ports) {
     // A Service without endpoints has no chain: packets to its address meet the rejection of the whole service network.
     if (port.endpoints.empty()) continue;
     auto chain = chain_name(port);
     add_chain(rules, chain, port);
-    for (const auto& endpoint : port.endpoints)
-      rules.hairpins.insert(endpoint.ip.text() + " . " + endpoint.ip.text());
+    for (const auto& endpoint : port.endpoints) rules.hairpins.insert(endpoint.ip.text() + " . " + endpoint.ip.text());
     auto protocol = std::string(text_of(port.protocol));
     auto number = std::to_string(port.port);
     for (auto ip : port.cluster_ips) {
@@ -182,9 +220,11 @@ std::string set_line(const std::string& name, std::uint32_t seconds) {
 std::string rule_line(const std::string& chain, const std::string& rule) {
   return "add rule ip TABLE " + chain + " " + rule + "\n";
 }
+// A policy's chain comes back when it lets a packet pass; a service's does not.
 std::string element(std::string_view verb, std::string_view map, const std::string& key, const std::string& chain) {
-  return std::string(verb) + " element ip TABLE " + std::string(map) + " { " + key + (chain.empty() ? "" : " : goto " + chain) +
-         " }\n";
+  const auto* verdict = map.starts_with("policy_") ? " : jump " : " : goto ";
+  return std::string(verb) + " element ip TABLE " + std::string(map) + " { " + key +
+         (chain.empty() ? "" : verdict + chain) + " }\n";
 }
 std::string with_table(std::string script, const NetworkConfig& network) {
   std::string out;
@@ -205,6 +245,8 @@ std::string full_script(const NetworkConfig& network, const Rules& rules, bool m
       "add table ip TABLE \ndelete table ip TABLE \nadd table ip TABLE \n"
       "add map ip TABLE services { type ipv4_addr . inet_proto . inet_service : verdict; }\n"
       "add map ip TABLE host_ports { type inet_proto . inet_service : verdict; }\n"
+      "add map ip TABLE policy_ingress { type ipv4_addr : verdict; }\n"
+      "add map ip TABLE policy_egress { type ipv4_addr : verdict; }\n"
       "add set ip TABLE hairpins { type ipv4_addr . ipv4_addr; }\n"
       "add chain ip TABLE to_service\n"
       "add chain ip TABLE prerouting { type nat hook prerouting priority dstnat; policy accept; }\n"
@@ -227,6 +269,11 @@ std::string full_script(const NetworkConfig& network, const Rules& rules, bool m
   out += rule_line("postrouting", "ip saddr " + network.pod_cidr.text() + " oifname != " + bridge + " masquerade");
   // Whatever still has a Service's address here found no endpoint: say so at once instead of letting the client wait.
   out += rule_line("filter_forward", "ip daddr " + services + " " + reject);
+  // What was let through once goes on; so does what a pod sends to itself through a Service.
+  out += rule_line("filter_forward", "ct state established,related accept");
+  out += rule_line("filter_forward", "ip saddr . ip daddr @hairpins accept");
+  out += rule_line("filter_forward", "ip saddr vmap @policy_egress");
+  out += rule_line("filter_forward", "ip daddr vmap @policy_ingress");
   out += rule_line("filter_output", "ip daddr " + services + " ip daddr != " + network.dns_ip.text() + " " + reject);
   for (const auto& [name, seconds] : rules.affinity) out += set_line(name, seconds);
   for (const auto& [chain, lines] : rules.chains) {
@@ -235,6 +282,8 @@ std::string full_script(const NetworkConfig& network, const Rules& rules, bool m
   }
   for (const auto& [key, chain] : rules.services) out += element("add", "services", key, chain);
   for (const auto& [key, chain] : rules.host_ports) out += element("add", "host_ports", key, chain);
+  for (const auto& [ip, chain] : rules.ingress) out += element("add", "policy_ingress", ip, chain);
+  for (const auto& [ip, chain] : rules.egress) out += element("add", "policy_egress", ip, chain);
   for (const auto& pair : rules.hairpins) out += element("add", "hairpins", pair, "");
   return with_table(std::move(out), network);
 }
@@ -263,12 +312,15 @@ std::string change_script(const NetworkConfig& network, const Rules& before, con
   };
   change_map("services", before.services, after.services);
   change_map("host_ports", before.host_ports, after.host_ports);
+  change_map("policy_ingress", before.ingress, after.ingress);
+  change_map("policy_egress", before.egress, after.egress);
   for (const auto& pair : before.hairpins)
     if (!after.hairpins.contains(pair)) add += element("delete", "hairpins", pair, "");
   for (const auto& pair : after.hairpins)
     if (!before.hairpins.contains(pair)) add += element("add", "hairpins", pair, "");
   for (const auto& [chain, lines] : before.chains)
-    if (!after.chains.contains(chain)) drop += "flush chain ip TABLE " + chain + "\ndelete chain ip TABLE " + chain + "\n";
+    if (!after.chains.contains(chain))
+      drop += "flush chain ip TABLE " + chain + "\ndelete chain ip TABLE " + chain + "\n";
   for (const auto& [name, seconds] : before.affinity)
     if (!after.affinity.contains(name)) drop += "delete set ip TABLE " + name + "\n";
   return with_table(add + drop, network);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/proxy/network.h"
+#include "engine/proxy/policy.h"
 #include "lib/json/json.h"
 
 namespace workflow::engine {
@@ -23,12 +24,12 @@ struct Endpoint {
 struct ServicePort {
   std::string ns, service, name;
   Protocol protocol = Protocol::tcp;
-  std::vector<Ipv4> cluster_ips;            // addresses that reach it inside the cluster, external IPs included
+  std::vector<Ipv4> cluster_ips;  // addresses that reach it inside the cluster, external IPs included
   std::uint16_t port = 0;
-  std::set<std::uint16_t> host_ports;       // node port, load balancer port: on every address of the host
+  std::set<std::uint16_t> host_ports;           // node port, load balancer port: on every address of the host
   std::set<std::uint16_t> load_balancer_ports;  // the part of host_ports that [::1] answers, too
   std::optional<std::uint32_t> affinity_seconds;
-  std::vector<Endpoint> endpoints;          // sorted, unique
+  std::vector<Endpoint> endpoints;  // sorted, unique
   bool operator==(const ServicePort&) const = default;
 };
 
@@ -37,11 +38,15 @@ struct ServicePort {
 std::vector<ServicePort> service_ports(const json::object& service, const std::vector<const json::object*>& slices,
                                        const std::map<std::uint16_t, std::uint16_t>& load_balancer_ports);
 
+// The host ports of a pod's containers; none of a pod that has no address.
+std::vector<ServicePort> host_ports_of(const json::object& pod);
+
 // What the kernel should hold.
 struct Rules {
-  std::map<std::string, std::vector<std::string>> chains;  // service chains: name → rules
+  std::map<std::string, std::vector<std::string>> chains;  // of services and policies: name → rules
   std::map<std::string, std::string> services;             // "ip . proto . port" → chain
   std::map<std::string, std::string> host_ports;           // "proto . port" → chain
+  std::map<std::string, std::string> ingress, egress;      // address of a pod → chain of its policies
   std::map<std::string, std::uint32_t> affinity;           // set name → seconds
   std::set<std::string> hairpins;                          // "ip . ip"
   bool operator==(const Rules&) const = default;
@@ -51,7 +56,8 @@ struct RulesResult {
   Rules rules;
   std::vector<std::string> conflicts;
 };
-RulesResult rules_for(const NetworkConfig& network, std::uint16_t api_port, const std::vector<ServicePort>& ports);
+RulesResult rules_for(const NetworkConfig& network, std::uint16_t api_port, const std::vector<ServicePort>& ports,
+                      PolicyRules policies = {});
 
 // The whole table, replacing whatever is there in one transaction. `masquerade_services`: the bridge hides replies from
 // us (no br_netfilter), so clients in pods must see the host as source.

@@ -1,8 +1,12 @@
-// Use of cpu and memory, read from the cgroups of pods (version 1 and 2).
-#include "engine/node/usage.h"
+#include "engine/node/cgroup.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
 
+#include "engine/quantity.h"
 #include "lib/base/file.h"
 #include "lib/base/text.h"
 
@@ -25,10 +29,43 @@ std::uint64_t field_in(const fs::path& file, std::string_view name) {
   return 0;
 }
 
+// The kernel's own files: written in place. A controller that refuses costs the pod its share, not its life.
+void write_setting(const fs::path& file, std::int64_t value) {
+  std::ofstream out(file);
+  out << value;
+}
+
+const fs::path root = "/sys/fs/cgroup";
+
+bool is_version_2() { return fs::exists(root / "cgroup.controllers"); }
+
 }  // namespace
 
+std::int64_t pod_cpu_shares(const json::object& pod) {
+  return std::max<std::int64_t>(2, pod_amount(pod, "requests", "cpu") * 1024 / 1000);
+}
+
+void prepare_cgroup(const std::string& path, std::int64_t cpu_shares) {
+  std::error_code ignored;
+  if (is_version_2()) {
+    fs::create_directories(root / path, ignored);
+    write_setting(root / path / "cpu.weight", std::clamp<std::int64_t>(1 + (cpu_shares - 2) * 9999 / 262142, 1, 10000));
+    return;
+  }
+  if (!fs::exists(root / "cpu", ignored)) return;
+  fs::create_directories(root / "cpu" / path, ignored);
+  write_setting(root / "cpu" / path / "cpu.shares", cpu_shares);
+}
+
+void remove_cgroup(const std::string& path) {
+  std::error_code ignored;
+  ::rmdir((root / path).c_str());
+  for (const auto& controller : fs::directory_iterator(root, ignored)) {
+    if (controller.is_directory(ignored)) ::rmdir((controller.path() / path).c_str());
+  }
+}
+
 CgroupSample sample_cgroup(const std::string& path, Time now) {
-  const fs::path root = "/sys/fs/cgroup";
   CgroupSample sample{.at = now};
   if (fs::exists(root / "cpuacct" / path)) {
     sample.cpu_nanoseconds = number_in(root / "cpuacct" / path / "cpuacct.usage");
@@ -47,7 +84,8 @@ CgroupSample sample_cgroup(const std::string& path, Time now) {
 std::uint64_t nanocores(const CgroupSample& before, const CgroupSample& after) {
   const auto window = (after.at - before.at).count();
   if (window <= 0 || after.cpu_nanoseconds < before.cpu_nanoseconds) return 0;
-  return static_cast<std::uint64_t>(static_cast<double>(after.cpu_nanoseconds - before.cpu_nanoseconds) * 1e9 / static_cast<double>(window));
+  return static_cast<std::uint64_t>(static_cast<double>(after.cpu_nanoseconds - before.cpu_nanoseconds) * 1e9 /
+                                    static_cast<double>(window));
 }
 
 }  // namespace workflow::engine

@@ -1,7 +1,10 @@
 // Quantities: a decimal number with a suffix of powers of ten or two (apimachinery, pkg/api/resource).
+#include "engine/quantity.h"
+
+#include <algorithm>
 #include <cmath>
 
-#include "engine/apiserver/decode.h"
+#include "engine/fields.h"
 
 namespace workflow::engine {
 
@@ -132,6 +135,29 @@ std::optional<std::int64_t> quantity_in_thousandths(std::string_view text) {
   const auto value = (parsed->nanos + (parsed->nanos > 0 ? 999'999 : 0)) / 1'000'000;
   if (value > INT64_MAX || value < INT64_MIN) return std::nullopt;
   return static_cast<std::int64_t>(value);
+}
+
+std::optional<std::int64_t> thousandths_at(const json::object& object, std::initializer_list<std::string_view> path) {
+  const auto* value = value_at(object, path);
+  if (value == nullptr) return std::nullopt;
+  return quantity_in_thousandths(value->is_string() ? std::string(value->get_string()) : json::serialize(*value));
+}
+
+std::int64_t pod_amount(const json::object& pod, std::string_view kind, std::string_view resource) {
+  const auto amount_of = [&](const json::value& container) {
+    return thousandths_at(container.get_object(), {"resources", kind, resource}).value_or(0);
+  };
+  std::int64_t together = 0, sidecars = 0, largest = 0;
+  for (const auto& item : array_at(pod, {"spec", "initContainers"})) {
+    if (!item.is_object()) continue;
+    const bool stays = text_at(item.get_object(), {"restartPolicy"}) == "Always";
+    if (stays) sidecars += amount_of(item);
+    largest = std::max(largest, sidecars + (stays ? 0 : amount_of(item)));
+  }
+  for (const auto& item : array_at(pod, {"spec", "containers"})) {
+    if (item.is_object()) together += amount_of(item);
+  }
+  return std::max(together + sidecars, largest);
 }
 
 }  // namespace workflow::engine

@@ -1,0 +1,27 @@
+// src/engine/node/cgroup.h: the control group of a pod, which its containers share, and what groups have used. cgroup
+// v1 and v2.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "lib/base/clock.h"
+#include "lib/json/json.h"
+
+namespace workflow::engine {
+
+// What the pod as a whole weighs against others, from its requests; limits are its containers' own. Pure.
+std::int64_t pod_cpu_shares(const json::object& pod);
+
+// `path` is below the hierarchy: workflow-1a2b3c/pod<uid>. Controllers that are not there are left out.
+void prepare_cgroup(const std::string& path, std::int64_t cpu_shares);
+// Only once it is empty; a group that is not there is fine.
+void remove_cgroup(const std::string& path);
+
+struct CgroupSample {
+  Time at{};
+  std::uint64_t cpu_nanoseconds = 0, memory_bytes = 0;
+};
+CgroupSample sample_cgroup(const std::string& path, Time now);
+std::uint64_t nanocores(const CgroupSample& before, const CgroupSample& after);
+
+}  // namespace workflow::engine

@@ -1,0 +1,79 @@
+#include "engine/node/pod_record.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/test_support.h"
+
+namespace workflow::engine {
+namespace {
+
+const Time now = *parse_rfc3339("2026-03-01T10:00:00Z");
+
+json::object pod(const std::string& status) {
+  return from_yaml(
+      "metadata: {name: p, namespace: shop, uid: u}\nspec: {initContainers: [{name: i, image: x}], containers: [{name: "
+      "a, image: x}]}\nstatus: " +
+      status);
+}
+cri::ContainerStatus found(const char* name, cri::ContainerState state, std::uint32_t attempt, int code = 0) {
+  cri::ContainerStatus status;
+  status.name = name;
+  status.id = std::string(name) + std::to_string(attempt);
+  status.state = state;
+  status.attempt = attempt;
+  status.exit_code = code;
+  status.started = now - std::chrono::minutes(5);
+  status.finished = now - std::chrono::minutes(1);
+  return status;
+}
+
+TEST(PodRecord, of_a_new_pod_waits) {
+  const auto record = begun_record(pod("{}"), {}, "10.0.0.1", now);
+  ASSERT_EQ(record.containers.size(), 2u);
+  EXPECT_TRUE(record.containers[0].init);
+  EXPECT_EQ(record.containers[1].phase, Phase::waiting);
+  EXPECT_EQ(record.containers[1].reason, "PodInitializing");
+}
+
+TEST(PodRecord, adopts_what_runs) {
+  using enum cri::ContainerState;
+  const auto record = begun_record(pod("{phase: Running}"),
+                                   {found("a", running, 2), found("a", exited, 1, 7), found("i", exited, 0)}, "", now);
+  EXPECT_EQ(record.containers[0].phase, Phase::terminated);
+  const auto& a = record.containers[1];
+  EXPECT_EQ(a.phase, Phase::running);
+  EXPECT_EQ(a.id, "a2");
+  EXPECT_EQ(a.restarts, 2);
+  EXPECT_EQ(a.previous->exit_code, 7);
+}
+
+TEST(PodRecord, remembers_what_the_runtime_has_lost) {
+  const auto running =
+      begun_record(pod("{phase: Running, containerStatuses: [{name: a, restartCount: 3, containerID: containerd://old, "
+                       "state: {running: {startedAt: \"2026-03-01T09:00:00Z\"}}}]}"),
+                   {}, "", now);
+  const auto& a = running.containers[1];
+  EXPECT_EQ(a.phase, Phase::terminated);
+  EXPECT_EQ(a.restarts, 3);
+  EXPECT_EQ(a.last.reason, "ContainerStatusUnknown");
+  EXPECT_EQ(a.last.exit_code, 137);
+  const auto finished = begun_record(
+      pod("{phase: Succeeded, containerStatuses: [{name: a, restartCount: 0, containerID: containerd://old, "
+          "state: {terminated: {exitCode: 0, reason: Completed, containerID: containerd://old}}}]}"),
+      {}, "", now);
+  EXPECT_EQ(finished.containers[1].phase, Phase::terminated);
+  EXPECT_EQ(finished.containers[1].last.reason, "Completed");
+}
+
+TEST(PodRecord, in_a_new_sandbox_everything_begins_again) {
+  using enum cri::ContainerState;
+  auto record = begun_record(pod("{phase: Running}"), {found("a", running, 0), found("i", exited, 0)}, "", now);
+  note_new_sandbox(record, now);
+  EXPECT_EQ(record.containers[0].phase, Phase::waiting);
+  EXPECT_TRUE(record.containers[0].previous.has_value());
+  EXPECT_EQ(record.containers[1].phase, Phase::terminated);
+  EXPECT_EQ(record.containers[1].last.reason, "ContainerStatusUnknown");
+}
+
+}  // namespace
+}  // namespace workflow::engine

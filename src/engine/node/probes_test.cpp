@@ -1,0 +1,63 @@
+#include "engine/node/probes.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/test_support.h"
+
+namespace workflow::engine {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(Probes, may_be_asked_for_faster_than_kubernetes_can_say) {
+  struct Case {
+    const char* text;
+    std::optional<std::chrono::milliseconds> interval;
+  };
+  const Case cases[] = {{"100ms", 100ms}, {"2s", 2s}, {"10ms", 10ms}, {"9ms", {}},  {"", {}},
+                        {"ms", {}},       {"1m", {}}, {"-5s", {}},    {"601s", {}}, {"1.5s", {}}};
+  for (const auto& [text, interval] : cases) EXPECT_EQ(parse_interval(text), interval) << text;
+}
+
+TEST(Probes, keep_time_as_they_are_told) {
+  const auto timing = timing_of(
+      from_yaml(
+          "{initialDelaySeconds: 5, periodSeconds: 20, timeoutSeconds: 3, successThreshold: 2, failureThreshold: 4}"),
+      "");
+  EXPECT_EQ(timing.initial_delay, 5s);
+  EXPECT_EQ(timing.period, 20s);
+  EXPECT_EQ(timing.timeout, 3s);
+  EXPECT_EQ(timing.successes, 2);
+  EXPECT_EQ(timing.failures, 4);
+  EXPECT_EQ(timing_of(json::object(), "").period, 10s);
+  EXPECT_EQ(timing_of(json::object(), "50ms").period, 50ms);
+}
+
+TEST(Probes, change_their_mind_only_after_enough_answers) {
+  struct Case {
+    const char *what, *answers;  // w well, u unwell, ? unknown
+    bool well;
+    const char* told;  // + well, - unwell, . nothing
+  };
+  const Case cases[] = {{"well at once", "ww", false, ".+"},
+                        {"stays well", "wwww", true, "...."},
+                        {"unwell after three", "uuu", true, "..-"},
+                        {"and told once", "uuuuuu", true, "..-..."},
+                        {"a good one between", "uuwuu", true, "....."},
+                        {"told even if never well", "uuu", false, "..-"},
+                        {"back again", "uuuww", true, "..-.+"},
+                        {"a runtime that is away says nothing", "uu??u", true, "....-"}};
+  for (const auto& [what, answers, well, told] : cases) {
+    ProbeCount count({.successes = 2, .failures = 3}, well);
+    std::string said;
+    for (const char answer : std::string_view(answers)) {
+      using enum ProbeAnswer::Verdict;
+      const bool news = count.note(answer == 'w' ? ProbeAnswer::Verdict::well : answer == 'u' ? unwell : unknown);
+      said += !news ? '.' : count.is_well() ? '+' : '-';
+    }
+    EXPECT_EQ(said, told) << what;
+  }
+}
+
+}  // namespace
+}  // namespace workflow::engine

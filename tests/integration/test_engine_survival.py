@@ -1,0 +1,133 @@
+"""kill -9 of the engine at random moments while pods come and go. WORKFLOW_KILLS says how often (default 30), WORKFLOW_SEED
+which history."""
+
+import http.client
+import os
+import pathlib
+import random
+import sys
+import threading
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from engine_with_pods import IMAGE, PodEngine, container, fetch, is_ready, missing_parts  # noqa: E402
+from workflow_testing import wait_for  # noqa: E402
+
+if missing_parts():
+    pytest.skip(missing_parts(), allow_module_level=True)
+
+KILLS = int(os.environ.get("WORKFLOW_KILLS", "30"))
+SERVE = "mkdir -p /tmp/www && echo $HOSTNAME > /tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www"
+
+
+def deployment(name, replicas, version=0):
+    return {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "revisionHistoryLimit": 1, "template": {
+        "metadata": {"labels": {"app": name}, "annotations": {"version": str(version)}},
+        "spec": {"terminationGracePeriodSeconds": 0, "automountServiceAccountToken": False, "containers": [
+            {"name": "c", "image": IMAGE, "command": ["sh", "-c", SERVE], "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1}}]}}}
+
+
+class Churn:
+    """Changes that somebody makes all the while; what was acknowledged must be true in the end."""
+
+    def __init__(self, engine, seed):
+        self.engine, self.random = engine, random.Random(seed)
+        self.replicas, self.versions = 2, 0
+        self.bare = {}  # name → whether it must be there; absent: nobody knows
+        self.count = 0
+
+    def step(self):
+        try:
+            self.change()
+        except (OSError, http.client.HTTPException):
+            pass  # the engine died under the request
+
+    def change(self):
+        what = self.random.randrange(4)
+        if what == 0:
+            replicas = self.random.randrange(4)
+            self.replicas = None
+            self.engine.patch("deployments", "churn", "moving", {"spec": {"replicas": replicas}})
+            self.replicas = replicas
+        elif what == 1:
+            self.versions += 1
+            self.engine.patch("deployments", "churn", "moving", {"spec": {"template": {"metadata": {"annotations": {"version": str(self.versions)}}}}})
+        elif what == 2 or not self.bare:
+            self.count += 1
+            name = f"bare-{self.count}"
+            self.engine.pod("churn", name, terminationGracePeriodSeconds=0)
+            self.bare[name] = True
+        else:
+            name = self.random.choice(sorted(self.bare))
+            self.bare.pop(name)
+            if self.engine.delete("pods", "churn", name)[0] == 200:
+                self.bare[name] = False
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = PodEngine(tmp_path)
+    yield engine
+    engine.close()
+
+
+def test_nothing_is_lost_or_doubled_when_the_engine_is_killed(engine):
+    engine.namespace("churn")
+    engine.create("deployments", "churn", "steady", deployment("steady", 2))
+    engine.create("deployments", "churn", "moving", deployment("moving", 2))
+    service = engine.create("services", "churn", "steady", {"selector": {"app": "steady"}, "ports": [{"port": 80, "targetPort": 8080}]})
+    address = service["spec"]["clusterIP"]
+    wait_for(lambda: engine.find("deployments", "churn", "steady")["status"].get("readyReplicas") == 2, 30, "the steady pods run")
+    pods = lambda app: [p for p in engine.api.get("/api/v1/namespaces/churn/pods")["items"] if p["metadata"]["labels"]["app"].startswith(app)]
+    before = {p["metadata"]["name"]: container(p)["containerID"] for p in pods("steady")}
+    wait_for(lambda: fetch(address, 80) in before, 10, "the service answers")
+
+    over, failures = threading.Event(), []
+
+    def ask():
+        while not over.is_set():
+            if fetch(address, 80, limit=5) not in before:
+                failures.append("no answer")
+
+    client = threading.Thread(target=ask)
+    client.start()
+    seed = int(os.environ.get("WORKFLOW_SEED", "1"))
+    churn = Churn(engine, seed)
+    dice = random.Random(seed)
+    try:
+        for _ in range(KILLS):
+            for _ in range(dice.randrange(1, 12)):
+                churn.step()
+            engine.kill()
+            assert fetch(address, 80) in before, "the containers and the Service need no engine"
+            engine.launch()
+            engine.wait_ready()
+    finally:
+        over.set()
+        client.join()
+    assert not failures
+
+    wanted = churn.replicas
+    if wanted is None:  # a change that was not acknowledged may have been made or not
+        wanted = engine.find("deployments", "churn", "moving")["spec"]["replicas"]
+
+    def settled():
+        if wanted and engine.find("deployments", "churn", "moving")["status"].get("readyReplicas", 0) != wanted:
+            return False
+        everything = pods("")
+        return all("deletionTimestamp" not in p["metadata"] and is_ready(p) for p in everything) and len(pods("moving")) == wanted
+
+    wait_for(settled, 60, "everything comes to rest")
+    after = {p["metadata"]["name"]: container(p)["containerID"] for p in pods("steady")}
+    assert after == before, "no container was stopped"
+    assert all(container(p)["restartCount"] == 0 for p in pods("steady"))
+    names = {p["metadata"]["name"] for p in pods("bare")}
+    assert {n for n, there in churn.bare.items() if there} <= names
+    assert not {n for n, there in churn.bare.items() if not there} & names
+    # Nothing is left in the runtime: a sandbox and a container for each pod.
+    expected = 2 * len(pods(""))
+    wait_for(lambda: len(engine.ctr("containers", "ls", "-q").split()) == expected, 20, f"{expected} containers in the runtime")
+    folders = {f.name for f in (engine.state / "pods").iterdir()}
+    assert folders == {p["metadata"]["uid"] for p in pods("")}
