@@ -283,14 +283,35 @@ struct Node::State {
     }
   }
 
-  // Tokens grow old; and should an event ever be lost, it is made up for here.
+  // Tokens grow old; and should an event ever be lost, it is made up for here. More often at first: what the runtime
+  // had begun when the last engine died may come to light only now.
   Task<> look_after() {
-    for (;;) {
-      co_await sleep_for(60s);
+    for (auto pause = 2s;; pause = std::min<std::chrono::seconds>(pause * 2, 60s)) {
+      co_await sleep_for(pause);
       for (auto& [uid, worker] : workers) {
         worker->refresh_volumes();
         worker->doubt();
       }
+      std::string trouble;
+      try {
+        co_await sweep();
+      } catch (const Error& error) {
+        trouble = error.message();
+      }
+      if (!trouble.empty()) log::debug("runtime not swept", kv("error", trouble));
+    }
+  }
+
+  // Sandboxes of pods that nobody wants.
+  Task<> sweep() {
+    for (auto& [uid, adopted] : co_await running_pods()) {
+      if (workers.contains(uid)) continue;
+      const auto labels = adopted.sandbox->labels;
+      const auto object = store.find(kube::resources::pods, labels.at(label_namespace), labels.at(label_pod));
+      if (object && kube::uid_of(*object) == uid) continue;
+      log::info("sandbox of a pod that is gone", kv("pod", labels.at(label_pod)),
+                kv("namespace", labels.at(label_namespace)));
+      start_worker(labels.at(label_namespace), labels.at(label_pod), uid, std::move(adopted));
     }
   }
 
