@@ -4,7 +4,9 @@ import itertools
 import os
 import pathlib
 import pwd
+import re
 import shutil
+import socket
 import subprocess
 import tempfile
 
@@ -211,12 +213,13 @@ class Cluster:
         self.engine = Engine(folder)
         self.kubeconfig = pathlib.Path(folder) / "kubeconfig"
         self.image, self.missing_image = "localhost/workflow/stack:latest", MISSING_IMAGE
-        capacity = {"cpu": "8", "memory": "16Gi", "pods": "250"}
+        capacity = {"cpu": "64", "memory": "256Gi", "pods": "2500"}
+        node = re.sub("[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")  # the engine places pods on its own machine
         made = self.engine.api.send("POST", "/api/v1/nodes", {
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "pretended", "labels": {"disk": "ssd"}},
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {"disk": "ssd"}},
             "status": {"capacity": capacity, "allocatable": capacity, "conditions": [{"type": "Ready", "status": "True"}]}})
         assert made[0] == 201, made
-        AppsNode(self.engine.api, "pretended").start()
+        AppsNode(self.engine.api, node).start()
 
 
 @pytest.fixture(scope="session")
