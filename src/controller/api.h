@@ -29,6 +29,7 @@ struct Parts {
   Jobs& jobs;
   Clock& clock;
   Feed& feed;
+  std::string holder;  // this process, to the others: the name of its connections, and of the leases it holds
 };
 
 // One authenticated request.

@@ -91,6 +91,9 @@ void merge_autoscale(json::object& autoscale, const json::object& change) {
       if (autoscale.erase(type) == 0) throw Error(ErrorKind::unprocessable, std::string(type) + " does not exist under autoscale");
       continue;
     }
+    if (!is_process_type(std::string(type))) {
+      throw Error(Error::Fields{{"autoscale", {"Process types can only contain lowercase alphanumeric characters"}}});
+    }
     auto number = [&](std::string_view name) {
       const auto found = find_integer(value, {name});
       if (!found) {
@@ -101,6 +104,8 @@ void merge_autoscale(json::object& autoscale, const json::object& change) {
     const auto least = number("min"), most = number("max"), percent = number("cpu_percent");
     if (least < 1) throw Error(ErrorKind::invalid, "min replicas needs to be 1 or higher");
     if (most < least) throw Error(ErrorKind::invalid, "max replicas can not be smaller than min replicas");
+    if (most > 1000) throw Error(ErrorKind::invalid, "max replicas can not be larger than 1000");
+    if (percent > 10'000) throw Error(ErrorKind::invalid, "cpu_percent can not be larger than 10000");
     if (percent < 1) throw Error(ErrorKind::invalid, "cpu_percent needs to be 1 or higher");
     autoscale[type] = json::object{{"min", least}, {"max", most}, {"cpu_percent", percent}};
   }

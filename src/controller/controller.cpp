@@ -5,6 +5,7 @@
 #include "controller/jobs.h"
 #include "controller/migrations.h"
 #include "lib/async/component.h"
+#include "lib/base/encoding.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
 
@@ -122,6 +123,7 @@ Settings Settings::from(Env& env) {
 
 Task<> serve(Executor executor, Settings settings) {
   SystemClock clock;
+  settings.database.application = "controller-" + random_uuid();
   sql::Db db(settings.database);
   kube::Client kube(executor, kube::Connection::from_env(Env::from_process().all()));
   std::optional<s3::Client> store;
@@ -131,7 +133,7 @@ Task<> serve(Executor executor, Settings settings) {
     Parts parts;
     Jobs jobs;
     Wiring(Executor ex, const Settings& s, sql::Db& d, kube::Client& k, s3::Client* st, Clock& c)
-        : feed(ex, d), parts{s, d, k, st, jobs, c, feed}, jobs(ex, parts) {}
+        : feed(ex, d), parts{s, d, k, st, jobs, c, feed, s.database.application}, jobs(ex, parts) {}
   };
   Wiring wiring(executor, settings, db, kube, store ? &*store : nullptr, clock);
   Api api(wiring.parts);

@@ -16,8 +16,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A controller that dies is missed after this long; three renewals may be late before that.
+// A controller that dies is missed when it has not renewed for a moment and has no connection to the database any more; one
+// that hangs, when its lease is over.
 constexpr auto lease = "10 seconds";
+constexpr auto heartbeat = 1s;
 constexpr sql::Query insert_job{
     "insert_job",
     "INSERT INTO jobs (app_uuid, kind, release_uuid, structure, lease_holder, lease_until) VALUES ($1::uuid, $2, $3::uuid, $4, $5, "
@@ -31,8 +33,10 @@ constexpr sql::Query release_leases{"release_leases",
                                     "UPDATE jobs SET lease_until = now() WHERE lease_holder = $1 AND state = 'running'"};
 constexpr sql::Query adopt_jobs{
     "adopt_jobs",
-    "UPDATE jobs SET lease_holder = $1, lease_until = now() + $2::interval WHERE id IN (SELECT id FROM jobs WHERE state = 'running' AND "
-    "lease_until < now() ORDER BY id FOR UPDATE SKIP LOCKED) RETURNING id, app_uuid"};
+    "UPDATE jobs SET lease_holder = $1, lease_until = now() + $2::interval WHERE id IN (SELECT id FROM jobs j WHERE state = 'running' AND "
+    "(lease_until < now() OR (lease_until < now() + interval '8 seconds' AND NOT EXISTS "
+    "(SELECT 1 FROM pg_stat_activity s WHERE s.application_name = j.lease_holder))) ORDER BY id FOR UPDATE SKIP LOCKED) "
+    "RETURNING id, app_uuid"};
 constexpr sql::Query finish_job{
     "finish_job", "UPDATE jobs SET state = $2, message = $3, finished = now() WHERE id = $1::bigint AND state = 'running' AND lease_holder = $4"};
 constexpr sql::Query select_job_state{"select_job_state", "SELECT state, message FROM jobs WHERE id = $1::bigint"};
@@ -89,7 +93,7 @@ struct Jobs::Subject {
 };
 
 Jobs::Jobs(Executor executor, Parts& parts)
-    : executor_(executor), parts_(parts), holder_(random_uuid()), tasks_(executor), changes_(executor), orphans_(executor),
+    : executor_(executor), parts_(parts), tasks_(executor), changes_(executor), orphans_(executor),
       has_lines_(executor) {
   // A controller that ends gives its work back; after a gap in what we hear, we look as well.
   parts_.feed.on_message([this](const json::object& message) {
@@ -216,7 +220,7 @@ Task<> Jobs::persist(std::int64_t id, JobResult& result) {
 }
 
 std::optional<Jobs::Subject> Jobs::read_subject(sql::Tx& tx, std::int64_t id) const {
-  const auto rows = tx.query(select_job, {id, holder_});
+  const auto rows = tx.query(select_job, {id, parts_.holder});
   if (rows.empty()) return std::nullopt;
   auto app = get_app(tx, rows[0].text("app"));
   return Subject{.kind = rows[0].text("kind"),
@@ -241,7 +245,7 @@ void Jobs::record_failure(sql::Tx& tx, std::int64_t id, const std::string& why) 
   if (subject->kind == "scale") {
     record_event(tx, subject->release.owner, subject->app, "scaling failed: the counts are as before", {{}, {{"reason", why}}});
   }
-  tx.execute(finish_job, {id, "failed", why, holder_});
+  tx.execute(finish_job, {id, "failed", why, parts_.holder});
   tell(tx, {{"job", id}});
 }
 
@@ -328,7 +332,7 @@ Task<JobResult> Jobs::attempt(std::int64_t id, Subject subject) {
   const auto message = outcome.ok ? std::string() : (is_deploy ? "(app::deploy): " : "(scale): ") + outcome.message;
   auto record = [&](sql::Tx& tx) {
     if (!outcome.ok) return record_failure(tx, id, message);
-    if (tx.execute(finish_job, {id, "done", message, holder_}) == 0) return;
+    if (tx.execute(finish_job, {id, "done", message, parts_.holder}) == 0) return;
     const auto& procfile = subject.release.build->procfile;
     auto shown_procfile = subject.app.procfile_structure;
     if (!procfile.empty()) shown_procfile = procfile;
@@ -403,21 +407,35 @@ Task<> Jobs::apply_or_take_back(std::string app_uuid, std::string message, std::
 
 // --- what goes on beside the requests
 
+Task<bool> Jobs::renew() {
+  try {
+    auto renew_all = [this](sql::Tx& tx) {
+      tx.execute(renew_leases, {parts_.holder, lease});
+      renew_requests(tx, parts_.holder);
+    };
+    co_await parts_.db.transact(renew_all);
+    co_return true;
+  } catch (const Error& error) {
+    log::warn("leases could not be renewed", kv("error", error.message()));
+  }
+  co_return false;
+}
+
 Task<> Jobs::keep_leases() {
+  // After an outage of the database the others have to come back as well before their jobs count as orphans.
+  constexpr auto grace = 6s;
+  auto adopt_from = std::chrono::steady_clock::now();
   for (;;) {
     const auto seen = orphans_.version();
+    const auto now = std::chrono::steady_clock::now();
+    if (!co_await renew()) adopt_from = now + grace;
     try {
-      auto renew = [this](sql::Tx& tx) {
-        tx.execute(renew_leases, {holder_, lease});
-        renew_requests(tx, holder_);
-      };
-      co_await parts_.db.transact(renew);
-      co_await adopt();
+      if (now >= adopt_from) co_await adopt();
     } catch (const Error& error) {
-      log::warn("leases could not be renewed", kv("error", error.message()));
+      log::warn("orphaned jobs could not be looked for", kv("error", error.message()));
     }
     try {
-      co_await with_deadline(3s, "time to renew", orphans_.wait(seen));
+      co_await with_deadline(heartbeat, "time to renew", orphans_.wait(seen));
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::timeout) throw;
     }
@@ -444,7 +462,7 @@ Task<> Jobs::tell_progress() {
 
 Task<> Jobs::adopt() {
   auto take = [this](sql::Tx& tx) {
-    const auto rows = tx.query(adopt_jobs, {holder_, lease});
+    const auto rows = tx.query(adopt_jobs, {parts_.holder, lease});
     std::map<std::int64_t, std::string> taken;
     for (int i = 0; i < rows.size(); ++i) taken[rows[i].integer("id")] = rows[i].text("app_uuid");
     return taken;
@@ -542,7 +560,7 @@ Task<> Jobs::deploy_what_is_missing(App app) {
     const auto locked = lock_app(tx, app.uuid);
     const auto live = live_release(tx, app.uuid);
     if (is_busy(tx, locked) || !live.build || live.version != version) return std::nullopt;
-    return insert(tx, locked, "deploy", live.uuid, locked.structure, holder_);
+    return insert(tx, locked, "deploy", live.uuid, locked.structure, parts_.holder);
   };
   const auto id = co_await parts_.db.transact(begin);
   if (!id) co_return;
@@ -562,9 +580,9 @@ Task<> Jobs::stop() {
   co_await tasks_.stop();
   // What was under way goes on elsewhere, or here after a restart, at once.
   auto release = [this](sql::Tx& tx) {
-    tx.execute(release_leases, {holder_});
-    release_requests(tx, holder_);
-    tell(tx, {{"released", holder_}});
+    tx.execute(release_leases, {parts_.holder});
+    release_requests(tx, parts_.holder);
+    tell(tx, {{"released", parts_.holder}});
   };
   co_await parts_.db.transact(release);
 }

@@ -26,7 +26,7 @@ class Jobs {
   // when other work on the app is under way.
   static std::int64_t insert(sql::Tx& tx, const App& app, const std::string& kind, const std::string& release_uuid,
                              const json::object& structure, const std::string& holder);
-  const std::string& holder() const { return holder_; }
+  const std::string& holder() const { return parts_.holder; }
 
   // Starts working on a job of the app that was just inserted, and waits for its end.
   Task<JobResult> perform(std::int64_t id, std::string app_uuid);
@@ -68,6 +68,7 @@ class Jobs {
   Task<> remove_leftovers(AppName app);
   Secret slug_url(const std::string& image) const;
   Task<> keep_leases();
+  Task<bool> renew();
   Task<> adopt();
   Task<> renew_urls();
   Task<> renew_urls_of(App app);
@@ -79,7 +80,6 @@ class Jobs {
 
   Executor executor_;
   Parts& parts_;
-  std::string holder_;
   TaskGroup tasks_;
   std::map<std::int64_t, Running> running_;
   std::map<std::int64_t, JobResult> finished_;

@@ -19,7 +19,8 @@ constexpr sql::Query insert_request{
     "insert_request", "INSERT INTO requests (user_id, key, fingerprint, lease_holder, lease_until) VALUES ($1::bigint, $2, $3, $4, "
                       "now() + $5::interval) ON CONFLICT DO NOTHING"};
 constexpr sql::Query select_request{
-    "select_request", "SELECT fingerprint, job_id, status, answer, lease_until < now() AS orphaned FROM requests "
+    "select_request", "SELECT fingerprint, job_id, status, answer, lease_until < now() OR (lease_until < now() + interval '8 seconds' AND "
+                      "NOT EXISTS (SELECT 1 FROM pg_stat_activity s WHERE s.application_name = lease_holder)) AS orphaned FROM requests "
                       "WHERE user_id = $1::bigint AND key = $2 FOR UPDATE"};
 constexpr sql::Query adopt_request{
     "adopt_request",

@@ -62,7 +62,7 @@ constexpr sql::Query select_running_job{
     "select_running_job", "SELECT kind, structure FROM jobs WHERE app_uuid = $1::uuid AND state = 'running'"};
 constexpr sql::Query select_current_settings{
     "select_current_settings",
-    "SELECT maintenance, routable, whitelist FROM settings WHERE app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
+    "SELECT maintenance, routable, whitelist, autoscale FROM settings WHERE app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
 constexpr sql::Query select_current_tls{
     "select_current_tls", "SELECT coalesce(https_enforced, false) AS enforced FROM tls WHERE app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
 constexpr sql::Query select_app_domains{
@@ -227,6 +227,11 @@ cluster::AppSpec app_spec(sql::Tx& tx, const App& app) {
     spec.routable = settings[0].boolean("routable");
     const auto whitelist = parse_json(settings[0].text("whitelist"));
     for (const auto& address : whitelist->as_array()) spec.whitelist.emplace_back(address.as_string());
+  }
+  const auto autoscale = settings.empty() ? json::object{} : object_from(settings[0].text("autoscale"));
+  for (const auto& [type, rule] : autoscale) {
+    auto number = [&](std::string_view name) { return static_cast<int>(find_integer(rule, {name}).value_or(1)); };
+    if (const auto name = ProcessType::parse(std::string(type))) spec.autoscale[*name] = {number("min"), number("max"), number("cpu_percent")};
   }
   const auto tls = tx.query(select_current_tls, {app.uuid});
   spec.tls_enforced = !tls.empty() && tls[0].boolean("enforced");

@@ -37,10 +37,22 @@ class Postgres:
         self.start()
 
     def start(self):
+        self.launch()
+        wait_for(self.answers, 60, "PostgreSQL answers")
+
+    def launch(self):
         self.process = subprocess.Popen(
             [POSTGRES / "postgres", "-D", self.folder / "data", "-k", self.folder, "-c", "listen_addresses=", "-c", "fsync=off"],
             user=self.user, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: self.psql("select 1", check=False).returncode == 0, 20, "PostgreSQL answers")
+
+    def answers(self):
+        if self.process.poll() is not None:
+            self.launch()  # its children of before, which were not killed, may not have left yet
+        return self.psql("select 1", check=False).returncode == 0
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(timeout=10)
 
     def stop(self):
         self.process.send_signal(2)
