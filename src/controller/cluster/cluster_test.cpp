@@ -4,8 +4,10 @@
 
 #include <algorithm>
 
+#include "controller/cluster/apply.h"
 #include "controller/cluster/examples.h"
 #include "controller/cluster/fake_cluster.h"
+#include "controller/cluster/release_objects.h"
 
 namespace workflow::controller::cluster {
 namespace {
@@ -189,6 +191,25 @@ TEST(Cluster, scales_and_restores_what_fails) {
     EXPECT_FALSE(outcome.ok);
     EXPECT_EQ(s.version_of("worker"), "v2 x0");
     EXPECT_THROW(co_await scale(s.client, s.settings, s.app, r, {{type("ghost"), 0}}, {}), Error);
+  });
+}
+
+TEST(Cluster, a_deploy_that_is_taken_over_fails_as_it_would_have_and_puts_back_what_was_there) {
+  with_scene([](Scene& s) -> Task<> {
+    const auto old = release(2, {{"web", 1}});
+    co_await s.deploy(old);
+    for (const auto* name : {"web", "worker"}) s.cluster.behaviour[std::string(name) + "/v3"] = "image";
+    const auto next = release(3, {{"web", 1}, {"worker", 1}});
+    // What the controller that died had written.
+    for (const auto* name : {"web", "worker"}) {
+      auto deployment = deployment_for(s.settings, s.app, next, type(name), {.replicas = 1});
+      co_await put(s.client, kube::resources::deployments, "shop", std::move(deployment));
+    }
+    const auto outcome = co_await s.deploy(next, old);
+    EXPECT_FALSE(outcome.ok);
+    EXPECT_NE(outcome.message.find("cannot pull the image"), std::string::npos) << outcome.message;
+    EXPECT_EQ(s.version_of("web"), "v2 x1");
+    EXPECT_FALSE(s.has("/apis/apps/v1/namespaces/shop/deployments/shop-worker"));
   });
 }
 
