@@ -9,6 +9,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
+#include "lib/http/http.h"
 #include "lib/kube/yaml.h"
 #include "platform/components.h"
 #include "platform/keeper.h"
@@ -85,6 +86,27 @@ Task<> apply(kube::Client& client, std::vector<json::object> objects) {
   }
 }
 
+// The way that every user takes: router, controller, database. Routers learn of a ready controller a moment after we do.
+Task<> reach_controller(Executor executor, Options options) {
+  http::Client client(executor);
+  for (;;) {
+    http::ClientRequest request{.url = {.scheme = "http", .host = "127.0.0.1", .path = "/readiness",
+                                        .port = static_cast<std::uint16_t>(options.http_port)},
+                                .timeout = 5s};
+    request.headers.set("Host", "deis." + options.domain);
+    int status = 0;
+    try {
+      auto response = co_await client.send(std::move(request));
+      co_await response.text();
+      status = response.status;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::unavailable && error.kind() != ErrorKind::timeout) throw;
+    }
+    if (status == 200) co_return;
+    co_await sleep_for(20ms);
+  }
+}
+
 Task<> up(Executor executor, Options options) {
   const auto installation = find_installation();
   const auto index = parse_json(read_file(installation.images / "images.json"));
@@ -109,6 +131,9 @@ Task<> up(Executor executor, Options options) {
   auto objects = fit_manifest(kube::parse_manifests(read_file(installation.manifest)), options, images);
   co_await apply(client, std::move(objects));
   co_await wait_until_ready(client, 120s, [](const std::string& name) { say("  " + name + " ready"); });
+  auto reaching = reach_controller(executor, options);
+  co_await with_deadline(30s, "the components are ready, but the controller does not answer through the router; see "
+                              "`kubectl logs -n deis deploy/deis-router`", std::move(reaching));
   const auto port = options.http_port == 80 ? "" : ":" + std::to_string(options.http_port);
   say("Workflow is ready: http://deis." + options.domain + port);
 }

@@ -238,7 +238,11 @@ class Cluster:
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {"disk": "ssd"}},
             "status": {"capacity": capacity, "allocatable": capacity, "conditions": [{"type": "Ready", "status": "True"}]}})
         assert made[0] == 201, made
-        AppsNode(self.engine.api, node).start()
+        self.node = self.make_node(node)
+        self.node.start()
+
+    def make_node(self, name):
+        return AppsNode(self.engine.api, name)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 #include "controller/cluster/app_objects.h"
 #include "controller/cluster/examples.h"
-#include "controller/cluster/golden.h"
+#include "lib/base/golden.h"
 #include "controller/cluster/release_objects.h"
 #include "lib/kube/objects.h"
 #include "lib/kube/yaml.h"

@@ -235,14 +235,14 @@ struct Node::State {
       auto on_open = [this] {
         for (auto& [uid, worker] : workers) {
           for (const auto& one : worker->record().containers) {
-            if (one.phase == Phase::running) worker->container_ended(one.id);
+            if (one.phase == Phase::running) worker->look_at(one.id);
           }
         }
       };
       auto on_event = [this](const cri::Event& event) {
         if (event.type != cri::Event::Type::exited) return;
         for (auto& [uid, worker] : workers) {
-          if (worker->has_container(event.container_id)) worker->container_ended(event.container_id);
+          if (worker->has_container(event.container_id)) worker->container_ended(event.container_id, {event.exit_code, event.at});
         }
       };
       std::string trouble = "the stream ended";
@@ -263,7 +263,7 @@ struct Node::State {
       for (auto& [uid, worker] : workers) {
         worker->refresh_volumes();
         for (const auto& one : worker->record().containers) {
-          if (one.phase == Phase::running) worker->container_ended(one.id);
+          if (one.phase == Phase::running) worker->look_at(one.id);
         }
       }
     }

@@ -60,6 +60,8 @@ struct PodWorker::State {
   std::map<std::string, std::unique_ptr<TaskGroup>> probes;  // by container id
   std::set<std::string> starting;                // containers that a task is starting now
   std::set<std::string> killing;                 // containers that a liveness probe ends
+  std::map<std::string, Exit> exits;             // by container id: told by containerd, not yet in the record
+  std::set<std::string> starting_ids;            // containers that the record does not name yet
   std::string sandbox_problem;
   Time sandbox_not_before{};
   std::chrono::milliseconds sandbox_backoff{0};
@@ -449,7 +451,7 @@ struct PodWorker::State {
     auto* one = &record.containers[index];
     const auto container_name = one->name;
     const auto* container = container_spec(container_name);
-    std::string reason, trouble;
+    std::string reason, trouble, id;
     try {
       const bool again = one->phase == Phase::terminated;
       const auto image = co_await ensure_image(*container, *one);
@@ -467,9 +469,10 @@ struct PodWorker::State {
         if (old.state == cri::ContainerState::running) co_await parts.runtime.stop_container(old.id, 0s);
         if (old.attempt >= config.attempt || old.attempt + 1 < config.attempt) co_await parts.runtime.remove_container(old.id);
       }
-      const auto id = co_await parts.runtime.create_container(record.sandbox_id, std::move(config), sandbox_config(sandbox_attempt));
+      id = co_await parts.runtime.create_container(record.sandbox_id, std::move(config), sandbox_config(sandbox_attempt));
       event("Normal", "Created", "Created container: " + container_name);
       reason = "RunContainerError";
+      starting_ids.insert(id);
       co_await parts.runtime.start_container(id);
       if (one->phase == Phase::terminated) one->previous = one->last;
       one->id = id;
@@ -481,15 +484,19 @@ struct PodWorker::State {
       event("Normal", "Started", "Started container " + container_name);
       run_post_start(*one, *container);
       begin_probes(*one, false);
-      // Its end may have been told before we knew its name.
-      tasks.spawn("look", look_at(id));
+      // Its end may have been told before the record named it.
+      if (exits.contains(id)) tasks.spawn("ended", look_at(id));
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::not_found && !error.detail().empty()) reason = error.detail();
       else if (error.detail() == "ErrImagePull") reason = error.detail();
       else if (reason.empty()) reason = "CreateContainerError";
       trouble = error.message();
     }
-    if (!trouble.empty()) failed_to_start(*one, reason, trouble);
+    starting_ids.erase(id);
+    if (!trouble.empty()) {
+      exits.erase(id);
+      failed_to_start(*one, reason, trouble);
+    }
     changes.notify_all();
   }
 
@@ -603,22 +610,41 @@ struct PodWorker::State {
 
   std::int64_t grace_seconds() const { return find_integer(spec(), {"terminationGracePeriodSeconds"}).value_or(30); }
 
-  // Asks the runtime how the container is, after an event or a doubt.
+  ContainerRecord* running_container(const std::string& id) {
+    for (auto& one : record.containers) {
+      if (one.id == id && one.phase == Phase::running) return &one;
+    }
+    return nullptr;
+  }
+
+  // Asks the runtime how the container is, after an event or a doubt. The runtime's CRI half hears of an exit when we do
+  // and says so only after it has cleaned up, so one that was told is asked for until it is seen.
   Task<> look_at(std::string id) {
-    ContainerRecord* one = nullptr;
-    for (auto& candidate : record.containers) {
-      if (candidate.id == id) one = &candidate;
+    for (auto pause = 5ms; running_container(id); pause *= 2) {
+      std::optional<cri::ContainerStatus> status;
+      bool gone = false;
+      try {
+        status = co_await parts.runtime.container_status(id);
+      } catch (const Error& error) {
+        gone = error.kind() == ErrorKind::not_found;
+      }
+      auto* one = running_container(id);
+      if (!one) break;
+      const auto told = exits.find(id);
+      if (gone) {
+        lost(*one);
+      } else if (status && status->state == cri::ContainerState::exited) {
+        ended(*one, termination_of(*status));
+      } else if (told == exits.end()) {
+        co_return;
+      } else if (pause > 2s) {
+        const auto& [code, at] = told->second;
+        ended(*one, {id, code, code == 0 ? "Completed" : "Error", "", one->started, at});
+      } else {
+        co_await sleep_for(pause);
+      }
     }
-    if (!one || one->phase != Phase::running) co_return;
-    std::optional<cri::ContainerStatus> status;
-    try {
-      status = co_await parts.runtime.container_status(id);
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::not_found) co_return;
-    }
-    if (one->id != id || one->phase != Phase::running) co_return;
-    if (!status) lost(*one);
-    else if (status->state == cri::ContainerState::exited) ended(*one, termination_of(*status));
+    exits.erase(id);
   }
 
   void ended(ContainerRecord& one, const Termination& end) {
@@ -895,9 +921,15 @@ void PodWorker::refresh_volumes() {
   state_->tasks.spawn("volumes", refresh(*state_));
 }
 
-void PodWorker::container_ended(const std::string& id) { state_->tasks.spawn("ended", state_->look_at(id)); }
+void PodWorker::container_ended(const std::string& id, const Exit& exit) {
+  state_->exits.insert_or_assign(id, exit);
+  if (state_->running_container(id)) look_at(id);
+}
+
+void PodWorker::look_at(const std::string& id) { state_->tasks.spawn("look", state_->look_at(id)); }
 
 bool PodWorker::has_container(const std::string& id) const {
+  if (state_->starting_ids.contains(id)) return true;
   return std::ranges::any_of(state_->record.containers, [&](const ContainerRecord& one) { return one.id == id; });
 }
 

@@ -28,6 +28,12 @@ struct Adopted {
   std::vector<cri::ContainerStatus> containers;
 };
 
+// The end of a container's first process.
+struct Exit {
+  int code = 0;
+  Time at{};
+};
+
 class PodWorker {
  public:
   PodWorker(NodeParts& parts, std::string ns, std::string name, std::string uid, Adopted adopted);
@@ -36,7 +42,8 @@ class PodWorker {
   Task<> run();
   void wake();                                       // the pod changed
   void refresh_volumes();                            // something that it mounts changed, or a token grows old
-  void container_ended(const std::string& id);       // told by the runtime's events
+  void container_ended(const std::string& id, const Exit& exit);  // told by the runtime's events
+  void look_at(const std::string& id);               // a doubt: something may have been missed
   bool has_container(const std::string& id) const;
   const PodRecord& record() const;
   bool mounts(const std::string& name) const;         // a secret or config map of this name

@@ -1,4 +1,4 @@
-// src/controller/cluster/golden.h: compares a text with testdata/<name>.golden; WORKFLOW_UPDATE_GOLDEN=1 rewrites the file.
+// src/lib/base/golden.h: compares a text with testdata/<name>.golden; WORKFLOW_UPDATE_GOLDEN=1 rewrites the file.
 #pragma once
 #include <gtest/gtest.h>
 

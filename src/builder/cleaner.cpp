@@ -1,0 +1,99 @@
+#include "builder/cleaner.h"
+
+#include "lib/base/log.h"
+
+namespace workflow::builder {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::string_view home = "home/";
+
+}  // namespace
+
+std::optional<AppName> app_of_key(std::string_view key) {
+  if (!key.starts_with(home)) return std::nullopt;
+  key.remove_prefix(home.size());
+  const auto slash = key.find('/');
+  if (slash == std::string_view::npos) return std::nullopt;
+  const auto folder = key.substr(0, slash), rest = key.substr(slash);
+  const auto colon = folder.find(":git-");
+  if (colon == std::string_view::npos && !rest.starts_with("/cache/")) return std::nullopt;
+  return AppName::parse(folder.substr(0, colon));
+}
+
+std::vector<AppName> without_namespace(const std::set<AppName>& found, const std::function<bool(const AppName&)>& has_namespace) {
+  std::vector<AppName> gone;
+  for (const auto& app : found) {
+    if (!has_namespace(app)) gone.push_back(app);
+  }
+  return gone;
+}
+
+Cleaner::Cleaner(Parts& parts, Pushes& pushes)
+    : parts_(parts),
+      pushes_(pushes),
+      namespaces_(parts.kube, kube::resources::namespaces, "", {.label_selector = "heritage=deis"},
+                  {.deleted = [this](const kube::Informer::Object& ns) {
+                    if (const auto app = AppName::parse(kube::name_of(*ns))) tasks_.spawn("clean up after an app", consider(*app));
+                  }}),
+      tasks_(parts.executor) {}
+
+Task<> Cleaner::run() {
+  auto work = [this]() -> Task<> {
+    co_await namespaces_.wait_synced();
+    tasks_.spawn("look for what destroyed apps left", sweep());
+    co_await tasks_.join();
+  };
+  tasks_.spawn("watch namespaces", namespaces_.run());
+  co_await with_cleanup(work(), [this] { return tasks_.stop(); });
+}
+
+Task<> Cleaner::sweep() {
+  std::set<AppName> found;
+  for (auto& app : parts_.git.repositories()) found.insert(std::move(app));
+  try {
+    for (const auto& object : co_await parts_.store.list(parts_.config.bucket, std::string(home))) {
+      if (auto app = app_of_key(object.key)) found.insert(*std::move(app));
+    }
+  } catch (const Error& error) {
+    // No bucket: nothing was ever pushed. Else the next start looks again.
+    if (error.kind() != ErrorKind::not_found) log::warn("the object store cannot be searched", kv("error", error.message()));
+  }
+  for (auto& app : without_namespace(found, [this](const AppName& name) { return namespaces_.find("", name.text()) != nullptr; })) {
+    co_await consider(std::move(app));
+  }
+}
+
+// A namespace may be away while its app lives on (a cluster that is being set up anew), and the controller forgets an app
+// only after its namespace is gone: it is asked again for a while.
+Task<> Cleaner::consider(AppName app) {
+  for (auto pause = 250ms; pause <= 2min; pause *= 2) {
+    try {
+      if (!co_await parts_.controller.app_exists(app)) {
+        co_await pushes_.with_app_locked(app, [this, app] { return remove(app); });
+        co_return;
+      }
+    } catch (const Error& error) {
+      log::warn("cannot clean up after an app yet", kv("app", app), kv("error", error.message()));
+    }
+    co_await sleep_for(pause);
+    if (namespaces_.find("", app.text())) co_return;  // made anew
+  }
+}
+
+Task<> Cleaner::remove(AppName app) {
+  // Somebody may have made it anew while we waited for a push to end.
+  if (co_await parts_.controller.app_exists(app)) co_return;
+  co_await offload([this, app] { parts_.git.remove_repository(app); });
+  std::size_t removed = 0;
+  for (const auto& prefix : {std::string(home) + app.text() + ":git-", std::string(home) + app.text() + "/"}) {
+    for (const auto& object : co_await parts_.store.list(parts_.config.bucket, prefix)) {
+      co_await parts_.store.remove(parts_.config.bucket, object.key);
+      ++removed;
+    }
+  }
+  log::info("removed what a destroyed app left", kv("app", app), kv("objects", removed));
+}
+
+}  // namespace workflow::builder

@@ -1,0 +1,38 @@
+// src/builder/cleaner.h: removes the repository and the stored objects of apps that were destroyed.
+#pragma once
+#include <functional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "builder/build.h"
+#include "builder/pushes.h"
+
+namespace workflow::builder {
+
+// The app that an object of the bucket belongs to: "home/<app>:git-<sha8>/…" and "home/<app>/cache/…".
+std::optional<AppName> app_of_key(std::string_view key);
+
+// What is there without a namespace of its name: perhaps of destroyed apps.
+std::vector<AppName> without_namespace(const std::set<AppName>& found, const std::function<bool(const AppName&)>& has_namespace);
+
+// Watches the apps' namespaces; one that goes, or went while we did not look, is a reason to ask the controller, and only
+// what the controller does not know is removed.
+class Cleaner {
+ public:
+  Cleaner(Parts& parts, Pushes& pushes);
+  Task<> run();  // until cancelled
+
+ private:
+  Task<> sweep();
+  Task<> consider(AppName app);
+  Task<> remove(AppName app);
+
+  Parts& parts_;
+  Pushes& pushes_;
+  kube::Informer namespaces_;
+  TaskGroup tasks_;
+};
+
+}  // namespace workflow::builder

@@ -1,0 +1,101 @@
+#include "builder/controller.h"
+
+#include "lib/base/encoding.h"
+
+namespace workflow::builder {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto quick = 15s;  // for what only reads the database
+
+Error error_from(int status, const std::string& text) {
+  const auto body = parse_json(text);
+  auto said = body ? find_string(*body, {"detail"}).value_or(text) : text;
+  if (said.empty() || said.size() > 4000) said = "it answered with status " + std::to_string(status);
+  if (status == 401) return Error(ErrorKind::internal, "the controller does not accept our key").with_detail(said);
+  if (status == 403) return Error(ErrorKind::forbidden, said);
+  if (status == 404) return Error(ErrorKind::not_found, said);
+  if (status == 409) return Error(ErrorKind::conflict, said);
+  if (status == 502 || status == 503 || status == 504) return Error(ErrorKind::unavailable, "the controller is not there now").with_detail(said);
+  return Error(ErrorKind::unprocessable, said);
+}
+
+// Config values are shown as text, whatever they were set as.
+AppConfig config_from(const json::value& body) {
+  AppConfig config;
+  const auto* values = find_path(body, {"values"});
+  if (!values || !values->is_object()) return config;
+  for (const auto& [name, value] : values->get_object()) {
+    config.values[std::string(name)] = value.is_string() ? std::string(value.get_string()) : print_json(value);
+  }
+  return config;
+}
+
+}  // namespace
+
+Controller::Controller(Executor executor, http::Url url, Secret builder_key, std::chrono::milliseconds release_timeout)
+    : client_(executor, {.user_agent = "deis-builder"}), url_(std::move(url)), builder_key_(std::move(builder_key)), release_timeout_(release_timeout) {}
+
+Task<json::value> Controller::send(std::string method, std::string path, json::object body, std::chrono::milliseconds timeout) {
+  http::ClientRequest request{.method = method, .url = url_, .timeout = timeout};
+  request.url.path = std::move(path);
+  request.headers = {{"X-Deis-Builder-Auth", builder_key_.reveal()}, {"Content-Type", "application/json"}};
+  if (method != "GET") request.body = print_json(body);
+  auto response = co_await client_.send(std::move(request));
+  auto text = co_await response.text();
+  if (response.status / 100 != 2) throw error_from(response.status, text);
+  auto answer = parse_json(text);
+  if (!answer) throw Error(ErrorKind::unavailable, "the controller's answer is not JSON");
+  co_return *std::move(answer);
+}
+
+Task<std::optional<UserName>> Controller::find_user(std::string fingerprint) {
+  // Keys are asked for while somebody logs in, and all that ssh could tell them is "Permission denied": a controller that
+  // is being restarted is worth waiting for.
+  const auto patience = std::chrono::steady_clock::now() + 8s;
+  for (auto pause = 50ms;; pause *= 2) {
+    try {
+      const auto answer = co_await send("GET", "/v2/hooks/key/" + percent_encode(fingerprint, ":"), {}, quick);
+      co_return UserName::parse(find_string(answer, {"username"}).value_or(""));
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::not_found) co_return std::nullopt;
+      if (error.kind() != ErrorKind::unavailable || std::chrono::steady_clock::now() + pause > patience) throw;
+    }
+    co_await sleep_for(pause);
+  }
+}
+
+Task<AppConfig> Controller::get_config(AppName app, UserName user) {
+  for (bool again = false;; again = true) {
+    try {
+      json::object body{{"receive_user", user.text()}, {"receive_repo", app.text()}};
+      co_return config_from(co_await send("POST", "/v2/hooks/config/", std::move(body), quick));
+    } catch (const Error& error) {
+      // A kept connection may have been closed by a controller that was restarted meanwhile; reading twice is harmless.
+      if (error.kind() != ErrorKind::unavailable || again) throw;
+    }
+  }
+}
+
+Task<ReleaseVersion> Controller::release(NewBuild build) {
+  json::object body{{"sha", build.commit.brief()},       {"receive_user", build.user.text()},
+                    {"receive_repo", build.app.text()},  {"image", build.image},
+                    {"procfile", std::move(build.procfile)}, {"dockerfile", ""}};
+  const auto answer = co_await send("POST", "/v2/hooks/build/", std::move(body), release_timeout_);
+  const auto version = find_integer(answer, {"release", "version"});
+  if (!version) throw Error(ErrorKind::unavailable, "the controller's answer names no release");
+  co_return ReleaseVersion{*version};
+}
+
+Task<bool> Controller::app_exists(AppName app) {
+  try {
+    co_await send("GET", "/v2/hooks/keys/" + app.text(), {}, quick);
+    co_return true;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+  }
+  co_return false;
+}
+
+}  // namespace workflow::builder

@@ -1,0 +1,40 @@
+// src/builder/controller.h: the controller's hooks (spec/controller-api.md, section 2.17).
+//   Throws  Error: forbidden, not_found, unavailable, timeout; unprocessable with the controller's own words for the rest.
+#pragma once
+#include <string>
+
+#include "builder/build_pod.h"
+#include "builder/refs.h"
+#include "lib/http/http.h"
+
+namespace workflow::builder {
+
+struct NewBuild {
+  AppName app;
+  UserName user;
+  ObjectId commit;
+  std::string image;
+  json::object procfile;
+};
+
+class Controller {
+ public:
+  Controller(Executor executor, http::Url url, Secret builder_key, std::chrono::milliseconds release_timeout);
+  // Whose key this is; nullopt when nobody's. While the controller is away, it is asked again for some seconds.
+  Task<std::optional<UserName>> find_user(std::string fingerprint);
+  // Whether the user may push to the app is decided here: forbidden and not_found are the refusals.
+  Task<AppConfig> get_config(AppName app, UserName user);
+  // Returns when the release serves.
+  Task<ReleaseVersion> release(NewBuild build);
+  Task<bool> app_exists(AppName app);
+
+ private:
+  Task<json::value> send(std::string method, std::string path, json::object body, std::chrono::milliseconds timeout);
+
+  http::Client client_;
+  http::Url url_;
+  Secret builder_key_;
+  std::chrono::milliseconds release_timeout_;
+};
+
+}  // namespace workflow::builder

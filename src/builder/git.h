@@ -1,0 +1,53 @@
+// src/builder/git.h: git as the user of repositories, with no configuration but ours.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "builder/build_pod.h"
+#include "builder/refs.h"
+#include "lib/async/process.h"
+
+namespace workflow::builder {
+
+struct SystemUser {
+  int uid = 0, gid = 0;
+};
+SystemUser get_user(const std::string& name);  // throws unavailable when the system has no such user
+
+struct GitSettings {
+  SystemUser user;
+  std::filesystem::path repos;     // a bare repository per app: <app>.git
+  std::filesystem::path hooks;     // core.hooksPath
+  std::uint64_t max_push_bytes = 0;
+};
+
+// Where the objects of a push lie until it is accepted: git's variables for the hook (git-receive-pack(1), "Quarantine").
+using Quarantine = std::map<std::string, std::string>;
+
+class Git {
+ public:
+  explicit Git(GitSettings settings) : settings_(std::move(settings)) {}
+  // Makes the folders and the hook, which runs `program` with `socket`; forgets what an earlier process left half done.
+  void prepare(const std::string& program, const std::string& socket) const;
+  std::filesystem::path repository(const AppName& app) const { return settings_.repos / (app.text() + ".git"); }
+  Task<> ensure_repository(AppName app) const;
+  // The process that speaks to the pusher's git over its standard streams; its hook knows the push by `push_id`.
+  ProcessSpec receive_pack(const AppName& app, const std::string& push_id) const;
+  Task<SourceTree> inspect(AppName app, ObjectId commit, Quarantine quarantine) const;
+  // A gzip tar of the commit's tree, without what is marked export-ignore. The caller removes the file.
+  Task<std::filesystem::path> archive(AppName app, ObjectId commit, Quarantine quarantine) const;
+  Task<> collect_garbage(AppName app) const;
+  void remove_repository(const AppName& app) const;
+  std::vector<AppName> repositories() const;
+
+ private:
+  std::map<std::string, std::string> environment() const;
+  ProcessSpec command(std::vector<std::string> arguments, Quarantine quarantine) const;
+  std::filesystem::path work_folder() const { return settings_.repos / ".work"; }
+
+  GitSettings settings_;
+};
+
+}  // namespace workflow::builder

@@ -1,0 +1,49 @@
+// src/builder/pushes.h: the pushes under way: one per app at a time, each from its login to its release.
+#pragma once
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "builder/build.h"
+#include "builder/control.h"
+#include "builder/keys.h"
+
+namespace workflow::builder {
+
+class Pushes {
+ public:
+  // `background` outlives the pushes.
+  Pushes(Parts& parts, TaskGroup& background);
+
+  // The three calls of client.h. Each answers with the caller's exit status.
+  Task<int> keys(Call call);
+  Task<int> session(Call call);
+  Task<int> pre_receive(Call call);
+
+  void refuse_new() { refusing_ = true; }
+  Task<> finished();  // waits until no push is under way
+  std::size_t size() const { return busy_.size(); }
+  // Runs `work` while no push to the app is under way.
+  Task<> with_app_locked(AppName app, std::function<Task<>()> work);
+
+ private:
+  struct Push;
+  class Lock;
+  Task<int> receive(Call call, Identity who, AppName app);
+  Task<int> receive_pack(Call call, std::shared_ptr<Push> push);
+  Task<> read_pusher(std::shared_ptr<Push> push, asio::posix::stream_descriptor& from, asio::posix::stream_descriptor to, ChildProcess& git);
+  Task<> tell_pusher(std::shared_ptr<Push> push, asio::posix::stream_descriptor from, asio::posix::stream_descriptor& to);
+  Task<int> decide(std::shared_ptr<Push> push, std::string updates, Quarantine quarantine, Output& output);
+  Task<int> build(std::shared_ptr<Push> push, ObjectId commit, Quarantine quarantine, Output& output);
+
+  Parts& parts_;
+  TaskGroup& background_;
+  Secret identity_key_;
+  std::map<std::string, std::shared_ptr<Push>> pushes_;  // by the id that git's hook brings
+  std::set<AppName> busy_;
+  Notifier changes_;
+  bool refusing_ = false;
+};
+
+}  // namespace workflow::builder
