@@ -1,6 +1,7 @@
 // Endpoints of the builder (spec/controller-api.md, section 2.17).
 #include "controller/api.h"
 #include "controller/releases.h"
+#include "controller/repeats.h"
 #include "controller/rules.h"
 #include "controller/store.h"
 
@@ -85,8 +86,12 @@ Task<Pusher> pusher_of(Parts& parts, Call& call) {
 
 Task<http::Response> build_hook(Parts& parts, Call& call) {
   const auto pusher = co_await pusher_of(parts, call);
-  const auto release = co_await deploy_build(parts, call, pusher.app, pusher.user);
-  co_return answer(200, json::object{{"release", {{"version", release.version}}}});
+  call.user = pusher.user;  // on whose behalf: a builder that lost its connection to us sends the request again
+  auto work = [&parts, pusher](Call& once) -> Task<http::Response> {
+    const auto release = co_await deploy_build(parts, once, pusher.app, pusher.user);
+    co_return answer(200, json::object{{"release", {{"version", release.version}}}});
+  };
+  co_return co_await done_once(parts, call, std::move(work));
 }
 
 Task<http::Response> config_hook(Parts& parts, Call& call) {

@@ -477,6 +477,21 @@ def test_a_controller_that_is_being_restarted_is_waited_for(alice, app, controll
     assert push.returncode == 0 and f"Done, {app}:v2" in output, output
 
 
+def test_a_release_survives_the_controller_that_began_it(alice, app, cluster, controller):
+    cluster.node.may_serve.clear()
+    try:
+        push = alice.start_push(app, app)
+        read_until(push, "Launching App...")
+        wait_for(lambda: cluster.engine.api.get(f"/api/v1/namespaces/{app}/pods")["items"], what="the release's pod")
+        controller.kill()
+        controller.start()
+    finally:
+        cluster.node.may_serve.set()
+    output = push.communicate(timeout=60)[0]
+    assert push.returncode == 0 and f"Done, {app}:v2" in output, output
+    assert releases(alice.api, app) == ["v2", "v1"]
+
+
 def test_what_a_destroyed_app_left_is_removed(alice, app, builder, store):
     alice.push(app, app)
     keys = lambda: [o["Key"] for o in store.client().list_objects_v2(Bucket="builder", Prefix=f"home/{app}").get("Contents", [])]

@@ -1,8 +1,10 @@
 """The real builder with the real sshd and git, and what it needs: controller, object store, the engine's API, and a node that
 runs build pods as plain processes of the real slugbuilder."""
 
+import atexit
 import base64
 import copy
+import functools
 import http.client
 import http.server
 import os
@@ -36,14 +38,16 @@ class BuildNode(AppsNode):
         super().__init__(api, name)
         self.folder = open_folder("workflow-builds-")
         self.running = {}  # by pod name
-        self.may_build = threading.Event()  # builds wait for it
+        self.may_build, self.may_serve = threading.Event(), threading.Event()  # builds, and pods of apps, wait for these
         self.may_build.set()
+        self.may_serve.set()
 
     def log_of(self, pod):
         return self.folder / f"{pod}.log"
 
     def start_pod(self, path, pod, number):
         if "builder.deis.io/app" not in pod["metadata"]["labels"]:
+            self.may_serve.wait(60)
             return super().start_pod(path, pod, number)
         self.may_build.wait(60)
         name = pod["metadata"]["name"]
@@ -193,16 +197,23 @@ class BuildCluster(Cluster):
         self.engine.api.send("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
 
+@functools.cache
+def host_keys():
+    """Made once: an RSA key takes a second."""
+    folder = open_folder("workflow-host-keys-")
+    for kind in ("ed25519", "ecdsa", "rsa"):
+        run("ssh-keygen", "-q", "-t", kind, "-N", "", "-f", folder / f"ssh-host-{kind}-key")
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
 class Builder:
     """A builder process, in a mount namespace of its own in which there is a user git."""
 
     def __init__(self, controller_url, store, kubeconfig, **settings):
         self.folder = open_folder("workflow-builder-")
         self.ssh_port, self.health_port = free_port(), free_port()
-        keys = self.folder / "host-keys"
-        keys.mkdir()
-        for kind in ("ed25519", "ecdsa", "rsa"):
-            run("ssh-keygen", "-q", "-t", kind, "-N", "", "-f", keys / f"ssh-host-{kind}-key")
+        keys = shutil.copytree(host_keys(), self.folder / "host-keys")
         self.repos = self.folder / "repos"
         users = pathlib.Path("/etc/passwd").read_text()
         self.passwd = self.folder / "passwd"
