@@ -65,6 +65,9 @@ void check_handler(const json::object& handler, const std::string& path, bool ho
   } else {
     exactly_one(handler, {"exec", "httpGet", "tcpSocket", "grpc"}, path, "handler type", problems);
   }
+  if (value_at(handler, {"grpc"}) != nullptr) {
+    problems.push_back(forbidden_field(path + ".grpc", "this engine probes with exec, httpGet and tcpSocket"));
+  }
   if (const auto* exec = value_at(handler, {"exec"});
       exec != nullptr && array_at(handler, {"exec", "command"}).empty()) {
     problems.push_back(required_field(path + ".exec.command"));
@@ -157,6 +160,21 @@ void check_mounts(const json::object& container, const std::string& path, const 
   });
 }
 
+// What would change how a container runs, and this engine cannot do.
+void refuse_beyond_engine(const json::object& c, const std::string& path, Problems& problems) {
+  const auto refuse = [&](std::initializer_list<std::string_view> field, const std::string& name, std::string why) {
+    if (value_at(c, field) != nullptr) problems.push_back(forbidden_field(path + "." + name, std::move(why)));
+  };
+  refuse({"volumeDevices"}, "volumeDevices", "this engine has no block devices; mount a volume");
+  refuse({"resources", "claims"}, "resources.claims", "this engine has no device claims");
+  refuse({"securityContext", "windowsOptions"}, "securityContext.windowsOptions", "this engine runs Linux containers");
+  each(c, "volumeMounts", path, [&](const json::object& mount, const std::string& here) {
+    if (text_at(mount, {"recursiveReadOnly"}) == "Enabled") {
+      problems.push_back(forbidden_field(here + ".recursiveReadOnly", "this engine cannot make it recursive"));
+    }
+  });
+}
+
 void check_container(const json::object& c, const std::string& path, bool init, const Names& volumes, Names& names,
                      Problems& problems) {
   const auto name = text_at(c, {"name"});
@@ -191,6 +209,7 @@ void check_container(const json::object& c, const std::string& path, bool init, 
   });
   each(c, "env", path, [&](const json::object& env, const std::string& here) { check_env(env, here, problems); });
   check_mounts(c, path, volumes, problems);
+  refuse_beyond_engine(c, path, problems);
   check_resources(c, path, problems);
   const bool sidecar = init && text_at(c, {"restartPolicy"}) == "Always";
   for (const auto* probe : {"livenessProbe", "readinessProbe", "startupProbe"}) {
@@ -237,6 +256,12 @@ void check_volume(const json::object& volume, const std::string& path, Names& na
       problems.push_back(required_field(path + "." + std::string(source) + "." + std::string(field)));
     }
   };
+  each(object_at(volume, {"projected"}), "sources", path + ".projected",
+       [&](const json::object& source, const std::string& here) {
+         if (source.contains("clusterTrustBundle")) {
+           problems.push_back(forbidden_field(here + ".clusterTrustBundle", "this engine has no trust bundles"));
+         }
+       });
   need("hostPath", "path");
   need("secret", "secretName");
   need("persistentVolumeClaim", "claimName");
@@ -275,6 +300,9 @@ void check_pod_spec(const json::object& spec, const std::string& path, Problems&
   if (const auto scheduler = text_at(spec, {"schedulerName"}); !scheduler.empty() && scheduler != "default-scheduler") {
     problems.push_back(unsupported_value(path + ".schedulerName", json::value(scheduler), {"default-scheduler"}));
   }
+  if (!array_at(spec, {"resourceClaims"}).empty()) {
+    problems.push_back(forbidden_field(path + ".resourceClaims", "this engine has no device claims"));
+  }
   if (const auto runtime = text_at(spec, {"runtimeClassName"}); !runtime.empty()) {
     problems.push_back(forbidden_field(path + ".runtimeClassName", "this engine runs every pod with runc"));
   }
@@ -304,7 +332,41 @@ void check_pod_update(const json::object& spec, const json::object& before, Prob
       "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"));
 }
 
+namespace {
+
+void container_warnings(const json::object& c, const std::string& path, std::vector<std::string>& warnings) {
+  const auto& security = object_at(c, {"securityContext"});
+  if (security.contains("seLinuxOptions")) {
+    warnings.push_back(path + ".securityContext.seLinuxOptions: has no effect on this engine");
+  }
+  if (const auto mount = text_at(security, {"procMount"}); !mount.empty() && mount != "Default") {
+    warnings.push_back(path + ".securityContext.procMount: this engine masks /proc as the runtime does");
+  }
+  if (text_at(security, {"appArmorProfile", "type"}) == "Localhost") {
+    warnings.push_back(path + ".securityContext.appArmorProfile: this engine loads no profiles");
+  }
+}
+
+}  // namespace
+
 void pod_warnings(const json::object& spec, const std::string& path, std::vector<std::string>& warnings) {
+  for (const auto* kind : {"initContainers", "containers"}) {
+    each(spec, kind, path,
+         [&](const json::object& c, const std::string& here) { container_warnings(c, here, warnings); });
+  }
+  each(spec, "volumes", path, [&](const json::object& volume, const std::string& here) {
+    if (!text_at(volume, {"emptyDir", "sizeLimit"}).empty()) {
+      warnings.push_back(here + ".emptyDir.sizeLimit: this engine does not enforce it");
+    }
+  });
+  for (const auto* kind : {"podAffinity", "podAntiAffinity"}) {
+    if (value_at(spec, {"affinity", kind}) != nullptr) {
+      warnings.push_back(path + ".affinity." + kind + ": has no effect on an engine of one node");
+    }
+  }
+  if (flag_at(spec, {"setHostnameAsFQDN"})) {
+    warnings.push_back(path + ".setHostnameAsFQDN: this engine sets the short name");
+  }
   if (!text_at(spec, {"priorityClassName"}).empty()) {
     warnings.push_back(path + ".priorityClassName: this engine never preempts; the class has no effect");
   }

@@ -225,6 +225,12 @@ void check_job(const json::object& o, const json::object* before, Problems& prob
   if (text_at(spec, {"completionMode"}) == "Indexed") {
     problems.push_back(unsupported_value("spec.completionMode", "Indexed", {"NonIndexed"}));
   }
+  for (const auto* field :
+       {"podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "maxFailedIndexes", "managedBy"}) {
+    if (spec.contains(field)) {
+      problems.push_back(forbidden_field("spec." + std::string(field), "this engine's Jobs do not know it"));
+    }
+  }
   immutable(o, before, {"spec", "selector"}, "spec.selector", problems);
   immutable(o, before, {"spec", "completions"}, "spec.completions", problems);
   immutable(o, before, {"spec", "template"}, "spec.template", problems);
@@ -307,6 +313,10 @@ void check_service(const json::object& o, const json::object*, Problems& problem
     if (port.is_object()) check_service_port(port.get_object(), path, ports.size() > 1, names, numbers, problems);
   }
   check_labels(object_at(spec, {"selector"}), "spec.selector", problems);
+  if (!array_at(spec, {"loadBalancerSourceRanges"}).empty()) {
+    problems.push_back(forbidden_field("spec.loadBalancerSourceRanges",
+                                       "this engine does not filter by the client's address; use a NetworkPolicy"));
+  }
   const auto affinity = text_at(spec, {"sessionAffinity"});
   if (affinity != "None" && affinity != "ClientIP") {
     problems.push_back(unsupported_value("spec.sessionAffinity", json::value(affinity), {"ClientIP", "None"}));

@@ -125,6 +125,9 @@ TEST(Validation, pods) {
       {"probes of a sidecar",
        spec("initContainers: [{name: i, image: y, restartPolicy: Always, readinessProbe: {tcpSocket: {port: 1}}}]"),
        ""},
+      {"a gRPC probe", container(", readinessProbe: {grpc: {port: 80}}"), "spec.containers[0].readinessProbe.grpc"},
+      {"devices", container(", volumeDevices: [{name: d, devicePath: /dev/x}]"), "spec.containers[0].volumeDevices"},
+      {"claims", spec("resourceClaims: [{name: c}]"), "spec.resourceClaims"},
       {"ephemeral containers", spec("ephemeralContainers: [{name: e, image: y}]"), "spec.ephemeralContainers"}};
   for (const auto& c : cases) EXPECT_EQ(refused("", "v1", "pods", c.yaml), c.fields) << c.what;
 }
@@ -183,6 +186,7 @@ TEST(Validation, jobs_and_cron_jobs) {
   EXPECT_EQ(refused("batch", "v1", "jobs", job(", parallelism: -1, backoffLimit: -2")),
             "spec.parallelism spec.backoffLimit");
   EXPECT_EQ(refused("batch", "v1", "jobs", job(", completionMode: Indexed, completions: 2")), "spec.completionMode");
+  EXPECT_EQ(refused("batch", "v1", "jobs", job(", podFailurePolicy: {rules: []}")), "spec.podFailurePolicy");
   const auto cron = [](std::string_view schedule, std::string_view rest = "") {
     return "{metadata: {name: c}, spec: {schedule: '" + std::string(schedule) + "'" + std::string(rest) +
            ", jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: x}]}}}}}}";
@@ -213,6 +217,8 @@ TEST(Validation, services) {
       {"a named target", service("ports: [{port: 80, targetPort: http}]"), ""},
       {"type", service("type: Magic, ports: [{port: 80}]"), "spec.type"},
       {"external name", service("type: ExternalName"), "spec.externalName"},
+      {"source ranges", service("type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.0/8], ports: [{port: 80}]"),
+       "spec.loadBalancerSourceRanges"},
       {"affinity", service("sessionAffinity: Friend, ports: [{port: 80}]"), "spec.sessionAffinity"},
       {"IPv6", service("ipFamilies: [IPv6], ports: [{port: 80}]"), "spec.ipFamilies[0]"},
       {"headless node port", service("type: NodePort, clusterIP: None, ports: [{port: 80}]"), "spec.clusterIPs[0]"}};
@@ -311,6 +317,10 @@ TEST(Warnings, tell_what_has_no_effect) {
           "", "pods",
           "{metadata: {name: p}, spec: {hostUsers: false, priorityClassName: x, containers: [{name: a, image: x}]}}"),
       2u);
+  EXPECT_EQ(warnings("", "pods",
+                     "{metadata: {name: p}, spec: {affinity: {podAntiAffinity: {}}, volumes: [{name: v, emptyDir: "
+                     "{sizeLimit: 1Gi}}], containers: [{name: a, image: x, securityContext: {procMount: Unmasked}}]}}"),
+            3u);
   EXPECT_EQ(warnings("networking.k8s.io", "ingresses", "{metadata: {name: i}}"), 1u);
 }
 
