@@ -138,5 +138,5 @@ def test_nothing_is_lost_or_doubled_when_the_engine_is_killed(engine):
         labels = [json.loads(engine.ctr("containers", "info", c))["Labels"] for c in held()]
         told = sorted(f"{l['io.kubernetes.pod.name']} {l['io.cri-containerd.kind']}" for l in labels)
         raise AssertionError(f"{expected} containers expected, not {len(told)}: {told}") from None
-    folders = {f.name for f in (engine.state / "pods").iterdir()}
-    assert folders == {p["metadata"]["uid"] for p in pods("")}
+    uids = lambda: {p["metadata"]["uid"] for p in pods("")}
+    wait_for(lambda: {f.name for f in (engine.state / "pods").iterdir()} == uids(), 90, "no folder of a pod that is gone is left")
