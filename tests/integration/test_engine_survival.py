@@ -117,7 +117,11 @@ def test_nothing_is_lost_or_doubled_when_the_engine_is_killed(engine):
         wanted = engine.find("deployments", "churn", "moving")["spec"]["replicas"]
 
     def settled():
-        if wanted and engine.find("deployments", "churn", "moving")["status"].get("readyReplicas", 0) != wanted:
+        moving = engine.find("deployments", "churn", "moving")
+        status = moving["status"]
+        if status.get("observedGeneration") != moving["metadata"]["generation"]:
+            return False
+        if any(status.get(count, 0) != wanted for count in ("replicas", "updatedReplicas", "readyReplicas")):
             return False
         everything = pods("")
         return all("deletionTimestamp" not in p["metadata"] and is_ready(p) for p in everything) and len(pods("moving")) == wanted
@@ -138,5 +142,5 @@ def test_nothing_is_lost_or_doubled_when_the_engine_is_killed(engine):
         labels = [json.loads(engine.ctr("containers", "info", c))["Labels"] for c in held()]
         told = sorted(f"{l['io.kubernetes.pod.name']} {l['io.cri-containerd.kind']}" for l in labels)
         raise AssertionError(f"{expected} containers expected, not {len(told)}: {told}") from None
-    folders = {f.name for f in (engine.state / "pods").iterdir()}
-    assert folders == {p["metadata"]["uid"] for p in pods("")}
+    uids = lambda: {p["metadata"]["uid"] for p in pods("")}
+    wait_for(lambda: {f.name for f in (engine.state / "pods").iterdir()} == uids(), 90, "no folder of a pod that is gone is left")
