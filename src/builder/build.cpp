@@ -30,6 +30,23 @@ Task<> together(Executor executor, Tasks... tasks) {
   if (failure) std::rethrow_exception(failure);
 }
 
+// Tries again while what it needs is not there: an object store or an API server that is being restarted is worth
+// waiting for.
+template <typename Work>
+Task<> patiently(Work work) {
+  const auto until = Clock::now() + 30s;
+  for (auto pause = 50ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 2s)) {
+    try {
+      co_await work();
+      co_return;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::unavailable || Clock::now() + pause > until) throw;
+      log::warn("a build waits for what it needs", kv("error", error.message()));
+    }
+    co_await sleep_for(pause);
+  }
+}
+
 std::string minutes_text(std::chrono::milliseconds time) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time).count();
   return seconds % 60 ? std::to_string(seconds) + " seconds" : std::to_string(seconds / 60) + " minutes";
@@ -83,11 +100,12 @@ class Build {
  private:
   Task<> make_slug() {
     auto begin = Clock::now();
-    co_await together(parts_.executor, upload(), check_type(), create_secret(), find_ca_certificates(), drop_cache());
+    co_await together(parts_.executor, upload(), check_type(), patiently([this] { return create_secret(); }),
+                      patiently([this] { return find_ca_certificates(); }), patiently([this] { return drop_cache(); }));
     phases_.upload = Clock::now() - begin;
     begin = Clock::now();
     co_await run_pod();
-    co_await fetch_process_types();
+    co_await patiently([this] { return fetch_process_types(); });
     phases_.build = Clock::now() - begin;
   }
 
@@ -97,7 +115,7 @@ class Build {
       std::filesystem::remove(file);
       co_return;
     };
-    co_await with_cleanup(upload_file(file), remove_file);
+    co_await with_cleanup(patiently([this, file] { return upload_file(file); }), remove_file);
   }
 
   Task<> upload_file(std::filesystem::path file) {
@@ -179,11 +197,20 @@ class Build {
     co_return state;
   }
 
+  Task<> create_pod() {
+    has_pod_ = true;
+    auto pod = build_pod(pod_, parts_.config.build, job_.config);
+    try {
+      co_await parts_.kube.create(kube::resources::pods, pod_.ns, std::move(pod));
+    } catch (const Error& error) {
+      // Nobody else uses the name: an earlier try was carried out, and its answer lost.
+      if (error.kind() != ErrorKind::conflict) throw;
+    }
+  }
+
   Task<> run_pod() {
     output_.line("Starting build... but first, coffee!");
-    has_pod_ = true;
-    auto created =
-        co_await parts_.kube.create(kube::resources::pods, pod_.ns, build_pod(pod_, parts_.config.build, job_.config));
+    co_await patiently([this] { return create_pod(); });
     log::info("build started", kv("app", job_.app), kv("commit", job_.commit), kv("pod", pod_.name));
     co_await watched();
     auto state = co_await reached(Stage::running);

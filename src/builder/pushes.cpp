@@ -156,19 +156,28 @@ Task<int> Pushes::receive(Call call, Identity who, AppName app) {
   }
   busy_.insert(app);
   const Lock lock(*this, app);
-  int status = 1;
+  std::exception_ptr failure;
   try {
     const auto ns = parts_.namespaces.find("", app.text());
     push->is_first = co_await parts_.git.ensure_repository(app, ns ? kube::uid_of(*ns) : "");
-    pushes_[push->id] = push;
+  } catch (...) {
+    failure = std::current_exception();
+    if (is_cancelled(failure)) throw;
+    log::error("a repository cannot be made", kv("app", app), kv("error", describe(failure)));
+  }
+  if (failure) co_return refuse_git(call, failure_text(failure));
+  pushes_[push->id] = push;
+  int status = 1;
+  auto receiving = [&]() -> Task<> {
     status = co_await receive_pack(std::move(call), push);
     // Should git die before its hook has ended, the build is still the app's one push.
     while (push->deciding) co_await changes_.wait(changes_.version());
-  } catch (const Error& error) {
-    log::error("a push broke off", kv("app", app), kv("error", error.message()), kv("detail", error.detail()));
-    refusal = error.message();
-  }
-  pushes_.erase(push->id);
+  };
+  auto forget = [&]() -> Task<> {
+    pushes_.erase(push->id);
+    co_return;
+  };
+  co_await with_cleanup(receiving(), forget);
   background_.spawn("collect garbage", parts_.git.collect_garbage(app));
   co_return status;
 }
@@ -272,7 +281,11 @@ Task<int> Pushes::run_hook(std::shared_ptr<Push> push, Call call) {
   int status = 1;
   auto work = [&]() -> Task<> {
     status = co_await decide(push, std::move(updates), std::move(quarantine), output);
-    co_await with_deadline(60s, "the pusher does not listen", output.flushed());
+    try {
+      co_await with_deadline(60s, "the pusher does not listen", output.flushed());
+    } catch (const Error& error) {
+      log::info("the last words of a push were not heard", kv("app", push->app), kv("error", error.message()));
+    }
   };
   co_await with_cleanup(work(), [&words] { return words.stop(); });
   co_return status;
