@@ -16,7 +16,7 @@ from workflow_testing import WORKFLOW, free_port, run, wait_for
 
 IMAGE = "localhost/workflow/pods-under-test:1"
 BUSYBOX = pathlib.Path("/bin/busybox")
-_networks = itertools.count(0)
+_networks = itertools.count(int(os.environ.get("WORKFLOW_TEST_NETWORK", "0")))  # test runs side by side need networks of their own
 
 
 def missing_parts():
