@@ -55,13 +55,13 @@ class Churn:
         elif what == 1:
             self.versions += 1
             self.engine.patch("deployments", "churn", "moving", {"spec": {"template": {"metadata": {"annotations": {"version": str(self.versions)}}}}})
-        elif what == 2 or not self.bare:
+        elif (what == 2 or not any(self.bare.values())) and sum(self.bare.values()) < 6:
             self.count += 1
             name = f"bare-{self.count}"
             self.engine.pod("churn", name, terminationGracePeriodSeconds=0)
             self.bare[name] = True
         else:
-            name = self.random.choice(sorted(self.bare))
+            name = self.random.choice(sorted(name for name, there in self.bare.items() if there))
             self.bare.pop(name)
             if self.engine.delete("pods", "churn", name)[0] == 200:
                 self.bare[name] = False
