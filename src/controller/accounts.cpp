@@ -222,7 +222,7 @@ Task<http::Response> cancel(Parts& parts, Call& call) {
       throw Error(ErrorKind::conflict, target + " is the last administrator. Make somebody else an administrator first");
     }
     try {
-      tx.execute(delete_user, {user.id});
+      if (tx.execute(delete_user, {user.id}) == 0) throw not_found("User");  // somebody was faster
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::unprocessable) throw;
       throw Error(ErrorKind::conflict, "Cannot delete some instances of model 'User': " + target +

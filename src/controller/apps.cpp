@@ -148,6 +148,8 @@ Task<http::Response> destroy_app(Parts& parts, AppCall& call) {
     record_event(tx, call.caller().username, call.app, "destroyed");
   };
   co_await parts.db.transact(remove);
+  // A change that was under way may have made the namespace again; one that comes later removes it itself.
+  if (co_await cluster::namespace_exists(parts.kube, call.app.name())) co_await cluster::destroy_app(parts.kube, call.app.name());
   co_return nothing();
 }
 

@@ -102,8 +102,19 @@ CertificateFacts certificate_facts(const std::string& pem) {
 }
 
 void check_key_pair(const std::string& certificate_pem, const std::string& key_pem) {
-  const auto certificate = load_certificate(certificate_pem);
-  const auto key = load_key(key_pem);
+  Error::Fields problems;
+  X509Ptr certificate;
+  Key key;
+  auto collect = [&problems](const auto& load) {
+    try {
+      load();
+    } catch (const Error& error) {
+      problems.insert(error.fields().begin(), error.fields().end());
+    }
+  };
+  collect([&] { certificate = load_certificate(certificate_pem); });
+  collect([&] { key = load_key(key_pem); });
+  if (!problems.empty()) throw Error(std::move(problems));
   if (X509_check_private_key(certificate.get(), key.get()) != 1) {
     ERR_clear_error();
     throw Error(Error::Fields{{"key", {"Certificate and private key do not match!"}}});

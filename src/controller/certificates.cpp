@@ -85,8 +85,8 @@ Task<http::Response> add_certificate(Parts& parts, Call& call) {
   auto is_plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
   if (name && !std::ranges::all_of(*name, is_plain)) fields.problem("name", "Can only contain a-z (lowercase), 0-9 and hyphens");
   fields.done();
-  const auto facts = certificate_facts(*certificate);
   check_key_pair(*certificate, *key);
+  const auto facts = certificate_facts(*certificate);
   auto insert = [&](sql::Tx& tx) {
     const auto rows = tx.query(insert_certificate,
                                {call.caller().id, *name, *certificate, *key, facts.common_name,
@@ -106,7 +106,7 @@ Task<http::Response> remove_certificate(Parts& parts, Call& call) {
     const auto id = certificate_id(tx, call);
     const auto attached = tx.query(select_attached, {id});
     for (int i = 0; i < attached.size(); ++i) apps.push_back(attached[i].text("app_uuid"));
-    tx.execute(delete_certificate, {id});
+    if (tx.execute(delete_certificate, {id}) == 0) throw not_found("Certificate");  // somebody was faster
     record_event(tx, call.caller().username, "certificate " + call.param("name") + " removed");
   };
   co_await parts.db.transact(remove);

@@ -347,6 +347,12 @@ Task<JobResult> Jobs::attempt(std::int64_t id, Subject subject) {
                   {{"release", subject.release.version}, {"structure", subject.structure}}});
   };
   co_await parts_.db.transact(record);
+  // Settings that changed while the job went on, and that it may have undone.
+  auto has_changed = [&](sql::Tx& tx) {
+    const auto app = find_app(tx, subject.app.id);
+    return app && app->uuid == subject.app.uuid && app_spec(tx, *app) != subject.spec;
+  };
+  if (co_await parts_.db.transact(has_changed)) tasks_.spawn("settings", apply_again(subject.app.uuid));
   if (outcome.ok && is_deploy) {
     tasks_.spawn("clean up", cluster::clean_up(parts_.kube, subject.app.name(), {subject.release.version}));
   }
@@ -385,10 +391,33 @@ Task<> Jobs::tell_hooks(App app, Release release) {
 }
 
 Task<> Jobs::apply_app(std::string app_uuid) {
-  auto spec = co_await parts_.db.transact([app_uuid](sql::Tx& tx) { return app_spec(tx, lock_app(tx, app_uuid)); });
-  const auto name = spec.app;
-  co_await cluster::apply_app(parts_.kube, parts_.settings.cluster, std::move(spec));
-  co_await remove_leftovers(name);
+  constexpr int most_conflicts = 5;
+  auto read = [app_uuid](sql::Tx& tx) { return app_spec(tx, lock_app(tx, app_uuid)); };
+  auto spec = co_await parts_.db.transact(read);
+  for (int conflicts = 0;;) {
+    std::optional<Error> failure;
+    try {
+      co_await cluster::apply_app(parts_.kube, parts_.settings.cluster, spec);
+    } catch (const Error& error) {
+      failure = error;
+    }
+    co_await remove_leftovers(spec.app);
+    if (failure && (failure->kind() != ErrorKind::conflict || ++conflicts > most_conflicts)) throw *failure;
+    if (failure) co_await sleep_for(50ms * conflicts);
+    // What somebody else changed meanwhile may have been applied before ours: the last to write looks again.
+    auto fresh = co_await parts_.db.transact(read);
+    if (!failure && fresh == spec) co_return;
+    spec = std::move(fresh);
+  }
+}
+
+// For a change that is not a request's: the next one, or the next start, tries again.
+Task<> Jobs::apply_again(std::string app_uuid) {
+  try {
+    co_await apply_app(std::move(app_uuid));
+  } catch (const Error& error) {
+    log::warn("settings could not be applied after a deploy", kv("error", error.message()));
+  }
 }
 
 Task<> Jobs::apply_or_take_back(std::string app_uuid, std::string message, std::function<void(sql::Tx&)> take_back, ErrorKind kind) {

@@ -72,6 +72,7 @@ class Jobs {
   Task<> adopt();
   Task<> renew_urls();
   Task<> renew_urls_of(App app);
+  Task<> apply_again(std::string app_uuid);
   Task<> reconcile();
   Task<> reconcile_app(App app);
   Task<> deploy_what_is_missing(App app);

@@ -16,7 +16,8 @@ constexpr sql::Query select_key{"select_key", "SELECT " WF_KEY_COLUMNS " FROM ke
 constexpr sql::Query key_id_taken{"key_id_taken", "SELECT 1 FROM keys WHERE id = $1"};
 constexpr sql::Query key_taken{"key_taken", "SELECT 1 FROM keys WHERE fingerprint = $1"};
 constexpr sql::Query insert_key{"insert_key",
-                                "INSERT INTO keys (owner_id, id, public, fingerprint, sha256) VALUES ($1::bigint, $2, $3, $4, $5)"};
+                                "INSERT INTO keys (owner_id, id, public, fingerprint, sha256) VALUES ($1::bigint, $2, $3, $4, $5) "
+                                "ON CONFLICT DO NOTHING"};
 constexpr sql::Query delete_key{"delete_key", "DELETE FROM keys WHERE owner_id = $1::bigint AND id = $2"};
 
 json::object key_json(const sql::Row& row, const std::string& owner) {
@@ -45,12 +46,16 @@ Task<http::Response> add_key(Parts& parts, Call& call) {
   const auto text = fields.text("public", {});
   const auto key = text ? parse_public_key(*text) : std::nullopt;
   if (text && !key) fields.problem("public", "Key contains invalid base64 chars");
-  auto insert = [&](sql::Tx& tx) {
+  auto check_taken = [&](sql::Tx& tx) {
     auto check = fields;
     if (id && !tx.query(key_id_taken, {*id}).empty()) check.problem("id", "SSH Key with this id already exists.");
     if (key && !tx.query(key_taken, {key->md5}).empty()) check.problem("public", "Public Key is already in use");
     check.done();
-    tx.execute(insert_key, {call.caller().id, *id, *text, key->md5, key->sha256});
+  };
+  auto insert = [&](sql::Tx& tx) {
+    check_taken(tx);
+    // Somebody may have been faster: then it is taken by now.
+    if (tx.execute(insert_key, {call.caller().id, *id, *text, key->md5, key->sha256}) == 0) check_taken(tx);
     record_event(tx, call.caller().username, "key " + *id + " added");
     return key_json(tx.query(select_key, {call.caller().id, *id})[0], call.caller().username);
   };

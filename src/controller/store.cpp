@@ -37,9 +37,9 @@ constexpr sql::Query insert_token{
                     "now() + make_interval(secs => $6::bigint)) RETURNING id"};
 constexpr sql::Query select_app{"select_app",
                                 "SELECT " WF_APP_COLUMNS " FROM apps a JOIN users o ON o.id = a.owner_id WHERE a.id = $1"};
-constexpr sql::Query select_app_for_update{
-    "select_app_for_update",
-    "SELECT " WF_APP_COLUMNS " FROM apps a JOIN users o ON o.id = a.owner_id WHERE a.uuid = $1::uuid FOR UPDATE OF a"};
+constexpr sql::Query lock_app_row{"lock_app", "SELECT 1 FROM apps WHERE uuid = $1::uuid FOR UPDATE"};
+constexpr sql::Query select_app_by_uuid{"select_app_by_uuid",
+                                        "SELECT " WF_APP_COLUMNS " FROM apps a JOIN users o ON o.id = a.owner_id WHERE a.uuid = $1::uuid"};
 constexpr sql::Query select_grant{"select_grant", "SELECT 1 FROM grants WHERE app_uuid = $1::uuid AND user_id = $2::bigint"};
 constexpr sql::Query update_structure{
     "update_structure", "UPDATE apps SET structure = $2, procfile_structure = $3, updated = now() WHERE uuid = $1::uuid"};
@@ -164,7 +164,9 @@ App get_app(sql::Tx& tx, const std::string& id) {
   return *app;
 }
 App lock_app(sql::Tx& tx, const std::string& uuid) {
-  const auto rows = tx.query(select_app_for_update, {uuid});
+  // In two steps: a join that waited for the lock would compare the new owner with the old one's row.
+  tx.query(lock_app_row, {uuid});
+  const auto rows = tx.query(select_app_by_uuid, {uuid});
   if (rows.empty()) throw Error(ErrorKind::not_found, "No App matches the given query.");
   return app_from(rows[0]);
 }

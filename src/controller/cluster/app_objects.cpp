@@ -84,12 +84,8 @@ json::object service_patch_for(const AppSpec& app) {
 
 json::object service_patch_for(const AppSpec& app, const ReleaseSpec& release) {
   const auto type = routed_type(release);
-  auto patch = service_patch_for(app);
-  if (!type) {
-    patch["metadata"].get_object()["labels"].get_object()["router.deis.io/routable"] = "false";
-    return patch;
-  }
-  patch["spec"] = {{"ports", http_port()}, {"selector", {{"type", type->text()}}}};
+  json::object patch{{"metadata", {{"labels", {{"router.deis.io/routable", word(app.routable && type)}}}}}};
+  if (type) patch["spec"] = {{"ports", http_port()}, {"selector", {{"type", type->text()}}}};
   return patch;
 }
 

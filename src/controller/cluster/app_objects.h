@@ -16,7 +16,8 @@ std::optional<json::object> quota_for(const AppName& app, const Settings& settin
 json::object service_for(const AppSpec& app);
 // What makes an existing Service match `app`: a JSON merge patch that leaves alone what operators annotated.
 json::object service_patch_for(const AppSpec& app);
-// The same, and leads requests to the routed type of `release`; a release without one is not routable.
+// Leads requests to the routed type of `release`; a release without one is not routable. How the router treats the app is not
+// in it: that may have changed since the deploy began.
 json::object service_patch_for(const AppSpec& app, const ReleaseSpec& release);
 
 std::string path_service_name(const AppName& app, const ProcessType& type);

@@ -58,6 +58,7 @@ TEST(AppObjects, a_release_decides_where_requests_go) {
   const auto patch = service_patch_for(shop_app(), release);
   EXPECT_EQ(find_string(patch, {"spec", "selector", "type"}), "cmd");
   EXPECT_EQ(find_string(patch, {"metadata", "labels", "router.deis.io/routable"}), "true");
+  EXPECT_EQ(find_path(patch, {"metadata", "annotations"}), nullptr);
   release.processes = {{type("worker"), {.replicas = 1}}};
   const auto nothing = service_patch_for(shop_app(), release);
   EXPECT_EQ(find_path(nothing, {"spec"}), nullptr);

@@ -226,6 +226,9 @@ void check_release(const AppSpec& app, const ReleaseSpec& release) {
   if (const auto port = config_of(release, "PORT"); port && !parse_integer(trim(*port))) {
     problems["PORT"].push_back("must be a number from 1 to 65535, not " + *port);
   }
+  if (release.registry && (release.registry->user.empty() || release.registry->password.reveal().empty())) {
+    problems["registry"].push_back("Registry auth requires a username and a password");
+  }
   for (const auto& [name, process] : release.processes) {
     if (deployment_name(release.app, name).size() > 63) {
       problems[name.text()].push_back("app name and process type together may have at most 62 characters");

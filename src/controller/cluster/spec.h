@@ -90,17 +90,20 @@ struct Certificate {
   std::string name;
   std::string certificate_pem;
   Secret key_pem;
+  bool operator==(const Certificate&) const = default;
 };
 
 // `deis services:add T /path`: requests of these paths go to another process type.
 struct PathService {
   ProcessType type;
   std::vector<std::string> paths;  // regular expressions
+  bool operator==(const PathService&) const = default;
 };
 
 // `deis autoscale:set T --min --max --cpu-percent`.
 struct Autoscale {
   int min = 1, max = 1, cpu_percent = 80;
+  bool operator==(const Autoscale&) const = default;
 };
 
 // How the router treats the app, and the cluster its counts.
@@ -115,6 +118,7 @@ struct AppSpec {
   std::vector<Certificate> certificates;            // those that domain_certificates names
   std::vector<PathService> path_services;
   std::map<ProcessType, Autoscale> autoscale;
+  bool operator==(const AppSpec&) const = default;
 };
 
 // The process type that the app's Service leads to: web, else cmd; nullopt when nothing is routed.
