@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 
+from kubernetes_clients import kubectl
 from workflow_testing import DEIS, ROOT, WORKFLOW, run, wait_for
 
 APPS = ROOT / "tests" / "apps"
@@ -38,7 +39,7 @@ class Platform:
 
     def kubectl(self, *argv, **options):
         env = dict(os.environ, KUBECONFIG=str(self.state / "kubeconfig"))
-        return run("kubectl", *argv, env=env, **options).stdout
+        return run(kubectl(), *argv, env=env, **options).stdout
 
     def pods(self, namespace):
         return json.loads(self.kubectl("get", "pods", "-n", namespace, "-o", "json"))["items"]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 
+from kubernetes_clients import kubectl
 from workflow_testing import wait_for
 
 CONFIG = """
@@ -39,7 +40,7 @@ def test_apply_creates_changes_and_deletes(platform):
 
 def test_watch_shows_changes_as_they_happen(platform):
     env = dict(os.environ, KUBECONFIG=str(platform.state / "kubeconfig"))
-    watching = subprocess.Popen(["kubectl", "get", "configmaps", "-w"], env=env, text=True, stdout=subprocess.PIPE)
+    watching = subprocess.Popen([kubectl(), "get", "configmaps", "-w"], env=env, text=True, stdout=subprocess.PIPE)
     try:
         platform.kubectl("create", "configmap", "watched", "--from-literal=a=1")
         wait_for(lambda: "watched" in watching.stdout.readline(), 10, "the watch shows it")

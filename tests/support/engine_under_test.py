@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 
+from kubernetes_clients import kubectl
 from workflow_testing import WORKFLOW, free_port, wait_for
 
 
@@ -148,7 +149,7 @@ class Engine:
 
     def kubectl(self, *arguments, check=True, program=None, timeout=60, **options):
         env = dict(os.environ, KUBECONFIG=str(self.state / "kubeconfig"), HOME=str(self.state))
-        done = subprocess.run([program or "kubectl", *map(str, arguments)], env=env, text=True, stdout=subprocess.PIPE,
+        done = subprocess.run([program or kubectl(), *map(str, arguments)], env=env, text=True, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, timeout=timeout, **options)
         if check and done.returncode != 0:
             raise AssertionError(f"kubectl {' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")

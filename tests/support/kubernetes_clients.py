@@ -28,6 +28,11 @@ def debian_kubectl():
     return program
 
 
+def kubectl():
+    """The machine's own, or Debian's."""
+    return shutil.which("kubectl") or debian_kubectl()
+
+
 def go_program(name):
     """A program of tests/support/kubernetes."""
     version = re.search(r"go(\d+)\.(\d+)", subprocess.run(["go", "version"], text=True, stdout=subprocess.PIPE).stdout) \
@@ -55,4 +60,4 @@ def python_with_kubernetes():
     return python
 
 
-__all__ = ["debian_kubectl", "newest_kubectl", "go_program", "python_with_kubernetes", "pathlib"]
+__all__ = ["kubectl", "debian_kubectl", "newest_kubectl", "go_program", "python_with_kubernetes", "pathlib"]
