@@ -17,6 +17,7 @@ struct Parts {
   Controller& controller;
   kube::Client& kube;
   kube::Informer& build_pods;  // those with the label build_label
+  kube::Informer& namespaces;  // of apps
   s3::Client& store;
   http::Metrics& metrics;
 };
@@ -27,6 +28,7 @@ struct BuildJob {
   ObjectId commit;
   AppConfig config;
   Quarantine quarantine;
+  bool drop_cache = false;  // what is stored is of an earlier app of that name
 };
 
 // Returns when the release serves. Throws Error with words for the pusher. Pod and secret are gone in the end, whatever

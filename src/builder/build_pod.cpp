@@ -16,7 +16,8 @@ json::object env_entry(std::string_view name, std::string_view value) { return {
 json::array build_env(const BuildPod& build, const BuildSettings& settings, const AppConfig& config) {
   std::map<std::string, std::string> env;
   if (build.has_ca_certificates) {
-    for (const auto* name : {"SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE"}) {
+    for (const auto* name : {"SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO",
+                             "CURL_CA_BUNDLE"}) {
       env[name] = ca_file;
     }
   }
@@ -54,8 +55,9 @@ std::string because(const std::string& reason, const std::string& message) {
 
 // Reasons for which a waiting container waits in vain.
 bool is_hopeless(const std::string& reason) {
-  static const std::set<std::string> reasons = {"ImagePullBackOff",           "InvalidImageName",     "ErrImageNeverPull",
-                                                "CreateContainerConfigError", "CreateContainerError", "RunContainerError"};
+  static const std::set<std::string> reasons = {"ImagePullBackOff",     "InvalidImageName",
+                                                "ErrImageNeverPull",    "CreateContainerConfigError",
+                                                "CreateContainerError", "RunContainerError"};
   return reasons.contains(reason);
 }
 
@@ -66,7 +68,8 @@ BuildSettings BuildSettings::from(Env& env) {
   settings.image = env.required("SLUGBUILDER_IMAGE");
   settings.pull_policy = env.text("SLUGBUILDER_IMAGE_PULL_POLICY", "IfNotPresent");
   if (settings.pull_policy != "Always" && settings.pull_policy != "IfNotPresent" && settings.pull_policy != "Never") {
-    env.problem("SLUGBUILDER_IMAGE_PULL_POLICY", "must be Always, IfNotPresent or Never, not \"" + settings.pull_policy + "\"");
+    env.problem("SLUGBUILDER_IMAGE_PULL_POLICY",
+                "must be Always, IfNotPresent or Never, not \"" + settings.pull_policy + "\"");
   }
   settings.store_endpoint = env.required("S3_ENDPOINT");
   settings.store_region = env.text("S3_REGION", "us-east-1");
@@ -76,14 +79,18 @@ BuildSettings BuildSettings::from(Env& env) {
   settings.memory_limit = env.text("BUILD_MEMORY_LIMIT", "2Gi");
   settings.cpu_limit = env.text("BUILD_CPU_LIMIT", "");
   const auto selector = env.text("BUILDER_POD_NODE_SELECTOR", "");
-  if (auto labels = parse_node_selector(selector)) settings.node_selector = *std::move(labels);
-  else env.problem("BUILDER_POD_NODE_SELECTOR", "Invalid BuilderPodNodeSelector value format: " + selector);
+  if (auto labels = parse_node_selector(selector))
+    settings.node_selector = *std::move(labels);
+  else
+    env.problem("BUILDER_POD_NODE_SELECTOR", "Invalid BuilderPodNodeSelector value format: " + selector);
   constexpr std::string_view prefix = "BUILD_ENV_";
   for (const auto& [name, value] : env.all()) {
     if (!name.starts_with(prefix)) continue;
     const auto key = ConfigKey::parse(std::string_view(name).substr(prefix.size()));
-    if (key) settings.env[key->text()] = value;
-    else env.problem(name, "after BUILD_ENV_ there must be a variable's name");
+    if (key)
+      settings.env[key->text()] = value;
+    else
+      env.problem(name, "after BUILD_ENV_ there must be a variable's name");
   }
   return settings;
 }
@@ -93,7 +100,8 @@ std::optional<kube::Labels> parse_node_selector(std::string_view text) {
   for (const auto& part : split(text, ',')) {
     const auto colon = part.find(':');
     if (colon == std::string::npos) return std::nullopt;
-    const auto key = trim(std::string_view(part).substr(0, colon)), value = trim(std::string_view(part).substr(colon + 1));
+    const auto key = trim(std::string_view(part).substr(0, colon)),
+               value = trim(std::string_view(part).substr(colon + 1));
     if (!kube::is_label_key(key) || !kube::is_label_value(value)) return std::nullopt;
     labels[std::string(key)] = value;
   }
@@ -121,7 +129,8 @@ BuildKeys build_keys(const AppName& app, const ObjectId& commit) {
 std::string build_secret_name(const AppName& app) { return app.text() + "-build-env"; }
 
 json::object build_secret(const std::string& ns, const AppName& app, const AppConfig& config) {
-  return kube::make_secret(ns, build_secret_name(app), {{"heritage", "deis"}, {std::string(build_label), app.text()}}, config.values);
+  return kube::make_secret(ns, build_secret_name(app), {{"heritage", "deis"}, {std::string(build_label), app.text()}},
+                           config.values);
 }
 
 std::string build_pod_name(const AppName& app, const ObjectId& commit, std::string_view unique) {
@@ -137,14 +146,16 @@ json::object build_pod(const BuildPod& build, const BuildSettings& settings, con
   };
   mount("objectstore-creds", {{"secret", {{"secretName", settings.store_secret}, {"defaultMode", 0400}}}}, credentials);
   mount("build-env", {{"secret", {{"secretName", build_secret_name(build.app)}, {"defaultMode", 0400}}}}, "/tmp/env");
-  if (build.has_ca_certificates) mount("ca-certificates", {{"configMap", {{"name", settings.ca_config_map}, {"optional", true}}}}, ca_folder);
+  if (build.has_ca_certificates)
+    mount("ca-certificates", {{"configMap", {{"name", settings.ca_config_map}, {"optional", true}}}}, ca_folder);
 
   // The slugbuilder keeps the storage credentials to itself: it runs as root with as little as that takes, and runs the
   // app's scripts as another user.
-  json::object security{{"runAsUser", 0},
-                        {"runAsGroup", 0},
-                        {"allowPrivilegeEscalation", false},
-                        {"capabilities", {{"drop", {"ALL"}}, {"add", {"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"}}}}};
+  json::object security{
+      {"runAsUser", 0},
+      {"runAsGroup", 0},
+      {"allowPrivilegeEscalation", false},
+      {"capabilities", {{"drop", {"ALL"}}, {"add", {"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"}}}}};
   json::object container{{"name", build_container},
                          {"image", settings.image},
                          {"imagePullPolicy", settings.pull_policy},
@@ -153,12 +164,9 @@ json::object build_pod(const BuildPod& build, const BuildSettings& settings, con
                          {"resources", resources(settings)},
                          {"securityContext", std::move(security)},
                          {"volumeMounts", std::move(mounts)}};
-  json::object spec{{"restartPolicy", "Never"},
-                    {"automountServiceAccountToken", false},
-                    {"enableServiceLinks", false},
-                    {"activeDeadlineSeconds", build.deadline.count()},
-                    {"terminationGracePeriodSeconds", 1},
-                    {"containers", json::array{std::move(container)}},
+  json::object spec{{"restartPolicy", "Never"},           {"automountServiceAccountToken", false},
+                    {"enableServiceLinks", false},        {"activeDeadlineSeconds", build.deadline.count()},
+                    {"terminationGracePeriodSeconds", 1}, {"containers", json::array{std::move(container)}},
                     {"volumes", std::move(volumes)}};
   if (!settings.node_selector.empty()) spec["nodeSelector"] = kube::to_json(settings.node_selector);
   // `heritage` is how the original found its pods again; others may look for it.
@@ -171,23 +179,32 @@ json::object build_pod(const BuildPod& build, const BuildSettings& settings, con
 BuildState build_state(const json::object* pod) {
   using Kind = kube::ContainerState::Kind;
   using Stage = BuildState::Stage;
-  if (!pod) return {Stage::ended, 0, "the build's pod was deleted"};
+  if (!pod) return {.stage = Stage::ended, .trouble = "the build's pod was deleted"};
   const auto status = kube::pod_status_of(*pod);
   const auto* container = status.find_container(build_container);
   if (container && container->state.kind == Kind::terminated) {
-    if (container->state.reason == "OOMKilled") return {Stage::ended, container->state.exit_code, "the build needs more memory than it may use"};
-    if (status.reason == "DeadlineExceeded") return {Stage::ended, container->state.exit_code, "the build took longer than it may"};
-    return {Stage::ended, container->state.exit_code, std::nullopt};
+    if (container->state.reason == "OOMKilled")
+      return {.stage = Stage::ended,
+              .exit_code = container->state.exit_code,
+              .trouble = "the build needs more memory than it may use"};
+    if (status.reason == "DeadlineExceeded")
+      return {.stage = Stage::ended,
+              .exit_code = container->state.exit_code,
+              .trouble = "the build took longer than it may"};
+    return {.stage = Stage::ended, .exit_code = container->state.exit_code};
   }
   if (kube::is_pod_finished(*pod)) {
     const auto why = because(status.reason, status.message);
-    return {Stage::ended, 0, "the build's pod ended early" + (why.empty() ? "" : " (" + why + ")")};
+    return {.stage = Stage::ended, .trouble = "the build's pod ended early" + (why.empty() ? "" : " (" + why + ")")};
   }
-  if (kube::is_being_deleted(*pod)) return {Stage::ended, 0, "the build's pod was deleted"};
+  if (kube::is_being_deleted(*pod)) return {.stage = Stage::ended, .trouble = "the build's pod was deleted"};
+  const auto* scheduled = kube::find_condition(status.conditions, "PodScheduled");
+  if (scheduled && scheduled->status == "False") return {.waits_for = scheduled->message};
   if (!container) return {};
-  if (container->state.kind == Kind::running) return {Stage::running, 0, std::nullopt};
+  if (container->state.kind == Kind::running) return {.stage = Stage::running};
   if (container->state.kind == Kind::waiting && is_hopeless(container->state.reason)) {
-    return {Stage::ended, 0, "the build cannot start (" + because(container->state.reason, container->state.message) + ")"};
+    return {.stage = Stage::ended,
+            .trouble = "the build cannot start (" + because(container->state.reason, container->state.message) + ")"};
   }
   return {};
 }

@@ -16,16 +16,16 @@ namespace workflow::builder {
 
 // What all builds share.
 struct BuildSettings {
-  std::string image;            // SLUGBUILDER_IMAGE: the stack image
-  std::string pull_policy;      // SLUGBUILDER_IMAGE_PULL_POLICY: Always, IfNotPresent (default) or Never
-  std::string store_endpoint;   // S3_ENDPOINT, S3_REGION, BUILDER_BUCKET: as build pods are to know them
+  std::string image;           // SLUGBUILDER_IMAGE: the stack image
+  std::string pull_policy;     // SLUGBUILDER_IMAGE_PULL_POLICY: Always, IfNotPresent (default) or Never
+  std::string store_endpoint;  // S3_ENDPOINT, S3_REGION, BUILDER_BUCKET: as build pods are to know them
   std::string store_region;
   std::string bucket;
-  std::string store_secret;     // OBJECTSTORE_SECRET: default objectstorage-keyfile
-  std::string ca_config_map;    // CA_CERTIFICATES_CONFIG_MAP: default workflow-ca-certificates
-  kube::Labels node_selector;   // BUILDER_POD_NODE_SELECTOR: "pool:builds,disk:ssd"
-  std::string memory_limit;     // BUILD_MEMORY_LIMIT: of a build's pod, default 2Gi; "" = none
-  std::string cpu_limit;        // BUILD_CPU_LIMIT: default none
+  std::string store_secret;                // OBJECTSTORE_SECRET: default objectstorage-keyfile
+  std::string ca_config_map;               // CA_CERTIFICATES_CONFIG_MAP: default workflow-ca-certificates
+  kube::Labels node_selector;              // BUILDER_POD_NODE_SELECTOR: "pool:builds,disk:ssd"
+  std::string memory_limit;                // BUILD_MEMORY_LIMIT: of a build's pod, default 2Gi; "" = none
+  std::string cpu_limit;                   // BUILD_CPU_LIMIT: default none
   std::map<std::string, std::string> env;  // BUILD_ENV_<NAME>=value becomes NAME=value
   static BuildSettings from(Env& env);
 };
@@ -73,6 +73,7 @@ struct BuildState {
   enum class Stage { waiting, running, ended } stage = Stage::waiting;
   int exit_code = 0;                   // of an ended build whose container ended
   std::optional<std::string> trouble;  // ended without the container's own end
+  std::string waits_for;               // why no machine takes it yet; "" while that is not the case
 };
 BuildState build_state(const json::object* pod);  // null: the pod is gone
 

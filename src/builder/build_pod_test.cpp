@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "lib/base/golden.h"
 #include "lib/base/encoding.h"
+#include "lib/base/golden.h"
 
 namespace workflow::builder {
 namespace {
@@ -14,7 +14,8 @@ const AppName peachy = *AppName::parse("peachy");
 const ObjectId commit = *ObjectId::parse("0123456789abcdef0123456789abcdef01234567");
 
 BuildSettings settings_of(std::map<std::string, std::string> more = {}) {
-  more.insert({{"SLUGBUILDER_IMAGE", "localhost/workflow/stack:1"}, {"S3_ENDPOINT", "http://deis-objectstore.deis:9000"}});
+  more.insert(
+      {{"SLUGBUILDER_IMAGE", "localhost/workflow/stack:1"}, {"S3_ENDPOINT", "http://deis-objectstore.deis:9000"}});
   Env env(more);
   auto settings = BuildSettings::from(env);
   env.done();
@@ -22,7 +23,11 @@ BuildSettings settings_of(std::map<std::string, std::string> more = {}) {
 }
 
 BuildPod build_of_peachy() {
-  return {.ns = "deis", .name = build_pod_name(peachy, commit, "89abcdef"), .app = peachy, .commit = commit, .deadline = std::chrono::minutes(30)};
+  return {.ns = "deis",
+          .name = build_pod_name(peachy, commit, "89abcdef"),
+          .app = peachy,
+          .commit = commit,
+          .deadline = std::chrono::minutes(30)};
 }
 
 TEST(BuildPod, has_what_a_slugbuilder_needs_and_no_more) {
@@ -37,7 +42,10 @@ TEST(BuildPod, follows_the_apps_and_the_operators_settings) {
                                      {"BUILDER_POD_NODE_SELECTOR", "pool:testing, disk:magnetic"},
                                      {"BUILD_CPU_LIMIT", "2"},
                                      {"BUILD_MEMORY_LIMIT", "1Gi"}});
-  const AppConfig config{{{"BUILDPACK_URL", "https://example.com/pack.git"}, {"DEIS_DISABLE_CACHE", "0"}, {"DEIS_BUILDPACK_DEBUG", "true"}, {"PASSWORD", "s3cret"}}};
+  const AppConfig config{{{"BUILDPACK_URL", "https://example.com/pack.git"},
+                          {"DEIS_DISABLE_CACHE", "0"},
+                          {"DEIS_BUILDPACK_DEBUG", "true"},
+                          {"PASSWORD", "s3cret"}}};
   const auto text = print_json_pretty(build_pod(build, settings, config));
   expect_golden("everything", text);
   EXPECT_EQ(text.find("s3cret"), std::string::npos);
@@ -84,24 +92,29 @@ TEST(BuildType, is_what_the_tree_and_the_config_say) {
       {false, true, {{"HEPHY_BUILDER", "dockerfile"}}, dockerfile},
   };
   for (const auto& [has_dockerfile, has_procfile, config, type] : cases) {
-    EXPECT_EQ(build_type({has_dockerfile, has_procfile}, {config}), type) << has_dockerfile << has_procfile << print_json(kube::to_json(config));
+    EXPECT_EQ(build_type({has_dockerfile, has_procfile}, {config}), type)
+        << has_dockerfile << has_procfile << print_json(kube::to_json(config));
   }
 }
 
 TEST(NodeSelector, is_pairs_of_labels) {
   EXPECT_EQ(parse_node_selector(""), kube::Labels{});
-  EXPECT_EQ(parse_node_selector("pool:testing, disk:magnetic"), (kube::Labels{{"pool", "testing"}, {"disk", "magnetic"}}));
-  for (const std::string text : {"pool", "pool:a,b", ":x", "a b:c", "pool:a:b"}) EXPECT_FALSE(parse_node_selector(text)) << text;
+  EXPECT_EQ(parse_node_selector("pool:testing, disk:magnetic"),
+            (kube::Labels{{"pool", "testing"}, {"disk", "magnetic"}}));
+  for (const std::string text : {"pool", "pool:a,b", ":x", "a b:c", "pool:a:b"})
+    EXPECT_FALSE(parse_node_selector(text)) << text;
 }
 
 TEST(BuildSettings, name_every_problem) {
-  Env env({{"SLUGBUILDER_IMAGE_PULL_POLICY", "Sometimes"}, {"BUILDER_POD_NODE_SELECTOR", "pool"}, {"BUILD_ENV_9", "x"}});
+  Env env(
+      {{"SLUGBUILDER_IMAGE_PULL_POLICY", "Sometimes"}, {"BUILDER_POD_NODE_SELECTOR", "pool"}, {"BUILD_ENV_9", "x"}});
   BuildSettings::from(env);
   try {
     env.done();
     FAIL() << "accepted";
   } catch (const Error& error) {
-    for (const std::string name : {"SLUGBUILDER_IMAGE", "SLUGBUILDER_IMAGE_PULL_POLICY", "S3_ENDPOINT", "BUILDER_POD_NODE_SELECTOR", "BUILD_ENV_9"}) {
+    for (const std::string name : {"SLUGBUILDER_IMAGE", "SLUGBUILDER_IMAGE_PULL_POLICY", "S3_ENDPOINT",
+                                   "BUILDER_POD_NODE_SELECTOR", "BUILD_ENV_9"}) {
       EXPECT_TRUE(error.fields().contains(name)) << name;
     }
     EXPECT_EQ(error.fields().at("BUILDER_POD_NODE_SELECTOR")[0], "Invalid BuilderPodNodeSelector value format: pool");
@@ -118,14 +131,21 @@ TEST(BuildState, is_read_from_the_pod) {
   const std::string container = R"("containerStatuses":[{"name":"deis-slugbuilder","state":)";
   const Case cases[] = {
       {"{}", Stage::waiting, 0, ""},
-      {R"({"phase":"Pending",)" + container + R"({"waiting":{"reason":"ContainerCreating"}}}]})", Stage::waiting, 0, ""},
-      {R"({"phase":"Pending",)" + container + R"({"waiting":{"reason":"ErrImagePull","message":"slow"}}}]})", Stage::waiting, 0, ""},
-      {R"({"phase":"Pending",)" + container + R"({"waiting":{"reason":"ImagePullBackOff","message":"no such image"}}}]})", Stage::ended, 0, "no such image"},
+      {R"({"phase":"Pending",)" + container + R"({"waiting":{"reason":"ContainerCreating"}}}]})", Stage::waiting, 0,
+       ""},
+      {R"({"phase":"Pending",)" + container + R"({"waiting":{"reason":"ErrImagePull","message":"slow"}}}]})",
+       Stage::waiting, 0, ""},
+      {R"({"phase":"Pending",)" + container +
+           R"({"waiting":{"reason":"ImagePullBackOff","message":"no such image"}}}]})",
+       Stage::ended, 0, "no such image"},
       {R"({"phase":"Running",)" + container + R"({"running":{}}}]})", Stage::running, 0, ""},
       {R"({"phase":"Succeeded",)" + container + R"({"terminated":{"exitCode":0}}}]})", Stage::ended, 0, ""},
-      {R"({"phase":"Failed",)" + container + R"({"terminated":{"exitCode":3,"reason":"Error"}}}]})", Stage::ended, 3, ""},
-      {R"({"phase":"Failed",)" + container + R"({"terminated":{"exitCode":137,"reason":"OOMKilled"}}}]})", Stage::ended, 137, "memory"},
-      {R"({"phase":"Failed","reason":"DeadlineExceeded",)" + container + R"({"terminated":{"exitCode":137}}}]})", Stage::ended, 137, "longer"},
+      {R"({"phase":"Failed",)" + container + R"({"terminated":{"exitCode":3,"reason":"Error"}}}]})", Stage::ended, 3,
+       ""},
+      {R"({"phase":"Failed",)" + container + R"({"terminated":{"exitCode":137,"reason":"OOMKilled"}}}]})", Stage::ended,
+       137, "memory"},
+      {R"({"phase":"Failed","reason":"DeadlineExceeded",)" + container + R"({"terminated":{"exitCode":137}}}]})",
+       Stage::ended, 137, "longer"},
       {R"({"phase":"Failed","reason":"Evicted","message":"disk is full"})", Stage::ended, 0, "Evicted: disk is full"},
   };
   for (const auto& [status, stage, exit_code, trouble] : cases) {
@@ -136,6 +156,12 @@ TEST(BuildState, is_read_from_the_pod) {
     EXPECT_EQ(state.trouble.has_value(), !trouble.empty()) << status;
     EXPECT_NE(state.trouble.value_or("").find(trouble), std::string::npos) << status;
   }
+  const auto unplaced =
+      parse_json(
+          R"({"status":{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","message":"no room"}]}})")
+          ->as_object();
+  EXPECT_EQ(build_state(&unplaced).stage, Stage::waiting);
+  EXPECT_EQ(build_state(&unplaced).waits_for, "no room");
   EXPECT_EQ(build_state(nullptr).stage, Stage::ended);
   EXPECT_TRUE(build_state(nullptr).trouble);
 }

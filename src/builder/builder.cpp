@@ -3,7 +3,6 @@
 #include <filesystem>
 
 #include "builder/cleaner.h"
-#include "builder/client.h"
 #include "builder/pushes.h"
 #include "builder/sshd.h"
 #include "lib/async/component.h"
@@ -22,7 +21,9 @@ std::vector<std::string> host_keys(const std::string& folder) {
     const auto file = folder + "/" + name;
     if (fs::exists(file)) files.push_back(file);
   }
-  if (files.empty()) throw Error(ErrorKind::unavailable, folder + " holds no host key: it needs ssh-host-ed25519-key, ssh-host-ecdsa-key or ssh-host-rsa-key");
+  if (files.empty())
+    throw Error(ErrorKind::unavailable,
+                folder + " holds no host key: it needs ssh-host-ed25519-key, ssh-host-ecdsa-key or ssh-host-rsa-key");
   return files;
 }
 
@@ -37,7 +38,13 @@ std::vector<std::string> private_copies(const std::vector<std::string>& files, c
   return copies;
 }
 
-std::string own_program() { return fs::read_symlink("/proc/self/exe").string(); }
+// What sshd and git start, beside our own program.
+std::string client_program() {
+  const auto program = (fs::read_symlink("/proc/self/exe").parent_path() / "workflow-push").string();
+  if (!fs::exists(program)) throw Error(ErrorKind::unavailable, "there is no " + program);
+  if (!is_plain_path(program)) throw Error(ErrorKind::invalid, "sshd cannot start a program at " + program);
+  return program;
+}
 
 Task<> clean_up(Parts& parts) {
   for (auto pause = 200ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 30s)) {
@@ -65,8 +72,10 @@ Config Config::from(Env& env) {
   if (!http::Url::parse(config.controller_url)) env.problem("DEIS_CONTROLLER_URL", "must be a URL");
   config.builder_key = env.secret_or_file("BUILDER_KEY");
   config.build = BuildSettings::from(env);
-  if (const auto url = http::Url::parse(config.build.store_endpoint)) config.store.url = *url;
-  else if (!config.build.store_endpoint.empty()) env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore:9000");
+  if (const auto url = http::Url::parse(config.build.store_endpoint))
+    config.store.url = *url;
+  else if (!config.build.store_endpoint.empty())
+    env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore:9000");
   config.store.region = config.build.store_region;
   config.store.credentials = {env.secret_or_file("S3_ACCESS_KEY").reveal(), env.secret_or_file("S3_SECRET_KEY")};
   config.bucket = config.build.bucket;
@@ -77,39 +86,49 @@ Config Config::from(Env& env) {
   config.git_user = env.text("BUILDER_GIT_USER", "git");
   if (!UserName::parse(config.git_user)) env.problem("BUILDER_GIT_USER", "must be a user's name");
   config.ssh_port = port("BUILDER_SSH_PORT", 2223);
+  config.ssh_post_quantum = env.flag("BUILDER_SSH_POST_QUANTUM", false);
   config.health_port = port("BUILDER_HEALTH_PORT", 8092);
   config.build_timeout = env.duration("BUILDER_BUILD_TIMEOUT", 30min);
   config.release_timeout = env.duration("BUILDER_RELEASE_TIMEOUT", 30min);
   config.receive_timeout = env.duration("BUILDER_RECEIVE_TIMEOUT", 5min);
   config.heartbeat = std::chrono::milliseconds(env.integer("SESSION_IDLE_INTERVAL", 10'000, 100, 3'600'000));
   config.drain_timeout = env.duration("BUILDER_DRAIN_TIMEOUT", 45s);
-  config.max_push_bytes = static_cast<std::uint64_t>(env.integer("BUILDER_MAX_PUSH_BYTES", 2LL << 30, 1 << 20, 1LL << 40));
+  config.max_push_bytes =
+      static_cast<std::uint64_t>(env.integer("BUILDER_MAX_PUSH_BYTES", 2LL << 30, 1 << 20, 1LL << 40));
   config.environment = env.all();
   return config;
 }
 
 Task<> serve(Executor executor, Config config) {
   const auto git_user = get_user(config.git_user), keys_user = get_user("nobody");
-  const auto program = own_program();
-  if (!is_plain_path(program)) throw Error(ErrorKind::invalid, "sshd cannot start a program at " + program);
+  const auto program = client_program();
   fs::create_directories(config.run_dir);
   fs::permissions(config.run_dir, fs::perms(0711));
   const auto keys_path = config.run_dir + "/keys.socket", git_path = config.run_dir + "/git.socket";
 
-  Git git({.user = git_user, .repos = config.repos_dir, .hooks = config.run_dir + "/hooks", .max_push_bytes = config.max_push_bytes});
+  Git git({.user = git_user,
+           .repos = config.repos_dir,
+           .hooks = config.run_dir + "/hooks",
+           .max_push_bytes = config.max_push_bytes});
   git.prepare(program, git_path);
   Controller controller(executor, *http::Url::parse(config.controller_url), config.builder_key, config.release_timeout);
   kube::Client kube(executor, kube::Connection::from_env(config.environment));
   kube::Informer build_pods(kube, kube::resources::pods, config.ns, {.label_selector = std::string(build_label)});
+  Channel<AppName> destroyed(executor, 100'000);
+  kube::Informer namespaces(kube, kube::resources::namespaces, "", {.label_selector = "heritage=deis"},
+                            {.deleted = [&destroyed](const kube::Informer::Object& ns) {
+                              if (const auto app = AppName::parse(kube::name_of(*ns))) destroyed.try_push(*app);
+                            }});
   SystemClock clock;
   s3::Client store(executor, config.store, clock);
   http::Metrics metrics;
-  Parts parts{executor, config, git, controller, kube, build_pods, store, metrics};
+  Parts parts{executor, config, git, controller, kube, build_pods, namespaces, store, metrics};
 
   TaskGroup background(executor), calls(executor), listening(executor);
   Pushes pushes(parts, background);
-  Cleaner cleaner(parts, pushes);
-  metrics.gauge("builder_pushes_under_way", "Pushes being received, built or released", [&] { return static_cast<double>(pushes.size()); });
+  Cleaner cleaner(parts, pushes, destroyed);
+  metrics.gauge("builder_pushes_under_way", "Pushes being received, built or released",
+                [&] { return static_cast<double>(pushes.size()); });
   ControlSocket keys_socket(executor, keys_path, keys_user.uid, calls, [&](Call call) -> Task<int> {
     if (call.fields[0] == "keys") co_return co_await pushes.keys(std::move(call));
     co_return 2;
@@ -124,7 +143,8 @@ Task<> serve(Executor executor, Config config) {
              .host_keys = private_copies(host_keys(config.host_keys_dir), config.run_dir),
              .program = program,
              .keys_socket = keys_path,
-             .session_socket = git_path},
+             .session_socket = git_path,
+             .post_quantum = config.ssh_post_quantum},
             config.run_dir);
 
   auto routes = std::make_shared<http::Router>();
@@ -138,6 +158,7 @@ Task<> serve(Executor executor, Config config) {
 
   background.spawn("health", health.serve());
   background.spawn("watch build pods", build_pods.run());
+  background.spawn("watch namespaces", namespaces.run());
   background.spawn("clean up", clean_up(parts));
   background.spawn("clean up after apps", cleaner.run());
   listening.spawn("keys", keys_socket.serve());
@@ -160,9 +181,6 @@ Task<> serve(Executor executor, Config config) {
   co_await with_cleanup(sshd.run(), stop);
 }
 
-int builder_main(int argc, char** argv) {
-  if (argc > 1 && is_client_command(argv[1])) return client_main(argc, argv);
-  return run_component<Config>("builder", serve);
-}
+int builder_main(int, char**) { return run_component<Config>("builder", serve); }
 
 }  // namespace workflow::builder

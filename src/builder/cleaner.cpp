@@ -22,7 +22,8 @@ std::optional<AppName> app_of_key(std::string_view key) {
   return AppName::parse(folder.substr(0, colon));
 }
 
-std::vector<AppName> without_namespace(const std::set<AppName>& found, const std::function<bool(const AppName&)>& has_namespace) {
+std::vector<AppName> without_namespace(const std::set<AppName>& found,
+                                       const std::function<bool(const AppName&)>& has_namespace) {
   std::vector<AppName> gone;
   for (const auto& app : found) {
     if (!has_namespace(app)) gone.push_back(app);
@@ -30,23 +31,19 @@ std::vector<AppName> without_namespace(const std::set<AppName>& found, const std
   return gone;
 }
 
-Cleaner::Cleaner(Parts& parts, Pushes& pushes)
-    : parts_(parts),
-      pushes_(pushes),
-      namespaces_(parts.kube, kube::resources::namespaces, "", {.label_selector = "heritage=deis"},
-                  {.deleted = [this](const kube::Informer::Object& ns) {
-                    if (const auto app = AppName::parse(kube::name_of(*ns))) tasks_.spawn("clean up after an app", consider(*app));
-                  }}),
-      tasks_(parts.executor) {}
+Cleaner::Cleaner(Parts& parts, Pushes& pushes, Channel<AppName>& destroyed)
+    : parts_(parts), pushes_(pushes), destroyed_(destroyed), tasks_(parts.executor) {}
+
+bool Cleaner::has_namespace(const AppName& app) const { return parts_.namespaces.find("", app.text()) != nullptr; }
 
 Task<> Cleaner::run() {
-  auto work = [this]() -> Task<> {
-    co_await namespaces_.wait_synced();
-    tasks_.spawn("look for what destroyed apps left", sweep());
-    co_await tasks_.join();
-  };
-  tasks_.spawn("watch namespaces", namespaces_.run());
-  co_await with_cleanup(work(), [this] { return tasks_.stop(); });
+  co_await with_cleanup(follow(), [this] { return tasks_.stop(); });
+}
+
+Task<> Cleaner::follow() {
+  co_await parts_.namespaces.wait_synced();
+  tasks_.spawn("look for what destroyed apps left", sweep());
+  while (auto app = co_await destroyed_.pop()) tasks_.spawn("clean up after an app", consider(*std::move(app)));
 }
 
 Task<> Cleaner::sweep() {
@@ -58,15 +55,16 @@ Task<> Cleaner::sweep() {
     }
   } catch (const Error& error) {
     // No bucket: nothing was ever pushed. Else the next start looks again.
-    if (error.kind() != ErrorKind::not_found) log::warn("the object store cannot be searched", kv("error", error.message()));
+    if (error.kind() != ErrorKind::not_found)
+      log::warn("the object store cannot be searched", kv("error", error.message()));
   }
-  for (auto& app : without_namespace(found, [this](const AppName& name) { return namespaces_.find("", name.text()) != nullptr; })) {
+  for (auto& app : without_namespace(found, [this](const AppName& name) { return has_namespace(name); })) {
     co_await consider(std::move(app));
   }
 }
 
-// A namespace may be away while its app lives on (a cluster that is being set up anew), and the controller forgets an app
-// only after its namespace is gone: it is asked again for a while.
+// A namespace may be away while its app lives on (a cluster that is being set up anew), and the controller forgets an
+// app only after its namespace is gone: it is asked again for a while.
 Task<> Cleaner::consider(AppName app) {
   for (auto pause = 250ms; pause <= 2min; pause *= 2) {
     try {
@@ -78,7 +76,7 @@ Task<> Cleaner::consider(AppName app) {
       log::warn("cannot clean up after an app yet", kv("app", app), kv("error", error.message()));
     }
     co_await sleep_for(pause);
-    if (namespaces_.find("", app.text())) co_return;  // made anew
+    if (has_namespace(app)) co_return;  // made anew
   }
 }
 

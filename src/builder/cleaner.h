@@ -15,23 +15,27 @@ namespace workflow::builder {
 std::optional<AppName> app_of_key(std::string_view key);
 
 // What is there without a namespace of its name: perhaps of destroyed apps.
-std::vector<AppName> without_namespace(const std::set<AppName>& found, const std::function<bool(const AppName&)>& has_namespace);
+std::vector<AppName> without_namespace(const std::set<AppName>& found,
+                                       const std::function<bool(const AppName&)>& has_namespace);
 
-// Watches the apps' namespaces; one that goes, or went while we did not look, is a reason to ask the controller, and only
-// what the controller does not know is removed.
+// A namespace that goes, or went while we did not look, is a reason to ask the controller, and only what the controller
+// does not know is removed.
 class Cleaner {
  public:
-  Cleaner(Parts& parts, Pushes& pushes);
+  // `destroyed` tells of namespaces that went.
+  Cleaner(Parts& parts, Pushes& pushes, Channel<AppName>& destroyed);
   Task<> run();  // until cancelled
 
  private:
+  bool has_namespace(const AppName& app) const;
+  Task<> follow();
   Task<> sweep();
   Task<> consider(AppName app);
   Task<> remove(AppName app);
 
   Parts& parts_;
   Pushes& pushes_;
-  kube::Informer namespaces_;
+  Channel<AppName>& destroyed_;
   TaskGroup tasks_;
 };
 

@@ -18,7 +18,8 @@ TEST(AppOfKey, is_in_each_of_the_apps_keys) {
       {"away/peachy/cache/x", ""},
       {"", ""},
   };
-  for (const auto& [key, app] : cases) EXPECT_EQ(app_of_key(key), app.empty() ? std::nullopt : AppName::parse(app)) << key;
+  for (const auto& [key, app] : cases)
+    EXPECT_EQ(app_of_key(key), app.empty() ? std::nullopt : AppName::parse(app)) << key;
 }
 
 TEST(WithoutNamespace, leaves_out_apps_that_have_one) {

@@ -4,12 +4,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
-
-#include "builder/command.h"
-#include "lib/base/file.h"
 
 namespace workflow::builder {
 namespace {
@@ -25,8 +24,8 @@ std::optional<int> call(const std::string& socket_path, const std::string& messa
   address.sun_family = AF_UNIX;
   if (socket_path.size() >= sizeof address.sun_path || message.size() > longest_call) return std::nullopt;
   socket_path.copy(address.sun_path, socket_path.size());
-  const Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (!socket || ::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return std::nullopt;
+  const int socket = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);  // closed with the process
+  if (socket < 0 || ::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return std::nullopt;
 
   const std::array<int, 3> streams{STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof streams)> control{};
@@ -41,20 +40,16 @@ std::optional<int> call(const std::string& socket_path, const std::string& messa
   rights->cmsg_type = SCM_RIGHTS;
   rights->cmsg_len = CMSG_LEN(sizeof streams);
   std::memcpy(CMSG_DATA(rights), streams.data(), sizeof streams);
-  if (::sendmsg(socket.get(), &header, MSG_NOSIGNAL) < 0) return std::nullopt;
+  if (::sendmsg(socket, &header, MSG_NOSIGNAL) < 0) return std::nullopt;
 
   unsigned char status = 0;
-  if (::recv(socket.get(), &status, 1, 0) != 1) return std::nullopt;
+  if (::recv(socket, &status, 1, 0) != 1) return std::nullopt;
   return status;
 }
 
-void say(int fd, std::string_view text) {
-  [[maybe_unused]] const auto written = ::write(fd, text.data(), text.size());
-}
+void say(int fd, std::string_view text) { [[maybe_unused]] const auto written = ::write(fd, text.data(), text.size()); }
 
 }  // namespace
-
-bool is_client_command(std::string_view word) { return word == "keys" || word == "session" || word == "pre-receive"; }
 
 std::string print_call(const std::vector<std::string>& fields) {
   std::string bytes;
@@ -73,18 +68,30 @@ std::vector<std::string> parse_call(std::string_view bytes) {
   return fields;
 }
 
+std::string git_error(std::string_view message) {
+  const auto payload = "ERR " + std::string(message.substr(0, 1000)) + "\n";
+  char length[5];
+  std::snprintf(length, sizeof length, "%04zx", payload.size() + 4);
+  return length + payload;
+}
+
 int client_main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
-  if (words.size() < 2) return 2;
+  if (words.size() < 2) {
+    say(STDERR_FILENO, "sshd and git start this for `workflow builder`\n");
+    return 2;
+  }
   const auto& what = words[0];
   const auto& socket_path = words[1];
   std::vector<std::string> fields{what};
   if (what == "keys") {
     fields.insert(fields.end(), words.begin() + 2, words.end());
   } else if (what == "session") {
-    for (const char* name : {pusher_variable, "SSH_ORIGINAL_COMMAND", "SSH_CONNECTION"}) fields.push_back(variable(name));
+    for (const char* name : {pusher_variable, "SSH_ORIGINAL_COMMAND", "SSH_CONNECTION"})
+      fields.push_back(variable(name));
   } else {
-    for (const char* name : {push_variable, "GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"}) {
+    for (const char* name :
+         {push_variable, "GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"}) {
       fields.push_back(variable(name));
     }
   }

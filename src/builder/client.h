@@ -1,20 +1,25 @@
-// src/builder/client.h: what sshd and git start: it hands its words and its three standard streams to the builder over a
-// unix socket, and ends with the status that comes back. It decides nothing.
+// src/builder/client.h: what sshd and git start: it hands its words and its three standard streams to the builder over
+// a unix socket, and ends with the status that comes back. It decides nothing.
+//   A program of its own (workflow-push), because a push starts it four times and `workflow` takes 20 ms to load. It
+//   links nothing but the C++ library.
 #pragma once
-#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace workflow::builder {
 
-// `keys` (sshd's AuthorizedKeysCommand), `session` (its forced command), `pre-receive` (git's hook); argv[1] is one of them.
+// workflow-push keys SOCKET TYPE KEY    sshd's AuthorizedKeysCommand
+// workflow-push session SOCKET          sshd's forced command
+// workflow-push pre-receive SOCKET      git's hook
 int client_main(int argc, char** argv);
-bool is_client_command(std::string_view word);
 
 inline constexpr std::size_t longest_call = 64 << 10;
-std::string print_call(const std::vector<std::string>& fields);          // fields without NUL, each followed by one
-std::vector<std::string> parse_call(std::string_view bytes);             // {} when malformed
+std::string print_call(const std::vector<std::string>& fields);  // fields without NUL, each followed by one
+std::vector<std::string> parse_call(std::string_view bytes);     // {} when malformed
+
+// An error as a packet of git's protocol (gitprotocol-pack(5)): git prints "fatal: remote error: <message>".
+std::string git_error(std::string_view message);
 
 // The environment variables through which a push finds its way from sshd to the hook.
 inline constexpr const char* pusher_variable = "WORKFLOW_PUSHER";  // signed by us, set by sshd

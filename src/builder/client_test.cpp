@@ -21,9 +21,9 @@ TEST(Call, that_is_cut_is_none) {
   EXPECT_THAT(parse_call(std::string("\0", 1)), ElementsAre(""));
 }
 
-TEST(ClientCommands, are_those_of_sshd_and_git) {
-  for (const std::string word : {"keys", "session", "pre-receive"}) EXPECT_TRUE(is_client_command(word)) << word;
-  for (const std::string word : {"", "serve", "post-receive", "Session"}) EXPECT_FALSE(is_client_command(word)) << word;
+TEST(GitError, is_a_packet_with_its_length) {
+  EXPECT_EQ(git_error("Another git push is ongoing"), "0024ERR Another git push is ongoing\n");
+  EXPECT_EQ(git_error(std::string(5000, 'x')).substr(0, 8), "03f1ERR ");
 }
 
 }  // namespace

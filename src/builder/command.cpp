@@ -1,7 +1,6 @@
 #include "builder/command.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <optional>
 
 namespace workflow::builder {
@@ -44,13 +43,6 @@ std::string shown(std::string_view text) {
   std::string out(text.substr(0, 80));
   std::ranges::replace_if(out, [](char c) { return c < ' ' || c > '~'; }, '?');
   return out;
-}
-
-std::string git_error(std::string_view message) {
-  const auto payload = "ERR " + std::string(message.substr(0, 1000)) + "\n";
-  char length[5];
-  std::snprintf(length, sizeof length, "%04zx", payload.size() + 4);
-  return length + payload;
 }
 
 }  // namespace workflow::builder

@@ -28,7 +28,4 @@ Command parse_command(std::string_view text);
 // Text from outside, fit to be shown: printable ASCII, cut at 80 characters.
 std::string shown(std::string_view text);
 
-// An error as a packet of git's protocol (gitprotocol-pack(5)): git prints "fatal: remote error: <message>".
-std::string git_error(std::string_view message);
-
 }  // namespace workflow::builder

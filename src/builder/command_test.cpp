@@ -6,8 +6,9 @@ namespace workflow::builder {
 namespace {
 
 TEST(Command, of_git_names_an_app) {
-  for (const std::string text : {"git-receive-pack '/peachy.git'", "git-receive-pack 'peachy.git'", "git-receive-pack '/peachy'",
-                                 "git-receive-pack /peachy.git", "git-receive-pack 'peachy/'"}) {
+  for (const std::string text :
+       {"git-receive-pack '/peachy.git'", "git-receive-pack 'peachy.git'", "git-receive-pack '/peachy'",
+        "git-receive-pack /peachy.git", "git-receive-pack 'peachy/'"}) {
     EXPECT_EQ(parse_command(text), Command(ReceivePack{*AppName::parse("peachy")})) << text;
   }
   EXPECT_EQ(parse_command("ping"), Command(Ping{}));
@@ -53,11 +54,6 @@ TEST(Command, that_is_anything_else_is_refused) {
 TEST(Shown, leaves_nothing_that_a_terminal_obeys) {
   EXPECT_EQ(shown("a\x1b[2Jb\n\xc3\xa4"), "a?[2Jb???");
   EXPECT_EQ(shown(std::string(100, 'x')).size(), 80u);
-}
-
-TEST(GitError, is_a_packet_with_its_length) {
-  EXPECT_EQ(git_error("Another git push is ongoing"), "0024ERR Another git push is ongoing\n");
-  EXPECT_EQ(git_error(std::string(5000, 'x')).substr(0, 8), "03f1ERR ");
 }
 
 }  // namespace

@@ -26,7 +26,8 @@ Fd listen_at(const std::string& path, int uid) {
   };
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) throw Error(ErrorKind::invalid, "the path " + path + " is too long for a socket");
+  if (path.size() >= sizeof address.sun_path)
+    throw Error(ErrorKind::invalid, "the path " + path + " is too long for a socket");
   path.copy(address.sun_path, path.size());
   ::unlink(path.c_str());
   Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -100,7 +101,12 @@ Task<> ControlSocket::answer(Fd connection) {
   co_await with_deadline(10s, "the caller said nothing", std::move(asked));
   auto call = receive_call(peer.native_handle());
   int status = 1;
-  if (!call.fields.empty()) status = co_await handler_(std::move(call));
+  try {
+    if (!call.fields.empty()) status = co_await handler_(std::move(call));
+  } catch (...) {
+    if (is_cancelled(std::current_exception())) throw;
+    log::error("a call failed", kv("error", describe(std::current_exception())));
+  }
   const auto byte = static_cast<unsigned char>(status);
   // Whoever called may be gone: then nobody misses the answer.
   ::send(peer.native_handle(), &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);

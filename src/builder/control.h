@@ -1,7 +1,8 @@
-// src/builder/control.h: the builder's ear for what sshd and git start (client.h): words and three open streams per call.
+// src/builder/control.h: the builder's ear for what sshd and git start (client.h): words and three open streams per
+// call.
 #pragma once
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <array>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <functional>
 #include <string>
 #include <vector>

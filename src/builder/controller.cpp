@@ -1,13 +1,15 @@
 #include "builder/controller.h"
 
 #include "lib/base/encoding.h"
+#include "lib/base/log.h"
 
 namespace workflow::builder {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto quick = 15s;  // for what only reads the database
+constexpr auto quick = 15s;     // for what only reads the database
+constexpr auto patience = 60s;  // with a controller that is being restarted during a release
 
 Error error_from(int status, const std::string& text) {
   const auto body = parse_json(text);
@@ -17,7 +19,8 @@ Error error_from(int status, const std::string& text) {
   if (status == 403) return Error(ErrorKind::forbidden, said);
   if (status == 404) return Error(ErrorKind::not_found, said);
   if (status == 409) return Error(ErrorKind::conflict, said);
-  if (status == 502 || status == 503 || status == 504) return Error(ErrorKind::unavailable, "the controller is not there now").with_detail(said);
+  if (status == 502 || status == 503 || status == 504)
+    return Error(ErrorKind::unavailable, "the controller is not there now").with_detail(said);
   return Error(ErrorKind::unprocessable, said);
 }
 
@@ -35,12 +38,17 @@ AppConfig config_from(const json::value& body) {
 }  // namespace
 
 Controller::Controller(Executor executor, http::Url url, Secret builder_key, std::chrono::milliseconds release_timeout)
-    : client_(executor, {.user_agent = "deis-builder"}), url_(std::move(url)), builder_key_(std::move(builder_key)), release_timeout_(release_timeout) {}
+    : client_(executor, {.user_agent = "deis-builder"}),
+      url_(std::move(url)),
+      builder_key_(std::move(builder_key)),
+      release_timeout_(release_timeout) {}
 
-Task<json::value> Controller::send(std::string method, std::string path, json::object body, std::chrono::milliseconds timeout) {
+Task<json::value> Controller::send(std::string method, std::string path, json::object body,
+                                   std::chrono::milliseconds timeout, std::string key) {
   http::ClientRequest request{.method = method, .url = url_, .timeout = timeout};
   request.url.path = std::move(path);
   request.headers = {{"X-Deis-Builder-Auth", builder_key_.reveal()}, {"Content-Type", "application/json"}};
+  if (!key.empty()) request.headers.set("Idempotency-Key", key);
   if (method != "GET") request.body = print_json(body);
   auto response = co_await client_.send(std::move(request));
   auto text = co_await response.text();
@@ -51,16 +59,16 @@ Task<json::value> Controller::send(std::string method, std::string path, json::o
 }
 
 Task<std::optional<UserName>> Controller::find_user(std::string fingerprint) {
-  // Keys are asked for while somebody logs in, and all that ssh could tell them is "Permission denied": a controller that
-  // is being restarted is worth waiting for.
-  const auto patience = std::chrono::steady_clock::now() + 8s;
+  // Keys are asked for while somebody logs in, and all that ssh could tell them is "Permission denied": a controller
+  // that is being restarted is worth waiting for.
+  const auto until = std::chrono::steady_clock::now() + 8s;
   for (auto pause = 50ms;; pause *= 2) {
     try {
       const auto answer = co_await send("GET", "/v2/hooks/key/" + percent_encode(fingerprint, ":"), {}, quick);
       co_return UserName::parse(find_string(answer, {"username"}).value_or(""));
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::not_found) co_return std::nullopt;
-      if (error.kind() != ErrorKind::unavailable || std::chrono::steady_clock::now() + pause > patience) throw;
+      if (error.kind() != ErrorKind::unavailable || std::chrono::steady_clock::now() + pause > until) throw;
     }
     co_await sleep_for(pause);
   }
@@ -79,13 +87,28 @@ Task<AppConfig> Controller::get_config(AppName app, UserName user) {
 }
 
 Task<ReleaseVersion> Controller::release(NewBuild build) {
-  json::object body{{"sha", build.commit.brief()},       {"receive_user", build.user.text()},
-                    {"receive_repo", build.app.text()},  {"image", build.image},
-                    {"procfile", std::move(build.procfile)}, {"dockerfile", ""}};
-  const auto answer = co_await send("POST", "/v2/hooks/build/", std::move(body), release_timeout_);
-  const auto version = find_integer(answer, {"release", "version"});
-  if (!version) throw Error(ErrorKind::unavailable, "the controller's answer names no release");
-  co_return ReleaseVersion{*version};
+  const json::object body{{"sha", build.commit.brief()},      {"receive_user", build.user.text()},
+                          {"receive_repo", build.app.text()}, {"image", build.image},
+                          {"procfile", build.procfile},       {"dockerfile", ""}};
+  // The deploy belongs to the controller and outlives a connection to it; the key brings us back to it.
+  const auto key = random_uuid();
+  std::optional<std::chrono::steady_clock::time_point> away_until;
+  for (auto pause = 100ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 5s)) {
+    try {
+      const auto answer = co_await send("POST", "/v2/hooks/build/", body, release_timeout_, key);
+      const auto version = find_integer(answer, {"release", "version"});
+      if (!version) throw Error(ErrorKind::internal, "the controller's answer names no release");
+      co_return ReleaseVersion{*version};
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::unavailable) throw;
+      const auto now = std::chrono::steady_clock::now();
+      if (!away_until) away_until = now + patience;
+      if (now + pause > *away_until) throw;
+      log::warn("the controller is away during a release", kv("app", build.app), kv("error", error.message()),
+                kv("detail", error.detail()));
+    }
+    co_await sleep_for(pause);
+  }
 }
 
 Task<bool> Controller::app_exists(AppName app) {

@@ -1,5 +1,6 @@
 // src/builder/controller.h: the controller's hooks (spec/controller-api.md, section 2.17).
-//   Throws  Error: forbidden, not_found, unavailable, timeout; unprocessable with the controller's own words for the rest.
+//   Throws  Error: forbidden, not_found, unavailable, timeout; unprocessable with the controller's own words for the
+//   rest.
 #pragma once
 #include <string>
 
@@ -24,12 +25,13 @@ class Controller {
   Task<std::optional<UserName>> find_user(std::string fingerprint);
   // Whether the user may push to the app is decided here: forbidden and not_found are the refusals.
   Task<AppConfig> get_config(AppName app, UserName user);
-  // Returns when the release serves.
+  // Returns when the release serves. A controller that goes away meanwhile is asked again for a minute.
   Task<ReleaseVersion> release(NewBuild build);
   Task<bool> app_exists(AppName app);
 
  private:
-  Task<json::value> send(std::string method, std::string path, json::object body, std::chrono::milliseconds timeout);
+  Task<json::value> send(std::string method, std::string path, json::object body, std::chrono::milliseconds timeout,
+                         std::string key = "");
 
   http::Client client_;
   http::Url url_;

@@ -18,12 +18,13 @@ SystemUser get_user(const std::string& name);  // throws unavailable when the sy
 
 struct GitSettings {
   SystemUser user;
-  std::filesystem::path repos;     // a bare repository per app: <app>.git
-  std::filesystem::path hooks;     // core.hooksPath
+  std::filesystem::path repos;  // a bare repository per app: <app>.git
+  std::filesystem::path hooks;  // core.hooksPath
   std::uint64_t max_push_bytes = 0;
 };
 
-// Where the objects of a push lie until it is accepted: git's variables for the hook (git-receive-pack(1), "Quarantine").
+// Where the objects of a push lie until it is accepted: git's variables for the hook (git-receive-pack(1),
+// "Quarantine").
 using Quarantine = std::map<std::string, std::string>;
 
 class Git {
@@ -32,7 +33,10 @@ class Git {
   // Makes the folders and the hook, which runs `program` with `socket`; forgets what an earlier process left half done.
   void prepare(const std::string& program, const std::string& socket) const;
   std::filesystem::path repository(const AppName& app) const { return settings_.repos / (app.text() + ".git"); }
-  Task<> ensure_repository(AppName app) const;
+  // `incarnation` tells apps of one name apart that follow one another; "" when it is not known. A repository of an
+  // earlier one is replaced by an empty one, so that what was pushed to it is not taken for deployed. Returns whether
+  // it was.
+  Task<bool> ensure_repository(AppName app, std::string incarnation) const;
   // The process that speaks to the pusher's git over its standard streams; its hook knows the push by `push_id`.
   ProcessSpec receive_pack(const AppName& app, const std::string& push_id) const;
   Task<SourceTree> inspect(AppName app, ObjectId commit, Quarantine quarantine) const;

@@ -8,8 +8,8 @@
 
 namespace workflow::builder {
 
-// The MD5 fingerprint (RFC 4716, section 4) of a key as AuthorizedKeysCommand gets it: %t and %k. nullopt unless the blob
-// is base64 and begins with that very type (RFC 4253, section 6.6).
+// The MD5 fingerprint (RFC 4716, section 4) of a key as AuthorizedKeysCommand gets it: %t and %k. nullopt unless the
+// blob is base64 and begins with that very type (RFC 4253, section 6.6).
 std::optional<std::string> fingerprint_of(std::string_view type, std::string_view base64);
 
 struct Identity {

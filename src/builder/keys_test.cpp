@@ -33,13 +33,15 @@ TEST(Identity, is_believed_with_our_signature_only) {
   EXPECT_EQ(verify_identity(text, key), bob);
   EXPECT_FALSE(verify_identity(text, other));
   EXPECT_FALSE(verify_identity("alice" + text.substr(text.find(' ')), key));
-  for (const std::string& forged : {std::string(), std::string("bob aa:bb"), text + " ", " " + text, text.substr(0, text.size() - 1)}) {
+  for (const std::string& forged :
+       {std::string(), std::string("bob aa:bb"), text + " ", " " + text, text.substr(0, text.size() - 1)}) {
     EXPECT_FALSE(verify_identity(forged, key)) << forged;
   }
 }
 
 TEST(AuthorizedKey, lets_in_to_the_forced_command_alone) {
-  EXPECT_EQ(authorized_key("ssh-ed25519", "AAAA", "bob aa:bb 00"), "restrict,environment=\"WORKFLOW_PUSHER=bob aa:bb 00\" ssh-ed25519 AAAA\n");
+  EXPECT_EQ(authorized_key("ssh-ed25519", "AAAA", "bob aa:bb 00"),
+            "restrict,environment=\"WORKFLOW_PUSHER=bob aa:bb 00\" ssh-ed25519 AAAA\n");
 }
 
 }  // namespace

@@ -27,7 +27,8 @@ std::string seconds_text(std::chrono::nanoseconds time) {
 
 std::string phases_text(const Phases& phases) {
   return "Time: receive " + seconds_text(phases.receive) + ", upload " + seconds_text(phases.upload) + ", build " +
-         seconds_text(phases.build) + ", release " + seconds_text(phases.release) + ", total " + seconds_text(phases.total);
+         seconds_text(phases.build) + ", release " + seconds_text(phases.release) + ", total " +
+         seconds_text(phases.total);
 }
 
 Output::Output(Executor executor, Fd fd, std::chrono::milliseconds heartbeat)

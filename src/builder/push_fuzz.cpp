@@ -22,7 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 1:
       if (const auto updates = parse_ref_updates(text)) {
         std::string again;
-        for (const auto& update : *updates) again += update.before.text() + " " + update.after.text() + " " + update.ref + "\n";
+        for (const auto& update : *updates)
+          again += update.before.text() + " " + update.after.text() + " " + update.ref + "\n";
         WF_CHECK(again == text);
         const auto plan = plan_push(*updates, deploy_branches(""));
         WF_CHECK(!plan.refusal || !plan.build);

@@ -6,6 +6,7 @@
 #include <boost/asio/write.hpp>
 #include <csignal>
 
+#include "builder/client.h"
 #include "builder/command.h"
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
@@ -32,13 +33,23 @@ int refuse_git(const Call& call, std::string_view message) {
 std::string refusal_text(const Error& error, const AppName& app, const UserName& user) {
   switch (error.kind()) {
     case ErrorKind::forbidden:
-      return "You do not have permission to push to " + app.text() + " (your key is " + user.text() + "'s). Its owner can grant it: deis perms:create " +
-             user.text() + " -a " + app.text();
+      return "You do not have permission to push to " + app.text() + " (your key is " + user.text() +
+             "'s). Its owner can grant it: deis perms:create " + user.text() + " -a " + app.text();
     case ErrorKind::not_found: return "There is no app " + app.text() + ". To make it: deis create " + app.text();
     case ErrorKind::unavailable:
     case ErrorKind::timeout: return "Workflow's controller does not answer: push again in a moment";
     default: return error.message();
   }
+}
+
+std::string failure_text(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::internal) return error.message();
+  } catch (...) {
+  }
+  return "an error of the platform's own; its log says more under request " + log::current_request();
 }
 
 Task<std::string> read_all(Executor executor, Fd fd, std::size_t limit) {
@@ -61,9 +72,11 @@ struct Pushes::Push {
   UserName user;
   AppConfig config;
   Clock::time_point began = Clock::now();
-  bool received = false;   // the hook runs: all of the pack is here
-  bool refused = false;    // the hook said no
+  bool received = false;  // the hook runs: all of the pack is here
+  bool deciding = false;  // the hook, and with it the build, is under way
+  bool refused = false;   // the hook said no
   bool pusher_gone = false;
+  bool is_first = false;  // to this app; an earlier one of the name may have left a cache
 };
 
 class Pushes::Lock {
@@ -94,11 +107,14 @@ Task<int> Pushes::keys(Call call) {
   try {
     user = co_await parts_.controller.find_user(*fingerprint);
   } catch (const Error& error) {
-    log::warn("a key cannot be looked up", kv("fingerprint", *fingerprint), kv("error", error.message()), kv("detail", error.detail()));
+    log::warn("a key cannot be looked up", kv("fingerprint", *fingerprint), kv("error", error.message()),
+              kv("detail", error.detail()));
     co_return 1;
   }
-  if (user) say(call.out, authorized_key(type, blob, sign_identity({*user, *fingerprint}, identity_key_)));
-  else log::info("a key that nobody has", kv("fingerprint", *fingerprint));
+  if (user)
+    say(call.out, authorized_key(type, blob, sign_identity({*user, *fingerprint}, identity_key_)));
+  else
+    log::info("a key that nobody has", kv("fingerprint", *fingerprint));
   co_return 0;
 }
 
@@ -130,28 +146,46 @@ Task<int> Pushes::receive(Call call, Identity who, AppName app) {
     push->config = co_await parts_.controller.get_config(app, who.user);
   } catch (const Error& error) {
     refusal = refusal_text(error, app, who.user);
-    log::info("push refused", kv("app", app), kv("user", who.user), kv("reason", error.message()), kv("detail", error.detail()));
+    log::info("push refused", kv("app", app), kv("user", who.user), kv("reason", error.message()),
+              kv("detail", error.detail()));
   }
-  if (!refusal.empty()) co_return refuse_git(call, refusal);
-  if (!busy_.insert(app).second) co_return refuse_git(call, "Another git push is ongoing");
+  if (refusal.empty() && busy_.contains(app)) refusal = "Another git push is ongoing";
+  if (!refusal.empty()) {
+    count("refused");
+    co_return refuse_git(call, refusal);
+  }
+  busy_.insert(app);
   const Lock lock(*this, app);
-  int status = 1;
+  std::exception_ptr failure;
   try {
-    co_await parts_.git.ensure_repository(app);
-    pushes_[push->id] = push;
-    status = co_await receive_pack(std::move(call), push);
-  } catch (const Error& error) {
-    log::error("a push broke off", kv("app", app), kv("error", error.message()), kv("detail", error.detail()));
-    refusal = error.message();
+    const auto ns = parts_.namespaces.find("", app.text());
+    push->is_first = co_await parts_.git.ensure_repository(app, ns ? kube::uid_of(*ns) : "");
+  } catch (...) {
+    failure = std::current_exception();
+    if (is_cancelled(failure)) throw;
+    log::error("a repository cannot be made", kv("app", app), kv("error", describe(failure)));
   }
-  pushes_.erase(push->id);
+  if (failure) co_return refuse_git(call, failure_text(failure));
+  pushes_[push->id] = push;
+  int status = 1;
+  auto receiving = [&]() -> Task<> {
+    status = co_await receive_pack(std::move(call), push);
+    // Should git die before its hook has ended, the build is still the app's one push.
+    while (push->deciding) co_await changes_.wait(changes_.version());
+  };
+  auto forget = [&]() -> Task<> {
+    pushes_.erase(push->id);
+    co_return;
+  };
+  co_await with_cleanup(receiving(), forget);
   background_.spawn("collect garbage", parts_.git.collect_garbage(app));
   co_return status;
 }
 
 Task<int> Pushes::receive_pack(Call call, std::shared_ptr<Push> push) {
   ChildProcess git(parts_.git.receive_pack(push->app, push->id));
-  stream_descriptor in(parts_.executor, call.in.release()), out(parts_.executor, call.out.release()), err(parts_.executor, call.err.release());
+  stream_descriptor in(parts_.executor, call.in.release()), out(parts_.executor, call.out.release()),
+      err(parts_.executor, call.err.release());
   stream_descriptor git_in(parts_.executor, git.in().release());
   stream_descriptor git_out(parts_.executor, git.out().release()), git_err(parts_.executor, git.err().release());
   TaskGroup reading(parts_.executor), telling(parts_.executor);
@@ -173,13 +207,15 @@ Task<int> Pushes::receive_pack(Call call, std::shared_ptr<Push> push) {
 }
 
 // From the pusher to git. A pusher who goes silent before the pack is complete is given up.
-Task<> Pushes::read_pusher(std::shared_ptr<Push> push, stream_descriptor& from, stream_descriptor to, ChildProcess& git) {
+Task<> Pushes::read_pusher(std::shared_ptr<Push> push, stream_descriptor& from, stream_descriptor to,
+                           ChildProcess& git) {
   std::string piece(piece_size, '\0');
   for (;;) {
     std::size_t size = 0;
     try {
       auto reading = from.async_read_some(asio::buffer(piece), asio::use_awaitable);
-      size = co_await with_deadline(push->received ? 24h : parts_.config.receive_timeout, "the pusher is silent", std::move(reading));
+      size = co_await with_deadline(push->received ? 24h : parts_.config.receive_timeout, "the pusher is silent",
+                                    std::move(reading));
     } catch (const boost::system::system_error& error) {
       if (error.code() == asio::error::operation_aborted) throw;
     } catch (const Error&) {
@@ -218,7 +254,20 @@ Task<int> Pushes::pre_receive(Call call) {
     co_return 1;
   }
   const auto push = found->second;
-  push->received = true;
+  push->received = push->deciding = true;
+  int status = 1;
+  auto answer = [&]() -> Task<> { status = co_await run_hook(push, std::move(call)); };
+  auto end = [&]() -> Task<> {
+    push->refused = status != 0;
+    push->deciding = false;
+    changes_.notify_all();
+    co_return;
+  };
+  co_await with_cleanup(answer(), end);
+  co_return status;
+}
+
+Task<int> Pushes::run_hook(std::shared_ptr<Push> push, Call call) {
   Quarantine quarantine;
   const char* names[] = {"GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"};
   for (std::size_t i = 0; i < 3; ++i) {
@@ -232,10 +281,13 @@ Task<int> Pushes::pre_receive(Call call) {
   int status = 1;
   auto work = [&]() -> Task<> {
     status = co_await decide(push, std::move(updates), std::move(quarantine), output);
-    co_await with_deadline(60s, "the pusher does not listen", output.flushed());
+    try {
+      co_await with_deadline(60s, "the pusher does not listen", output.flushed());
+    } catch (const Error& error) {
+      log::info("the last words of a push were not heard", kv("app", push->app), kv("error", error.message()));
+    }
   };
   co_await with_cleanup(work(), [&words] { return words.stop(); });
-  push->refused = status != 0;
   co_return status;
 }
 
@@ -251,33 +303,60 @@ Task<int> Pushes::decide(std::shared_ptr<Push> push, std::string text, Quarantin
     co_return 1;
   }
   for (const auto& notice : plan.notices) output.line(notice);
-  if (!plan.build) co_return 0;
+  if (!plan.build) {
+    count("stored");
+    co_return 0;
+  }
   co_return co_await build(push, *plan.build, std::move(quarantine), output);
 }
 
 Task<int> Pushes::build(std::shared_ptr<Push> push, ObjectId commit, Quarantine quarantine, Output& output) {
   Phases phases;
   phases.receive = Clock::now() - push->began;
-  std::string failure;
+  std::exception_ptr failure;
+  std::optional<ReleaseVersion> version;
   try {
-    BuildJob job{push->app, push->user, commit, push->config, std::move(quarantine)};
-    const auto version = co_await build_and_release(parts_, std::move(job), output, phases);
-    phases.total = Clock::now() - push->began;
-    output.line("Done, " + push->app.text() + ":" + version.text() + " deployed to Workflow\n");
-    output.line("Use 'deis open' to view this application in your browser\n");
-    output.line("To learn more, use 'deis help' or visit https://deis.com/\n");
-    output.line(phases_text(phases));
-    log::info("deployed", kv("app", push->app), kv("release", version), kv("user", push->user), kv("commit", commit), kv("pusher_gone", push->pusher_gone),
-              kv("receive", seconds_text(phases.receive)), kv("upload", seconds_text(phases.upload)), kv("build", seconds_text(phases.build)),
-              kv("release_time", seconds_text(phases.release)), kv("total", seconds_text(phases.total)));
-    co_return 0;
-  } catch (const Error& error) {
-    failure = error.kind() == ErrorKind::internal ? "an error of the platform's own; its log says more" : error.message();
-    log::warn("push failed", kv("app", push->app), kv("user", push->user), kv("commit", commit), kv("error", error.message()),
-              kv("detail", error.detail()));
+    BuildJob job{push->app, push->user, commit, push->config, std::move(quarantine), push->is_first};
+    version = co_await build_and_release(parts_, std::move(job), output, phases);
+  } catch (...) {
+    failure = std::current_exception();
+    if (is_cancelled(failure)) throw;
   }
-  output.line(" !     " + failure);
-  co_return 1;
+  phases.total = Clock::now() - push->began;
+  if (!version) {
+    count("failed");
+    log::warn("push failed", kv("app", push->app), kv("user", push->user), kv("commit", commit),
+              kv("error", describe(failure)));
+    output.line(" !     " + failure_text(failure));
+    co_return 1;
+  }
+  count("deployed");
+  observe(phases);
+  log::info("deployed", kv("app", push->app), kv("release", *version), kv("user", push->user), kv("commit", commit),
+            kv("pusher_gone", push->pusher_gone), kv("receive", seconds_text(phases.receive)),
+            kv("upload", seconds_text(phases.upload)), kv("build", seconds_text(phases.build)),
+            kv("release_time", seconds_text(phases.release)), kv("total", seconds_text(phases.total)));
+  output.line("Done, " + push->app.text() + ":" + version->text() + " deployed to Workflow\n");
+  output.line("Use 'deis open' to view this application in your browser\n");
+  output.line("To learn more, use 'deis help' or visit https://deis.com/\n");
+  output.line(phases_text(phases));
+  co_return 0;
+}
+
+void Pushes::count(std::string_view result) {
+  parts_.metrics.count("builder_pushes_total", "Pushes by what became of them", {{"result", std::string(result)}});
+}
+
+void Pushes::observe(const Phases& phases) {
+  const std::pair<const char*, std::chrono::nanoseconds> parts[] = {{"receive", phases.receive},
+                                                                    {"upload", phases.upload},
+                                                                    {"build", phases.build},
+                                                                    {"release", phases.release},
+                                                                    {"total", phases.total}};
+  for (const auto& [phase, time] : parts) {
+    parts_.metrics.observe("builder_push_seconds", "How long each part of a deployed push took", time,
+                           {{"phase", phase}});
+  }
 }
 
 Task<> Pushes::finished() {

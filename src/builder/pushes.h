@@ -32,10 +32,16 @@ class Pushes {
   class Lock;
   Task<int> receive(Call call, Identity who, AppName app);
   Task<int> receive_pack(Call call, std::shared_ptr<Push> push);
-  Task<> read_pusher(std::shared_ptr<Push> push, asio::posix::stream_descriptor& from, asio::posix::stream_descriptor to, ChildProcess& git);
-  Task<> tell_pusher(std::shared_ptr<Push> push, asio::posix::stream_descriptor from, asio::posix::stream_descriptor& to);
+  Task<> read_pusher(std::shared_ptr<Push> push, asio::posix::stream_descriptor& from,
+                     asio::posix::stream_descriptor to, ChildProcess& git);
+  Task<> tell_pusher(std::shared_ptr<Push> push, asio::posix::stream_descriptor from,
+                     asio::posix::stream_descriptor& to);
+  Task<int> run_hook(std::shared_ptr<Push> push, Call call);
   Task<int> decide(std::shared_ptr<Push> push, std::string updates, Quarantine quarantine, Output& output);
   Task<int> build(std::shared_ptr<Push> push, ObjectId commit, Quarantine quarantine, Output& output);
+
+  void count(std::string_view result);
+  void observe(const Phases& phases);
 
   Parts& parts_;
   TaskGroup& background_;

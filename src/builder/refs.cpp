@@ -56,19 +56,22 @@ PushPlan plan_push(const std::vector<RefUpdate>& updates, const std::set<std::st
     const auto name = is_branch ? ref.substr(branch_prefix.size()) : ref;
     if (is_branch && branches.contains(name)) {
       if (after.is_null()) {
-        plan.refusal = "The branch " + name + " is what this app runs: it cannot be deleted. To remove the app, use 'deis destroy'.";
+        plan.refusal = "The branch " + name +
+                       " is what this app runs: it cannot be deleted. To remove the app, use 'deis destroy'.";
       } else if (plan.build && *plan.build != after) {
-        plan.refusal = "Both " + built + " and " + name + " deploy, and this push gives them different commits: push one of them.";
+        plan.refusal =
+            "Both " + built + " and " + name + " deploy, and this push gives them different commits: push one of them.";
       } else {
         plan.build = after;
         built = name;
       }
     } else if (!after.is_null()) {
-      const auto what = is_branch                    ? "branch " + shown(name)
+      const auto what = is_branch                     ? "branch " + shown(name)
                         : ref.starts_with(tag_prefix) ? "tag " + shown(ref.substr(tag_prefix.size()))
                                                       : "ref " + shown(ref);
       plan.notices.push_back("The " + what + " was stored, but not deployed: only " + list_of(branches) + " deploys.");
-      if (is_branch) plan.notices.push_back("To deploy it: git push <remote> " + shown(name) + ":" + *branches.rbegin());
+      if (is_branch)
+        plan.notices.push_back("To deploy it: git push <remote> " + shown(name) + ":" + *branches.rbegin());
     }
   }
   if (plan.refusal) plan.build.reset();

@@ -14,7 +14,9 @@ class ObjectId {
   static std::optional<ObjectId> parse(std::string_view text);
   const std::string& text() const { return text_; }
   std::string brief() const { return text_.substr(0, 8); }
-  bool is_null() const { return text_.find_first_not_of('0') == std::string::npos; }  // of a ref that is made or deleted
+  bool is_null() const {
+    return text_.find_first_not_of('0') == std::string::npos;
+  }  // of a ref that is made or deleted
   auto operator<=>(const ObjectId&) const = default;
 
  private:

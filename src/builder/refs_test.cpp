@@ -20,7 +20,8 @@ TEST(ObjectId, is_forty_digits) {
   EXPECT_TRUE(ObjectId::parse(one));
   EXPECT_TRUE(ObjectId::parse(none)->is_null());
   EXPECT_FALSE(ObjectId::parse(one)->is_null());
-  for (const auto& text : {std::string(), std::string(39, 'a'), std::string(41, 'a'), std::string(40, 'A'), std::string(40, 'g'), std::string(64, 'a')}) {
+  for (const auto& text : {std::string(), std::string(39, 'a'), std::string(41, 'a'), std::string(40, 'A'),
+                           std::string(40, 'g'), std::string(64, 'a')}) {
     EXPECT_FALSE(ObjectId::parse(text)) << text;
   }
   EXPECT_EQ(ObjectId::parse("0123456789abcdef0123456789abcdef01234567")->brief(), "01234567");
@@ -32,9 +33,10 @@ TEST(RefUpdates, are_lines_of_two_ids_and_a_ref) {
 }
 
 TEST(RefUpdates, that_are_anything_else_are_not_read) {
-  for (const auto& text : {std::string(), std::string("\n"), none + " " + one + " refs/heads/master", none + " " + one + " master\n",
-                           none + " " + one + "\n", none + one + " refs/heads/x\n", none + "  " + one + " refs/heads/x\n",
-                           std::string(40, 'x') + " " + one + " refs/heads/x\n", none + " " + one + " refs/heads/x\n\n"}) {
+  for (const auto& text :
+       {std::string(), std::string("\n"), none + " " + one + " refs/heads/master", none + " " + one + " master\n",
+        none + " " + one + "\n", none + one + " refs/heads/x\n", none + "  " + one + " refs/heads/x\n",
+        std::string(40, 'x') + " " + one + " refs/heads/x\n", none + " " + one + " refs/heads/x\n\n"}) {
     EXPECT_FALSE(parse_ref_updates(text)) << text;
   }
 }
@@ -54,29 +56,37 @@ TEST(PushPlan, builds_the_deploy_branch) {
 }
 
 TEST(PushPlan, builds_a_commit_once) {
-  const auto plan = plan_push({update(none, one, "refs/heads/master"), update(none, one, "refs/heads/main"), update(none, one, "refs/tags/v1")}, deploy_branches(""));
+  const auto plan = plan_push(
+      {update(none, one, "refs/heads/master"), update(none, one, "refs/heads/main"), update(none, one, "refs/tags/v1")},
+      deploy_branches(""));
   EXPECT_EQ(plan.build, ObjectId::parse(one));
   EXPECT_THAT(plan.notices, ElementsAre(HasSubstr("tag v1")));
 }
 
 TEST(PushPlan, stores_other_refs_and_says_so) {
-  const auto plan = plan_push({update(none, one, "refs/heads/feature/x"), update(none, two, "refs/tags/v1"), update(none, two, "refs/notes/commits")}, deploy_branches(""));
+  const auto plan = plan_push({update(none, one, "refs/heads/feature/x"), update(none, two, "refs/tags/v1"),
+                               update(none, two, "refs/notes/commits")},
+                              deploy_branches(""));
   EXPECT_FALSE(plan.build);
   EXPECT_FALSE(plan.refusal);
-  EXPECT_THAT(plan.notices, ElementsAre("The branch feature/x was stored, but not deployed: only master or main deploys.",
-                                        "To deploy it: git push <remote> feature/x:master",
-                                        "The tag v1 was stored, but not deployed: only master or main deploys.",
-                                        "The ref refs/notes/commits was stored, but not deployed: only master or main deploys."));
+  EXPECT_THAT(plan.notices,
+              ElementsAre("The branch feature/x was stored, but not deployed: only master or main deploys.",
+                          "To deploy it: git push <remote> feature/x:master",
+                          "The tag v1 was stored, but not deployed: only master or main deploys.",
+                          "The ref refs/notes/commits was stored, but not deployed: only master or main deploys."));
 }
 
 TEST(PushPlan, lets_other_refs_be_deleted) {
-  EXPECT_EQ(plan_push({update(one, none, "refs/heads/feature"), update(one, none, "refs/tags/v1")}, deploy_branches("")), PushPlan{});
+  EXPECT_EQ(
+      plan_push({update(one, none, "refs/heads/feature"), update(one, none, "refs/tags/v1")}, deploy_branches("")),
+      PushPlan{});
 }
 
 TEST(PushPlan, refuses_what_has_no_one_meaning) {
   const auto deleted = plan_push({update(one, none, "refs/heads/master")}, deploy_branches(""));
   EXPECT_THAT(*deleted.refusal, HasSubstr("master"));
-  const auto two_commits = plan_push({update(none, one, "refs/heads/master"), update(none, two, "refs/heads/main")}, deploy_branches(""));
+  const auto two_commits =
+      plan_push({update(none, one, "refs/heads/master"), update(none, two, "refs/heads/main")}, deploy_branches(""));
   EXPECT_THAT(*two_commits.refusal, HasSubstr("different commits"));
   EXPECT_FALSE(two_commits.build);
 }

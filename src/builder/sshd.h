@@ -15,8 +15,9 @@ struct SshdSettings {
   std::uint16_t port = 0;
   std::string user;                    // whom people log in as
   std::vector<std::string> host_keys;  // files
-  std::string program;                 // ours: paths of letters, digits and / . _ - + only, since sshd splits at spaces
+  std::string program;  // workflow-push: paths of letters, digits and / . _ - + only, since sshd splits at spaces
   std::string keys_socket, session_socket;
+  bool post_quantum = false;  // offer sntrup761x25519
 };
 // sshd_config(5): public keys that the controller knows, the forced command, and nothing else.
 std::string sshd_config(const SshdSettings& settings);
@@ -26,8 +27,8 @@ class Sshd {
  public:
   // Writes the configuration to `folder`; throws unavailable when sshd cannot be started.
   Sshd(const SshdSettings& settings, const std::string& folder);
-  Task<> run();                      // passes on what it logs; throws when it ends
-  Task<> stop_listening();           // connections that are open go on
+  Task<> run();             // passes on what it logs; throws when it ends
+  Task<> stop_listening();  // connections that are open go on
   bool listening() const { return listening_; }
 
  private:

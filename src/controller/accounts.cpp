@@ -2,9 +2,12 @@
 #include <openssl/evp.h>
 
 #include "controller/api.h"
+#include "controller/attempts.h"
+#include "controller/directory.h"
 #include "controller/rules.h"
 #include "controller/store.h"
 #include "lib/base/encoding.h"
+#include "lib/base/log.h"
 #include "lib/base/text.h"
 
 namespace workflow::controller {
@@ -28,6 +31,11 @@ constexpr sql::Query select_usernames{"select_usernames", "SELECT username FROM 
 constexpr sql::Query select_admin_names{
     "select_admin_names",
     "SELECT username FROM users WHERE is_superuser AND is_active ORDER BY id LIMIT $1::bigint OFFSET $2::bigint"};
+// The name, the address and the groups are the directory's; a password of ours there is none.
+constexpr sql::Query upsert_directory_user{
+    "upsert_directory_user",
+    "INSERT INTO users (username, password, email, first_name, last_name, groups, last_login) VALUES ($1, '!', $2, $3, $4, $5, now()) "
+    "ON CONFLICT (username) DO UPDATE SET email = $2, first_name = $3, last_name = $4, groups = $5, last_login = now()"};
 constexpr sql::Query update_admin{"update_admin", "UPDATE users SET is_superuser = $2::boolean WHERE id = $1::bigint"};
 
 // RFC 7914. 16 MiB and some 50 ms per password: dear to guess, cheap to sign in.
@@ -92,7 +100,7 @@ Task<http::Response> register_user(Parts& parts, Call& call) {
     const bool first = tx.query(count_admins)[0].integer("n") == 0;
     const auto rows = tx.query(insert_user, {*username, hash, email.value_or(""), first_name.value_or(""), last_name.value_or(""), first});
     if (rows.empty()) throw Error(Error::Fields{{"username", {taken}}});
-    record_event(tx, *username, "", first ? "registered as administrator" : "registered");
+    record_event(tx, *username, first ? "registered as administrator" : "registered");
     return get_user(tx, *username);
   };
   co_return answer(201, to_json(co_await parts.db.transact(insert)));
@@ -109,21 +117,54 @@ std::optional<Stored> stored_password(sql::Tx& tx, const std::string& username) 
   return Stored{rows[0].integer("id"), rows[0].text("password"), rows[0].boolean("is_active")};
 }
 
-Task<http::Response> login(Parts& parts, Call& call) {
+// The user that the directory vouches for: made or refreshed here. nullopt: ask our own passwords.
+Task<std::optional<Stored>> signed_in_by_directory(Parts& parts, std::string username, std::string password) {
+  if (!parts.settings.directory) co_return std::nullopt;
+  std::optional<DirectoryUser> found;
+  try {
+    found = co_await offload([directory = *parts.settings.directory, username, password] { return sign_in(directory, username, password); });
+  } catch (const Error& error) {
+    log::warn("the directory cannot be asked", kv("error", error.message()));
+  }
+  if (!found || !UserName::parse(found->username)) co_return std::nullopt;
+  auto store = [&](sql::Tx& tx) {
+    const auto groups = print_json(json::array(found->groups.begin(), found->groups.end()));
+    tx.execute(upsert_directory_user, {found->username, found->email, found->first_name, found->last_name, groups});
+    return stored_password(tx, found->username);
+  };
+  co_return co_await parts.db.transact(store);
+}
+
+// Whose name and password these are, if anybody's.
+Task<std::optional<Stored>> signed_in(Parts& parts, std::string username, std::string password) {
+  if (auto known = co_await signed_in_by_directory(parts, username, password)) co_return known;
+  auto stored = co_await parts.db.transact([username](sql::Tx& tx) { return stored_password(tx, username); });
+  // An unknown user costs as much time as a wrong password: nobody learns who has an account.
+  static const std::string decoy = hash_password(random_hex(32));
+  const auto hash = stored ? stored->password : decoy;
+  const bool good = co_await offload([hash, password] { return password_matches(password, hash); });
+  if (!good) co_return std::nullopt;
+  co_return stored;
+}
+
+Task<http::Response> login(Parts& parts, Attempts& attempts, Call& call) {
   Fields fields(call.body);
   const auto username = fields.text("username", {});
   const auto password = fields.text("password", {.stripped = false});
   fields.done();
-  const auto stored = co_await parts.db.transact([name = *username](sql::Tx& tx) { return stored_password(tx, name); });
-  // An unknown user costs as much time as a wrong password: nobody learns who has an account.
-  static const std::string decoy = hash_password(random_hex(32));
-  const auto hash = stored ? stored->password : decoy;
-  const bool good = co_await offload([hash, password = *password] { return password_matches(password, hash); });
-  if (!good || !stored || !stored->is_active) {
+  if (const auto pause = attempts.pause(*username, parts.clock.now())) {
+    auto response = answer(429, json::object{{"detail", "Too many failed logins. Try again in " + std::to_string(pause->count()) + " s"}});
+    response.headers.set("Retry-After", std::to_string(pause->count()));
+    co_return response;
+  }
+  const auto user = co_await signed_in(parts, *username, *password);
+  if (!user || !user->is_active) {
+    attempts.failed(*username, parts.clock.now());
     throw Error(Error::Fields{{"non_field_errors", {"Unable to log in with provided credentials."}}});
   }
-  const auto token = co_await parts.db.transact([id = stored->id](sql::Tx& tx) { return issue_token(tx, id); });
-  co_return answer(200, json::object{{"token", token}});
+  attempts.succeeded(*username);
+  const auto token = co_await parts.db.transact([id = user->id](sql::Tx& tx) { return issue_token(tx, id); });
+  co_return answer(200, json::object{{"token", token.text}});
 }
 
 Task<http::Response> change_password(Parts& parts, Call& call) {
@@ -140,7 +181,11 @@ Task<http::Response> change_password(Parts& parts, Call& call) {
     if (!good) throw Error(ErrorKind::unauthenticated, "Current password does not match");
   }
   auto hash = co_await offload([fresh] { return hash_password(fresh); });
-  co_await parts.db.transact([&](sql::Tx& tx) { tx.execute(update_password, {stored->id, hash}); });
+  auto store = [&](sql::Tx& tx) {
+    tx.execute(update_password, {stored->id, hash});
+    record_event(tx, call.caller().username, "password of " + target + " changed");
+  };
+  co_await parts.db.transact(store);
   co_return answer(200, json::object{{"status", "password set"}});
 }
 
@@ -148,14 +193,19 @@ Task<http::Response> regenerate_tokens(Parts& parts, Call& call) {
   const bool all = call.body.contains("all");
   if ((all || call.body.contains("username")) && !call.caller().is_superuser) throw forbidden();
   if (all) {
-    co_await parts.db.transact([](sql::Tx& tx) { tx.execute(delete_all_tokens); });
+    auto remove_all = [&call](sql::Tx& tx) {
+      tx.execute(delete_all_tokens);
+      record_event(tx, call.caller().username, "all tokens of all users removed");
+    };
+    co_await parts.db.transact(remove_all);
     co_return answer(200, json::string(""));
   }
   const auto target = find_string(call.body, {"username"}).value_or(call.caller().username);
-  auto replace = [target](sql::Tx& tx) {
+  auto replace = [&call, target](sql::Tx& tx) {
     const auto user = get_user(tx, target);
     tx.execute(delete_tokens, {user.id});
-    return issue_token(tx, user.id);
+    record_event(tx, call.caller().username, "tokens of " + target + " replaced");
+    return issue_token(tx, user.id).text;
   };
   co_return answer(200, json::object{{"token", co_await parts.db.transact(replace)}});
 }
@@ -178,7 +228,7 @@ Task<http::Response> cancel(Parts& parts, Call& call) {
       throw Error(ErrorKind::conflict, "Cannot delete some instances of model 'User': " + target +
                                            " made builds, configs or releases of apps of others. Delete those apps first");
     }
-    record_event(tx, call.caller().username, "", "cancelled account " + target);
+    record_event(tx, call.caller().username, "cancelled account " + target);
   };
   co_await parts.db.transact(remove);
   co_return nothing();
@@ -209,7 +259,7 @@ Task<http::Response> set_admin(Parts& parts, Call& call, std::string username, b
       throw Error(ErrorKind::conflict, username + " is the last administrator. Make somebody else an administrator first");
     }
     tx.execute(update_admin, {user.id, admin});
-    record_event(tx, call.caller().username, "", (admin ? "made administrator: " : "no longer administrator: ") + username);
+    record_event(tx, call.caller().username, (admin ? "made administrator: " : "no longer administrator: ") + username);
   };
   co_await parts.db.transact(change);
   co_return nothing(admin ? 201 : 204);
@@ -226,18 +276,32 @@ Task<http::Response> add_admin(Parts& parts, Call& call) {
 
 void add_account_routes(Api& api) {
   auto& parts = api.parts();
-  api.add("GET", "/v2/", Who::user, [](Call&) -> Task<http::Response> { co_return answer(200, json::object{}); });
-  api.add("POST", "/v2/auth/register/", Who::anyone_leniently, [&parts](Call& call) { return register_user(parts, call); });
-  api.add("POST", "/v2/auth/login/", Who::anyone, [&parts](Call& call) { return login(parts, call); });
+  api.add("GET", "/v2/", Who::user, {.id = "root", .summary = "Whether a token is good", .answers = {{200, "Nothing"}}, .for_any_token = true},
+          [](Call&) -> Task<http::Response> { co_return answer(200, json::object{}); });
+  api.add("POST", "/v2/auth/register/", Who::anyone_leniently,
+          {"register", "Register; the very first user becomes administrator", "Registration", {{201, "User"}}, {403}},
+          [&parts](Call& call) { return register_user(parts, call); });
+  auto attempts = std::make_shared<Attempts>(parts.settings.login_failures);
+  api.add("POST", "/v2/auth/login/", Who::anyone, {"login", "Get a token for a name and a password", "Credentials", {{200, "Token"}}, {401, 429}},
+          [&parts, attempts](Call& call) { return login(parts, *attempts, call); });
   api.add("GET", "/v2/auth/whoami/", Who::user,
+          {.id = "whoami", .summary = "The caller", .answers = {{200, "User"}}, .for_any_token = true},
           [](Call& call) -> Task<http::Response> { co_return answer(200, to_json(call.caller())); });
-  api.add("POST", "/v2/auth/passwd/", Who::user, [&parts](Call& call) { return change_password(parts, call); });
-  api.add("POST", "/v2/auth/tokens/", Who::user, [&parts](Call& call) { return regenerate_tokens(parts, call); });
-  api.add("DELETE", "/v2/auth/cancel/", Who::user, [&parts](Call& call) { return cancel(parts, call); });
-  api.add("GET", "/v2/users/", Who::admin, [&parts](Call& call) { return list_users(parts, call, false); });
-  api.add("GET", "/v2/admin/perms/", Who::admin, [&parts](Call& call) { return list_users(parts, call, true); });
-  api.add("POST", "/v2/admin/perms/", Who::admin, [&parts](Call& call) { return add_admin(parts, call); });
+  api.add("POST", "/v2/auth/passwd/", Who::user, {"setPassword", "Change a password", "PasswordChange", {{200, "Status"}}, {403, 404}},
+          [&parts](Call& call) { return change_password(parts, call); });
+  api.add("POST", "/v2/auth/tokens/", Who::user,
+          {"regenerateTokens", "Replace all tokens of the caller, of a user, or of all users", "TokenRegeneration", {{200, "TokenOrNothing"}}, {403, 404}},
+          [&parts](Call& call) { return regenerate_tokens(parts, call); });
+  api.add("DELETE", "/v2/auth/cancel/", Who::user, {"cancel", "Remove an account", "UserNameOrNothing", {{204, ""}}, {403, 404, 409}},
+          [&parts](Call& call) { return cancel(parts, call); });
+  api.add("GET", "/v2/users/", Who::admin, {"listUsers", "All users", "", {{200, "User[]"}}},
+          [&parts](Call& call) { return list_users(parts, call, false); });
+  api.add("GET", "/v2/admin/perms/", Who::admin, {"listAdministrators", "All administrators", "", {{200, "Administrator[]"}}},
+          [&parts](Call& call) { return list_users(parts, call, true); });
+  api.add("POST", "/v2/admin/perms/", Who::admin, {"addAdministrator", "Make a user administrator", "UserName", {{201, ""}}, {404}},
+          [&parts](Call& call) { return add_admin(parts, call); });
   api.add("DELETE", "/v2/admin/perms/{username}", Who::admin,
+          {"removeAdministrator", "Make an administrator a plain user; not the last one", "", {{204, ""}}, {404, 409}},
           [&parts](Call& call) { return set_admin(parts, call, call.param("username"), false); });
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "controller/repeats.h"
 #include "controller/store.h"
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
@@ -49,26 +50,28 @@ std::optional<std::string> token_of(const http::Request& request, bool lenient =
   return words[1];
 }
 
-bool accepts_json(const http::Request& request) {
+bool accepts_our_answer(const http::Request& request) {
   const auto accept = request.headers.get("Accept");
   if (accept.empty()) return true;
+  const bool is_stream = request.path.ends_with("/events/stream") || request.path.ends_with("/events/stream/");
   for (const auto& part : split(accept, ',')) {
     const auto type = lower(trim(std::string_view(part).substr(0, part.find(';'))));
     if (type == "*/*" || type == "application/*" || type == "application/json" || type == "text/plain" || type == "text/*") {
       return true;
     }
+    if (is_stream && type == "text/event-stream") return true;
   }
   return false;
 }
+
+bool is_reading(std::string_view method) { return method == "GET" || method == "HEAD"; }
 
 Task<json::object> body_of(http::Request& request) {
   auto text = co_await request.text(body_limit);
   if (trim(text).empty()) co_return json::object{};
   const auto header = request.headers.get("Content-Type");
   const auto type = lower(trim(std::string_view(header).substr(0, header.find(';'))));
-  if (type != "application/json") {
-    throw Error(ErrorKind::invalid, "unsupported media type").with_detail("415 " + header);
-  }
+  if (type != "application/json") throw with_status(415, "Unsupported media type \"" + header + "\" in request.");
   auto value = parse_json(text);
   if (!value) throw Error(ErrorKind::invalid, "JSON parse error - the body is not valid JSON");
   if (!value->is_object()) {
@@ -78,9 +81,30 @@ Task<json::object> body_of(http::Request& request) {
   co_return std::move(value->get_object());
 }
 
+// As the original's framework lists them: what the route has, then what comes with it.
 std::string allow_header(std::vector<std::string> methods) {
-  std::ranges::sort(methods);
+  std::erase(methods, "HEAD");
+  if (std::ranges::find(methods, "GET") != methods.end()) methods.emplace_back("HEAD");
+  methods.emplace_back("OPTIONS");
   return join(methods, ", ");
+}
+
+std::optional<int> status_in(const Error& error) {
+  constexpr std::string_view mark = "status ";
+  if (!error.detail().starts_with(mark)) return std::nullopt;
+  const auto status = parse_integer(std::string_view(error.detail()).substr(mark.size()));
+  return status ? std::optional(static_cast<int>(*status)) : std::nullopt;
+}
+
+// A reader that has this very answer already is told so.
+http::Response with_etag(http::Response response, const http::Request& request) {
+  const auto* body = std::get_if<std::string>(&response.body);
+  if (!is_reading(request.method) || response.status != 200 || body == nullptr || body->empty()) return response;
+  const auto etag = etag_of(*body);
+  const auto known = request.headers.get("If-None-Match");
+  if (known == "*" || known.find(etag) != std::string::npos) response = nothing(304);
+  response.headers.set("ETag", etag);
+  return response;
 }
 
 bool is_query_miss(const std::string& message) {
@@ -94,6 +118,13 @@ std::string Call::param(const std::string& name) const {
   return found == request.params.end() ? "" : found->second;
 }
 
+bool Call::dry_run() const {
+  const auto word = lower(request.query.find("dry_run").value_or("false"));
+  if (word == "false" || word == "0") return false;
+  if (word == "true" || word == "1" || word.empty()) return true;
+  throw Error(Error::Fields{{"dry_run", {"Must be a valid boolean."}}});
+}
+
 http::Response answer(int status, const json::value& body) {
   auto response = http::Response::json(status, print_json(body));
   response.headers.set("Content-Type", "application/json");
@@ -105,6 +136,10 @@ http::Response nothing(int status) { return http::Response::empty(status); }
 Error not_found(std::string_view model) {
   return Error(ErrorKind::not_found, "No " + std::string(model) + " matches the given query.");
 }
+Error with_status(int status, std::string message) {
+  return Error(ErrorKind::invalid, std::move(message)).with_detail("status " + std::to_string(status));
+}
+std::string etag_of(std::string_view body) { return "\"" + to_hex(sha256(body)).substr(0, 32) + "\""; }
 Error forbidden() { return Error(ErrorKind::forbidden, "You do not have permission to perform this action."); }
 
 http::Response render_error(const http::Request& request, const Error& error) {
@@ -120,9 +155,8 @@ http::Response render_error(const http::Request& request, const Error& error) {
     status = 503;
   } else if (error.kind() == ErrorKind::internal) {
     body = json::object{{"detail", "Server Error"}};
-  } else if (error.detail().starts_with("415 ")) {
-    status = 415;
-    body = json::object{{"detail", "Unsupported media type \"" + error.detail().substr(4) + "\" in request."}};
+  } else if (const auto own = status_in(error)) {
+    status = *own;
   }
   if (status >= 500) log::warn("request failed", kv("path", request.path), kv("error", error.message()), kv("detail", error.detail()));
   auto response = answer(status, body);
@@ -154,59 +188,121 @@ http::Response page_answer(const http::Request& request, const Page& page, std::
 
 bool owns(const User& user, const App& app) { return user.is_superuser || user.id == app.owner_id; }
 
-void Api::add_unread(std::string method, std::string path, Who who, CallHandler handler) {
-  routes_.push_back(std::make_unique<Route>(Route{who, std::move(handler)}));
-  Route* route = routes_.back().get();
-  auto http_handler = [this, route](http::Request& request) -> Task<http::Response> {
-    Call call{request, std::nullopt, {}};
-    const bool lenient = route->who == Who::anyone_leniently;
-    if (auto token = route->who == Who::everybody ? std::nullopt : token_of(request, lenient)) {
-      auto look_up = [token = *token](sql::Tx& tx) { return user_of_token(tx, token); };
-      call.user = co_await parts_.db.transact(std::move(look_up));
-      if (!call.user && !lenient) throw unauthenticated("Invalid token.");
-      if (call.user && !call.user->is_active) {
-        if (!lenient) throw unauthenticated("User inactive or deleted.");
-        call.user.reset();
-      }
+namespace {
+
+// What one transaction finds out before anything else is done.
+struct Identity {
+  std::optional<User> user;
+  TokenPower power;
+  std::optional<App> app;
+};
+
+Identity identify(sql::Tx& tx, const std::optional<std::string>& token, Who who) {
+  Identity found;
+  if (!token) return found;
+  const bool lenient = who == Who::anyone_leniently;
+  auto bearer = bearer_of(tx, *token);
+  if (!bearer && !lenient) throw unauthenticated("Invalid token.");
+  if (bearer && !bearer->user.is_active) {
+    if (!lenient) throw unauthenticated("User inactive or deleted.");
+    bearer.reset();
+  }
+  if (bearer) found = {std::move(bearer->user), std::move(bearer->power), std::nullopt};
+  return found;
+}
+
+void check_who(const Identity& found, Who who, const http::Request& request, const Secret& builder_key) {
+  if (who == Who::builder) {
+    if (found.user) throw forbidden();
+    const auto key = request.headers.get("X-Deis-Builder-Auth");
+    if (!equal_in_constant_time(sha256(key), sha256(builder_key.reveal()))) {
+      throw unauthenticated("Authentication credentials were not provided.");
     }
-    if (route->who == Who::builder) {
-      if (call.user) throw forbidden();
-      const auto key = request.headers.get("X-Deis-Builder-Auth");
-      if (!equal_in_constant_time(sha256(key), sha256(parts_.settings.builder_key.reveal()))) {
-        throw unauthenticated("Authentication credentials were not provided.");
-      }
-    } else if (route->who == Who::user || route->who == Who::admin) {
-      if (!call.user) throw unauthenticated("Authentication credentials were not provided.");
-      if (route->who == Who::admin && !call.user->is_superuser) throw forbidden();
-    }
-    co_return co_await route->handler(call);
-  };
+  } else if (who == Who::user || who == Who::admin) {
+    if (!found.user) throw unauthenticated("Authentication credentials were not provided.");
+    if (who == Who::admin && !found.user->is_superuser) throw forbidden();
+  }
+}
+
+void check_power(const TokenPower& power, const std::string& method, const std::string& app, bool for_any_token) {
+  if (power.read_only && !is_reading(method)) throw Error(ErrorKind::forbidden, "This token may only read.");
+  if (!power.apps || for_any_token) return;
+  if (app.empty()) throw Error(ErrorKind::forbidden, "This token is for single apps only.");
+  if (!power.covers(app)) throw Error(ErrorKind::forbidden, "This token is not for the app " + app + ".");
+}
+
+}  // namespace
+
+void Api::add_route(std::string method, std::string path, About about, Route route) {
+  route.for_any_token = about.for_any_token;
+  described_.push_back({method, path, route.who, std::move(about)});
+  routes_.push_back(std::make_unique<Route>(std::move(route)));
+  const Route* kept = routes_.back().get();
+  auto handler = [this, kept](http::Request& request) { return answer_call(*kept, request); };
   const auto bare = path.ends_with('/') && path.size() > 1 ? path.substr(0, path.size() - 1) : path;
-  router_.add(method, bare, http_handler);
-  if (bare != path) router_.add(method, path, http_handler);
+  router_.add(method, bare, handler);
+  methods_[bare].push_back(method);
+  if (bare == path) return;
+  router_.add(method, path, handler);
+  methods_[path].push_back(method);
 }
 
-void Api::add(std::string method, std::string path, Who who, CallHandler handler) {
-  auto with_body = [handler = std::move(handler)](Call& call) -> Task<http::Response> {
-    call.body = co_await body_of(call.request);
-    co_return co_await handler(call);
-  };
-  add_unread(std::move(method), std::move(path), who, std::move(with_body));
+void Api::add(std::string method, std::string path, Who who, About about, CallHandler handler) {
+  add_route(std::move(method), std::move(path), std::move(about), {.who = who, .handler = std::move(handler)});
 }
 
-void Api::add_app(std::string method, std::string path, Access access, AppHandler handler) {
+void Api::add_app(std::string method, std::string path, Access access, About about, AppHandler handler) {
   if (method == "DELETE") access = Access::own;
-  auto with_app = [this, access, handler = std::move(handler)](Call& call) -> Task<http::Response> {
-    auto look_up = [id = call.param("app"), user = call.caller(), access](sql::Tx& tx) {
-      auto app = get_app(tx, id);
-      if (!(access == Access::own ? owns(user, app) : may_use(tx, user, app))) throw forbidden();
-      return app;
+  add_route(std::move(method), "/v2/apps/{app}" + path, std::move(about), {.of_app = access, .app_handler = std::move(handler)});
+}
+
+// Who asks, may he, then what: the order of checks is the original's.
+Task<http::Response> Api::answer_call(const Route& route, http::Request& request) {
+  Call call{.request = request};
+  const auto token = route.who == Who::everybody ? std::nullopt : token_of(request, route.who == Who::anyone_leniently);
+  const auto app_id = call.param("app");
+  std::optional<App> app;
+  if (token || route.of_app) {
+    auto look_up = [&](sql::Tx& tx) {
+      auto found = identify(tx, token, route.who);
+      check_who(found, route.who, request, parts_.settings.builder_key);
+      check_power(found.power, request.method, app_id, route.for_any_token);
+      if (!route.of_app) return found;
+      found.app = get_app(tx, app_id);
+      if (!(*route.of_app == Access::own ? owns(*found.user, *found.app) : may_use(tx, *found.user, *found.app))) throw forbidden();
+      return found;
     };
-    auto app = co_await parts_.db.transact(std::move(look_up));
-    AppCall app_call{{call.request, call.user, co_await body_of(call.request)}, std::move(app)};
-    co_return co_await handler(app_call);
-  };
-  add_unread(std::move(method), "/v2/apps/{app}" + path, Who::user, std::move(with_app));
+    auto found = co_await parts_.db.transact(look_up);
+    call.user = std::move(found.user);
+    call.power = std::move(found.power);
+    app = std::move(found.app);
+  } else {
+    check_who({}, route.who, request, parts_.settings.builder_key);
+  }
+  if (!is_reading(request.method)) call.body = co_await body_of(request);
+  if (!app) {
+    auto work = [&](Call& its_call) { return route.handler(its_call); };
+    co_return co_await done_once(parts_, call, work);
+  }
+  AppCall app_call{std::move(call), *std::move(app)};
+  auto work = [&](Call&) { return route.app_handler(app_call); };
+  co_return co_await done_once(parts_, app_call, work);
+}
+
+// Methods that a path lacks, and what OPTIONS tells of it.
+Task<http::Response> Api::answer_without_route(http::Request& request, const http::Router::Match& match) {
+  const bool is_open = !request.path.starts_with("/v2") || request.path.starts_with("/v2/auth/") || request.path.starts_with("/v2/openapi");
+  const auto token = token_of(request);
+  if (!token && !is_open) throw unauthenticated("Authentication credentials were not provided.");
+  if (token) co_await parts_.db.transact([&](sql::Tx& tx) { identify(tx, token, Who::anyone); });
+  if (request.method != "OPTIONS") {
+    co_return answer(405, json::object{{"detail", "Method \"" + request.method + "\" not allowed."}});
+  }
+  co_return answer(200, json::object{{"name", request.path},
+                                     {"description", "GET /v2/openapi.json describes the whole API"},
+                                     {"renders", {"application/json"}},
+                                     {"parses", {"application/json"}},
+                                     {"methods", json::array(match.allowed.begin(), match.allowed.end())}});
 }
 
 Task<http::Response> Api::dispatch(http::Request& request) {
@@ -220,12 +316,10 @@ Task<http::Response> Api::dispatch(http::Request& request) {
     if (!match.handler && match.allowed.empty()) {
       response = http::Response::text(404, "<h1>Not Found</h1><p>The requested resource was not found on this server.</p>",
                                       "text/html; charset=utf-8");
-    } else if (is_api && !accepts_json(request)) {
+    } else if (is_api && !accepts_our_answer(request)) {
       response = answer(406, json::object{{"detail", "Could not satisfy the request Accept header."}});
     } else if (!match.handler) {
-      const auto token = token_of(request);
-      if (!token && is_api && !request.path.starts_with("/v2/auth/")) throw unauthenticated("Authentication credentials were not provided.");
-      response = answer(405, json::object{{"detail", "Method \"" + request.method + "\" not allowed."}});
+      response = co_await answer_without_route(request, match);
     } else {
       request.params = match.params;
       response = co_await (*match.handler)(request);
@@ -234,9 +328,12 @@ Task<http::Response> Api::dispatch(http::Request& request) {
     failure = error;
   }
   if (failure) response = render_error(request, *failure);
+  if (is_api) response = with_etag(std::move(response), request);
   metrics_.add(match.pattern.empty() ? "unknown" : match.pattern, request.method, response.status,
                std::chrono::steady_clock::now() - began);
-  co_return with_platform_headers(std::move(response), request, allow_header(match.allowed));
+  const auto methods = methods_.find(match.pattern);
+  const auto& allowed = methods == methods_.end() ? match.allowed : methods->second;
+  co_return with_platform_headers(std::move(response), request, is_api && !allowed.empty() ? allow_header(allowed) : "");
 }
 
 http::Handler Api::handler() {

@@ -1,6 +1,7 @@
 // src/controller/api.h: what every endpoint shares: who calls, what was sent, how answers look.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@
 
 namespace workflow::controller {
 
+class Feed;
 class Jobs;
 
 // The parts of the running controller; handlers get it by reference.
@@ -26,15 +28,21 @@ struct Parts {
   s3::Client* store;  // null: no object store is configured
   Jobs& jobs;
   Clock& clock;
+  Feed& feed;
+  std::string holder;  // this process, to the others: the name of its connections, and of the leases it holds
 };
 
 // One authenticated request.
 struct Call {
   http::Request& request;
   std::optional<User> user;
-  json::object body;  // {} when there is none
+  TokenPower power;
+  json::object body;                      // {} when there is none
+  std::optional<std::string> repeat_key;  // Idempotency-Key: work that is begun is recorded under it
+  std::optional<std::int64_t> begun_job;  // what an earlier sending of this request began, to be waited for
   const User& caller() const { return *user; }
   std::string param(const std::string& name) const;
+  bool dry_run() const;  // ?dry_run=true: tell what would change
 };
 struct AppCall : Call {
   App app;
@@ -48,13 +56,29 @@ enum class Who { everybody, anyone_leniently, anyone, user, admin, builder };
 // Who may use a route below an app: everybody with access, or its owner (and administrators).
 enum class Access { use, own };
 
+// What the API promises of a route. The description that is served and printed is made of these, with the route itself.
+struct About {
+  std::string id, summary;
+  std::string request;                    // schema of the body; "": none is read
+  std::map<int, std::string> answers;     // status → schema; "X[]": a page of them; "": no body; "text": plain text
+  std::vector<int> errors;                // beyond those that follow from the route
+  std::vector<std::string> query;         // limit and offset come with a page by themselves
+  bool for_any_token = false;             // also for tokens that are limited to some apps
+};
+
 // The routing table of the API. A path is registered with and without its last slash.
 class Api {
  public:
   explicit Api(Parts& parts) : parts_(parts) {}
-  void add(std::string method, std::string path, Who who, CallHandler handler);
+  struct Described {
+    std::string method, path;
+    Who who;
+    About about;
+  };
+  void add(std::string method, std::string path, Who who, About about, CallHandler handler);
   // Access to DELETE is always the owner's.
-  void add_app(std::string method, std::string path, Access access, AppHandler handler);
+  void add_app(std::string method, std::string path, Access access, About about, AppHandler handler);
+  const std::vector<Described>& described() const { return described_; }
   // The order of checks is the original's: route, user, permission, method, body.
   http::Handler handler();
   Parts& parts() { return parts_; }
@@ -62,12 +86,19 @@ class Api {
 
  private:
   struct Route {
-    Who who;
-    CallHandler handler;
+    Who who = Who::user;
+    std::optional<Access> of_app;
+    bool for_any_token = false;
+    CallHandler handler;     // the one or
+    AppHandler app_handler;  // the other
   };
-  void add_unread(std::string method, std::string path, Who who, CallHandler handler);  // the handler reads the body itself
+  void add_route(std::string method, std::string path, About about, Route route);
+  Task<http::Response> answer_call(const Route& route, http::Request& request);
+  Task<http::Response> answer_without_route(http::Request& request, const http::Router::Match& match);
   Task<http::Response> dispatch(http::Request& request);
   Parts& parts_;
+  std::vector<Described> described_;
+  std::map<std::string, std::vector<std::string>, std::less<>> methods_;  // by pattern
   http::Router router_;
   http::RequestMetrics metrics_;
   std::vector<std::unique_ptr<Route>> routes_;
@@ -79,6 +110,8 @@ http::Response nothing(int status = 204);
 http::Response render_error(const http::Request& request, const Error& error);
 Error not_found(std::string_view model);  // "No App matches the given query."
 Error forbidden();
+Error with_status(int status, std::string message);  // for what no ErrorKind stands for: 412, 415, 429
+std::string etag_of(std::string_view body);
 
 // A page of a list (limit, offset), with links to its neighbours.
 struct Page {
@@ -88,7 +121,6 @@ struct Page {
 http::Response page_answer(const http::Request& request, const Page& page, std::int64_t count, json::array results);
 
 // --- access
-std::optional<User> user_of_token(sql::Tx& tx, const std::string& token);
 bool may_use(sql::Tx& tx, const User& user, const App& app);
 bool owns(const User& user, const App& app);
 
@@ -113,5 +145,8 @@ void add_domain_routes(Api& api);
 void add_setting_routes(Api& api);
 void add_certificate_routes(Api& api);
 void add_hook_routes(Api& api);
+void add_token_routes(Api& api);
+void add_event_routes(Api& api);
+void add_description_route(Api& api);  // last: it describes the others
 
 }  // namespace workflow::controller

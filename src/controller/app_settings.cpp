@@ -3,6 +3,7 @@
 
 #include "controller/jobs.h"
 #include "controller/rules.h"
+#include "controller/store.h"
 #include "lib/base/text.h"
 
 namespace workflow::controller {
@@ -90,6 +91,9 @@ void merge_autoscale(json::object& autoscale, const json::object& change) {
       if (autoscale.erase(type) == 0) throw Error(ErrorKind::unprocessable, std::string(type) + " does not exist under autoscale");
       continue;
     }
+    if (!is_process_type(std::string(type))) {
+      throw Error(Error::Fields{{"autoscale", {"Process types can only contain lowercase alphanumeric characters"}}});
+    }
     auto number = [&](std::string_view name) {
       const auto found = find_integer(value, {name});
       if (!found) {
@@ -100,9 +104,16 @@ void merge_autoscale(json::object& autoscale, const json::object& change) {
     const auto least = number("min"), most = number("max"), percent = number("cpu_percent");
     if (least < 1) throw Error(ErrorKind::invalid, "min replicas needs to be 1 or higher");
     if (most < least) throw Error(ErrorKind::invalid, "max replicas can not be smaller than min replicas");
+    if (most > 1000) throw Error(ErrorKind::invalid, "max replicas can not be larger than 1000");
+    if (percent > 10'000) throw Error(ErrorKind::invalid, "cpu_percent can not be larger than 10000");
     if (percent < 1) throw Error(ErrorKind::invalid, "cpu_percent needs to be 1 or higher");
     autoscale[type] = json::object{{"min", least}, {"max", most}, {"cpu_percent", percent}};
   }
+}
+
+json::object told(const AppSettings& settings) {
+  return {{"maintenance", settings.maintenance}, {"routable", settings.routable}, {"whitelist", whitelist_json(settings.whitelist)},
+          {"autoscale", settings.autoscale}, {"label", settings.label}};
 }
 
 // Stores the settings and makes them so; when the cluster refuses, nothing is stored.
@@ -115,19 +126,17 @@ Task<> store_settings(Parts& parts, const AppCall& call, std::function<AppSettin
     const auto uuid = tx.query(insert_settings, {app.uuid, call.caller().id, after.maintenance, after.routable,
                                                  print_json(whitelist_json(after.whitelist)), print_json(after.autoscale),
                                                  print_json(after.label)})[0].text("uuid");
-    record_event(tx, call.caller().username, app.id, "appsettings " + app.id + "-" + uuid.substr(0, 7) + " updated");
+    record_event(tx, call.caller().username, app, "appsettings " + app.id + "-" + uuid.substr(0, 7) + " updated",
+                 object_difference(told(before), told(after)));
     return uuid;
   };
   const auto uuid = co_await parts.db.transact(insert);
-  std::exception_ptr failure;
-  try {
-    co_await parts.jobs.apply_app(call.app.uuid);
-  } catch (const Error&) {
-    failure = std::current_exception();
-  }
-  if (!failure) co_return;
-  co_await parts.db.transact([&](sql::Tx& tx) { tx.execute(delete_settings, {uuid}); });
-  throw Error(ErrorKind::invalid, describe(failure));
+  auto take_back = [&](sql::Tx& tx) {
+    tx.execute(delete_settings, {uuid});
+    record_event(tx, call.caller().username, call.app,
+                 "appsettings " + call.app.id + "-" + uuid.substr(0, 7) + " taken back: the cluster refused them");
+  };
+  co_await parts.jobs.apply_or_take_back(call.app.uuid, "", take_back, ErrorKind::invalid);
 }
 
 Task<http::Response> show_settings(Parts& parts, AppCall& call) {
@@ -195,25 +204,23 @@ Task<http::Response> set_tls(Parts& parts, AppCall& call) {
   const auto enforced = fields.boolean("https_enforced");
   fields.done();
   auto insert = [&](sql::Tx& tx) {
+    lock_app(tx, call.app.uuid);
     const auto rows = tx.query(select_tls, {call.app.uuid});
     const auto before = rows[0].find("https_enforced");
     if (enforced && before && (*before == "t") == *enforced) {
       throw Error(ErrorKind::conflict, call.caller().username + " changed nothing");
     }
-    record_event(tx, call.caller().username, call.app.id, "tls updated");
+    record_event(tx, call.caller().username, call.app, "tls updated",
+                 {{{"https_enforced", before ? json::value(*before == "t") : json::value(nullptr)}},
+                  {{"https_enforced", enforced ? json::value(*enforced) : json::value(nullptr)}}});
     return tx.query(insert_tls, {call.app.uuid, call.caller().id, enforced})[0].text("uuid");
   };
   const auto uuid = co_await parts.db.transact(insert);
-  std::exception_ptr failure;
-  try {
-    co_await parts.jobs.apply_app(call.app.uuid);
-  } catch (const Error&) {
-    failure = std::current_exception();
-  }
-  if (failure) {
-    co_await parts.db.transact([&](sql::Tx& tx) { tx.execute(delete_tls, {uuid}); });
-    throw Error(ErrorKind::unavailable, describe(failure));
-  }
+  auto take_back = [&](sql::Tx& tx) {
+    tx.execute(delete_tls, {uuid});
+    record_event(tx, call.caller().username, call.app, "tls taken back: the cluster refused it");
+  };
+  co_await parts.jobs.apply_or_take_back(call.app.uuid, "", take_back);
   co_return answer(201, co_await parts.db.transact([&](sql::Tx& tx) { return tls_json(tx, call.app); }));
 }
 
@@ -221,13 +228,20 @@ Task<http::Response> set_tls(Parts& parts, AppCall& call) {
 
 void add_setting_routes(Api& api) {
   auto& parts = api.parts();
-  api.add_app("GET", "/settings/", Access::use, [&parts](AppCall& call) { return show_settings(parts, call); });
-  api.add_app("POST", "/settings/", Access::use, [&parts](AppCall& call) { return set_settings(parts, call); });
-  api.add_app("GET", "/whitelist/", Access::use, [&parts](AppCall& call) { return show_whitelist(parts, call); });
-  api.add_app("POST", "/whitelist/", Access::use, [&parts](AppCall& call) { return change_whitelist(parts, call, true); });
-  api.add_app("DELETE", "/whitelist/", Access::own, [&parts](AppCall& call) { return change_whitelist(parts, call, false); });
-  api.add_app("GET", "/tls/", Access::use, [&parts](AppCall& call) { return show_tls(parts, call); });
-  api.add_app("POST", "/tls/", Access::use, [&parts](AppCall& call) { return set_tls(parts, call); });
+  api.add_app("GET", "/settings/", Access::use, {"getSettings", "Settings of the app", "", {{200, "Settings"}}},
+              [&parts](AppCall& call) { return show_settings(parts, call); });
+  api.add_app("POST", "/settings/", Access::use, {"setSettings", "Merge a change over the settings", "SettingsChange", {{201, "Settings"}}, {409, 422}},
+              [&parts](AppCall& call) { return set_settings(parts, call); });
+  api.add_app("GET", "/whitelist/", Access::use, {"getWhitelist", "Addresses that may reach the app; none: all", "", {{200, "Addresses"}}},
+              [&parts](AppCall& call) { return show_whitelist(parts, call); });
+  api.add_app("POST", "/whitelist/", Access::use, {"addToWhitelist", "Let more addresses in", "Addresses", {{201, "Addresses"}}, {409, 422}},
+              [&parts](AppCall& call) { return change_whitelist(parts, call, true); });
+  api.add_app("DELETE", "/whitelist/", Access::own, {"removeFromWhitelist", "Keep addresses out again", "Addresses", {{204, ""}}, {409, 422}},
+              [&parts](AppCall& call) { return change_whitelist(parts, call, false); });
+  api.add_app("GET", "/tls/", Access::use, {"getTls", "Whether requests are sent on to HTTPS", "", {{200, "Tls"}}},
+              [&parts](AppCall& call) { return show_tls(parts, call); });
+  api.add_app("POST", "/tls/", Access::use, {"setTls", "Send requests on to HTTPS, or not", "TlsChange", {{201, "Tls"}}, {409}},
+              [&parts](AppCall& call) { return set_tls(parts, call); });
 }
 
 }  // namespace workflow::controller

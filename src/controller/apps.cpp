@@ -8,14 +8,13 @@
 namespace workflow::controller {
 namespace {
 
-constexpr sql::Query count_apps{
-    "count_apps",
-    "SELECT count(*) AS n FROM apps a WHERE $2::boolean OR a.owner_id = $1::bigint OR EXISTS "
-    "(SELECT 1 FROM grants g WHERE g.app_uuid = a.uuid AND g.user_id = $1::bigint)"};
-constexpr sql::Query select_apps{
-    "select_apps",
-    "SELECT a.id FROM apps a WHERE $2::boolean OR a.owner_id = $1::bigint OR EXISTS "
-    "(SELECT 1 FROM grants g WHERE g.app_uuid = a.uuid AND g.user_id = $1::bigint) ORDER BY a.id LIMIT $3::bigint OFFSET $4::bigint"};
+// $3: names that a token is limited to, as JSON; null: none.
+#define WF_MINE                                                                                     \
+  "($2::boolean OR a.owner_id = $1::bigint OR EXISTS "                                              \
+  "(SELECT 1 FROM grants g WHERE g.app_uuid = a.uuid AND g.user_id = $1::bigint)) "                 \
+  "AND ($3::json IS NULL OR a.id IN (SELECT json_array_elements_text($3::json)))"
+constexpr sql::Query count_apps{"count_apps", "SELECT count(*) AS n FROM apps a WHERE " WF_MINE};
+constexpr sql::Query select_apps{"select_apps", "SELECT a.id FROM apps a WHERE " WF_MINE " ORDER BY a.id LIMIT $4::bigint OFFSET $5::bigint"};
 constexpr sql::Query insert_app{"insert_app",
                                 "INSERT INTO apps (id, owner_id) VALUES ($1, $2::bigint) ON CONFLICT (id) DO NOTHING RETURNING uuid"};
 constexpr sql::Query insert_settings{"insert_first_settings", "INSERT INTO settings (app_uuid, owner_id) VALUES ($1::uuid, $2::bigint)"};
@@ -47,8 +46,10 @@ Task<http::Response> list_apps(Parts& parts, Call& call) {
   co_await parts.db.transact([&](sql::Tx& tx) {
     apps.clear();
     const auto& user = call.caller();
-    count = tx.query(count_apps, {user.id, user.is_superuser})[0].integer("n");
-    const auto rows = tx.query(select_apps, {user.id, user.is_superuser, page.limit, page.offset});
+    std::optional<std::string> names;
+    if (call.power.apps) names = print_json(json::array(call.power.apps->begin(), call.power.apps->end()));
+    count = tx.query(count_apps, {user.id, user.is_superuser, names})[0].integer("n");
+    const auto rows = tx.query(select_apps, {user.id, user.is_superuser, names, page.limit, page.offset});
     for (int i = 0; i < rows.size(); ++i) apps.push_back(to_json(get_app(tx, rows[i].text("id"))));
   });
   co_return page_answer(call.request, page, count, std::move(apps));
@@ -68,8 +69,9 @@ App insert_whole_app(sql::Tx& tx, const std::string& id, const User& owner, cons
   tx.execute(insert_settings, {uuid, owner.id});
   tx.execute(insert_tls, {uuid, owner.id});
   tx.execute(insert_own_domain, {uuid, owner.id, id});
-  record_event(tx, owner.username, id, release.summary);
-  return get_app(tx, id);
+  auto app = get_app(tx, id);
+  record_event(tx, owner.username, app, release.summary, {{}, {{"owner", owner.username}, {"release", 1}}});
+  return app;
 }
 
 Task<std::string> free_name(Parts& parts) {
@@ -127,7 +129,7 @@ Task<http::Response> update_app(Parts& parts, AppCall& call) {
       const auto app = lock_app(tx, call.app.uuid);
       for (const auto& query : hand_over) tx.execute(query, {app.uuid, app.owner_id, user.id});
       tx.execute(update_owner, {app.uuid, user.id});
-      record_event(tx, call.caller().username, call.app.id, "owner changed to " + user.username);
+      record_event(tx, call.caller().username, app, "owner changed to " + user.username, {{{"owner", app.owner}}, {{"owner", user.username}}});
     };
     co_await parts.db.transact(transfer);
   } else {
@@ -143,7 +145,7 @@ Task<http::Response> destroy_app(Parts& parts, AppCall& call) {
   co_await on_platform("Could not delete Kubernetes Namespace " + call.app.id + ": ", std::move(destroying));
   auto remove = [&](sql::Tx& tx) {
     tx.execute(delete_app, {call.app.uuid});
-    record_event(tx, call.caller().username, call.app.id, "destroyed");
+    record_event(tx, call.caller().username, call.app, "destroyed");
   };
   co_await parts.db.transact(remove);
   co_return nothing();
@@ -180,7 +182,7 @@ Task<http::Response> add_grant(Parts& parts, AppCall& call) {
   fields.done();
   auto grant = [&](sql::Tx& tx) {
     tx.execute(insert_grant, {call.app.uuid, get_user(tx, *username).id});
-    record_event(tx, call.caller().username, call.app.id, "User " + *username + " was granted access to " + call.app.id);
+    record_event(tx, call.caller().username, call.app, "User " + *username + " was granted access to " + call.app.id);
   };
   co_await parts.db.transact(grant);
   co_return nothing(201);
@@ -197,7 +199,7 @@ Task<http::Response> remove_grant(Parts& parts, Call& call) {
       if (user.is_superuser) return;
       throw forbidden();
     }
-    record_event(tx, call.caller().username, app.id, "User " + username + " was revoked access to " + app.id);
+    record_event(tx, call.caller().username, app, "User " + username + " was revoked access to " + app.id);
   };
   co_await parts.db.transact(revoke);
   co_return nothing();
@@ -207,15 +209,25 @@ Task<http::Response> remove_grant(Parts& parts, Call& call) {
 
 void add_app_routes(Api& api) {
   auto& parts = api.parts();
-  api.add("GET", "/v2/apps/", Who::user, [&parts](Call& call) { return list_apps(parts, call); });
-  api.add("POST", "/v2/apps/", Who::user, [&parts](Call& call) { return create_app(parts, call); });
-  api.add_app("GET", "/", Access::use, [](AppCall& call) -> Task<http::Response> { co_return answer(200, to_json(call.app)); });
-  api.add_app("POST", "/", Access::use, [&parts](AppCall& call) { return update_app(parts, call); });
-  api.add_app("DELETE", "/", Access::own, [&parts](AppCall& call) { return destroy_app(parts, call); });
-  api.add_app("GET", "/logs/", Access::use, [&parts](AppCall& call) { return show_logs(parts, call); });
-  api.add_app("GET", "/perms/", Access::use, [&parts](AppCall& call) { return list_grants(parts, call); });
-  api.add_app("POST", "/perms/", Access::own, [&parts](AppCall& call) { return add_grant(parts, call); });
-  api.add("DELETE", "/v2/apps/{app}/perms/{username}/", Who::user, [&parts](Call& call) { return remove_grant(parts, call); });
+  api.add("GET", "/v2/apps/", Who::user,
+          {.id = "listApps", .summary = "Apps that the caller may use, by name", .answers = {{200, "App[]"}}, .for_any_token = true},
+          [&parts](Call& call) { return list_apps(parts, call); });
+  api.add("POST", "/v2/apps/", Who::user, {"createApp", "Create an app; a name is made up when none is given", "AppRequest", {{201, "App"}}, {409}},
+          [&parts](Call& call) { return create_app(parts, call); });
+  api.add_app("GET", "/", Access::use, {"getApp", "One app", "", {{200, "App"}}},
+              [](AppCall& call) -> Task<http::Response> { co_return answer(200, to_json(call.app)); });
+  api.add_app("POST", "/", Access::use, {"transferApp", "Give the app to another owner", "Transfer", {{200, ""}}},
+              [&parts](AppCall& call) { return update_app(parts, call); });
+  api.add_app("DELETE", "/", Access::own, {"destroyApp", "Destroy the app and all that belongs to it", "", {{204, ""}}},
+              [&parts](AppCall& call) { return destroy_app(parts, call); });
+  api.add_app("GET", "/logs/", Access::use, {"getLogs", "The last lines that the app wrote", "", {{200, "text"}, {204, ""}}, {500}, {"log_lines"}},
+              [&parts](AppCall& call) { return show_logs(parts, call); });
+  api.add_app("GET", "/perms/", Access::use, {"listCollaborators", "Who may use the app beside its owner", "", {{200, "Users"}}},
+              [&parts](AppCall& call) { return list_grants(parts, call); });
+  api.add_app("POST", "/perms/", Access::own, {"addCollaborator", "Let another user use the app", "UserName", {{201, ""}}},
+              [&parts](AppCall& call) { return add_grant(parts, call); });
+  api.add("DELETE", "/v2/apps/{app}/perms/{username}/", Who::user, {"removeCollaborator", "Take a user's access away", "", {{204, ""}}, {404}},
+          [&parts](Call& call) { return remove_grant(parts, call); });
 }
 
 }  // namespace workflow::controller

@@ -93,7 +93,7 @@ Task<http::Response> add_certificate(Parts& parts, Call& call) {
                                 print_json(json::array(facts.san.begin(), facts.san.end())), facts.fingerprint, rfc3339(facts.starts),
                                 rfc3339(facts.expires), facts.issuer, facts.subject});
     if (rows.empty()) throw Error(Error::Fields{{"name", {"certificate with this name already exists."}}});
-    record_event(tx, call.caller().username, "", "certificate " + *name + " added");
+    record_event(tx, call.caller().username, "certificate " + *name + " added");
     return certificate_json(tx, tx.query(select_certificate, {call.caller().id, *name})[0], call.caller().username);
   };
   co_return answer(201, co_await parts.db.transact(insert));
@@ -107,7 +107,7 @@ Task<http::Response> remove_certificate(Parts& parts, Call& call) {
     const auto attached = tx.query(select_attached, {id});
     for (int i = 0; i < attached.size(); ++i) apps.push_back(attached[i].text("app_uuid"));
     tx.execute(delete_certificate, {id});
-    record_event(tx, call.caller().username, "", "certificate " + call.param("name") + " removed");
+    record_event(tx, call.caller().username, "certificate " + call.param("name") + " removed");
   };
   co_await parts.db.transact(remove);
   for (const auto& app : apps) {
@@ -139,12 +139,15 @@ Task<http::Response> attach(Parts& parts, Call& call) {
     const auto row = lock_domain(tx, call, domain);
     if (row.certificate) throw Error(ErrorKind::conflict, "Domain already has a certificate attached to it");
     tx.execute(attach_certificate, {row.id, id});
-    record_event(tx, call.caller().username, row.app.id, "certificate " + call.param("name") + " attached to " + domain);
+    record_event(tx, call.caller().username, row.app, "certificate " + call.param("name") + " attached to " + domain);
     return row.app;
   };
   const auto app = co_await parts.db.transact(change);
-  auto applying = parts.jobs.apply_app(app.uuid);
-  co_await on_platform("", std::move(applying));
+  auto take_back = [&](sql::Tx& tx) {
+    tx.execute(attach_certificate, {lock_domain(tx, call, domain).id, std::nullopt});
+    record_event(tx, call.caller().username, app, "certificate of " + domain + " taken back: the cluster refused it");
+  };
+  co_await parts.jobs.apply_or_take_back(app.uuid, "Could not update Kubernetes Service " + app.id, take_back);
   co_return nothing(201);
 }
 
@@ -155,7 +158,7 @@ Task<http::Response> detach(Parts& parts, Call& call) {
     const auto row = lock_domain(tx, call, domain);
     if (row.certificate != std::to_string(id)) throw not_found("Domain");
     tx.execute(attach_certificate, {row.id, std::nullopt});
-    record_event(tx, call.caller().username, row.app.id, "certificate " + call.param("name") + " detached from " + domain);
+    record_event(tx, call.caller().username, row.app, "certificate " + call.param("name") + " detached from " + domain);
     return row.app;
   };
   const auto app = co_await parts.db.transact(change);
@@ -168,13 +171,21 @@ Task<http::Response> detach(Parts& parts, Call& call) {
 
 void add_certificate_routes(Api& api) {
   auto& parts = api.parts();
-  api.add("GET", "/v2/certs/", Who::user, [&parts](Call& call) { return list_certificates(parts, call); });
-  api.add("POST", "/v2/certs/", Who::user, [&parts](Call& call) { return add_certificate(parts, call); });
-  api.add("GET", "/v2/certs/{name}/", Who::user, [&parts](Call& call) { return show_certificate(parts, call); });
-  api.add("DELETE", "/v2/certs/{name}/", Who::user, [&parts](Call& call) { return remove_certificate(parts, call); });
-  api.add("POST", "/v2/certs/{name}/domain/", Who::user, [&parts](Call& call) { return attach(parts, call); });
-  api.add("POST", "/v2/certs/{name}/domain/{domain}", Who::user, [&parts](Call& call) { return attach(parts, call); });
-  api.add("DELETE", "/v2/certs/{name}/domain/{domain}", Who::user, [&parts](Call& call) { return detach(parts, call); });
+  api.add("GET", "/v2/certs/", Who::user, {"listCertificates", "Certificates of the caller", "", {{200, "Certificate[]"}}},
+          [&parts](Call& call) { return list_certificates(parts, call); });
+  api.add("POST", "/v2/certs/", Who::user, {"createCertificate", "Add a certificate and its key", "CertificateRequest", {{201, "Certificate"}}},
+          [&parts](Call& call) { return add_certificate(parts, call); });
+  api.add("GET", "/v2/certs/{name}/", Who::user, {"getCertificate", "One certificate", "", {{200, "Certificate"}}, {404}},
+          [&parts](Call& call) { return show_certificate(parts, call); });
+  api.add("DELETE", "/v2/certs/{name}/", Who::user, {"deleteCertificate", "Remove a certificate from its domains and for good", "", {{204, ""}}, {404}},
+          [&parts](Call& call) { return remove_certificate(parts, call); });
+  api.add("POST", "/v2/certs/{name}/domain/", Who::user, {"attachCertificate", "Attach a certificate to a domain", "DomainRequest", {{201, ""}}, {404, 409}},
+          [&parts](Call& call) { return attach(parts, call); });
+  api.add("POST", "/v2/certs/{name}/domain/{domain}", Who::user,
+          {"attachCertificateByPath", "Attach a certificate to a domain", "DomainRequestOrNothing", {{201, ""}}, {404, 409}},
+          [&parts](Call& call) { return attach(parts, call); });
+  api.add("DELETE", "/v2/certs/{name}/domain/{domain}", Who::user, {"detachCertificate", "Detach a certificate from a domain", "", {{204, ""}}, {404}},
+          [&parts](Call& call) { return detach(parts, call); });
 }
 
 }  // namespace workflow::controller

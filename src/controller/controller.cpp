@@ -1,9 +1,11 @@
 #include "controller/controller.h"
 
 #include "controller/api.h"
+#include "controller/feed.h"
 #include "controller/jobs.h"
 #include "controller/migrations.h"
 #include "lib/async/component.h"
+#include "lib/base/encoding.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
 
@@ -51,15 +53,18 @@ Task<> work(http::Server& server, Jobs& jobs, sql::Db& db, bool& ready) {
 // Health is asked without a token, often, and by programs that know no versions of ours.
 void add_health_routes(Api& api, const bool& ready) {
   auto page = [](std::string text) { return http::Response::text(200, std::move(text), "text/html; charset=utf-8"); };
-  api.add("GET", "/healthz", Who::everybody, [page](Call&) -> Task<http::Response> { co_return page("OK"); });
-  api.add("GET", "/readiness", Who::everybody, [page, &db = api.parts().db, &ready](Call&) -> Task<http::Response> {
-    if (!ready) co_return http::Response::text(503, "starting: waiting for the database");
-    if (!co_await db.reachable()) co_return http::Response::text(503, "the database cannot be reached");
-    co_return page("OK");
-  });
-  api.add("GET", "/metrics", Who::everybody, [&metrics = api.metrics()](Call&) -> Task<http::Response> {
-    co_return http::Response::text(200, metrics.text(), "text/plain; version=0.0.4");
-  });
+  api.add("GET", "/healthz", Who::everybody, {"healthz", "Whether the process lives", "", {{200, "text"}}},
+          [page](Call&) -> Task<http::Response> { co_return page("OK"); });
+  api.add("GET", "/readiness", Who::everybody, {"readiness", "Whether requests can be answered", "", {{200, "text"}}},
+          [page, &db = api.parts().db, &ready](Call&) -> Task<http::Response> {
+            if (!ready) co_return http::Response::text(503, "starting: waiting for the database");
+            if (!co_await db.reachable()) co_return http::Response::text(503, "the database cannot be reached");
+            co_return page("OK");
+          });
+  api.add("GET", "/metrics", Who::everybody, {"metrics", "Figures, as Prometheus reads them", "", {{200, "text"}}},
+          [&metrics = api.metrics()](Call&) -> Task<http::Response> {
+            co_return http::Response::text(200, metrics.text(), "text/plain; version=0.0.4");
+          });
 }
 
 }  // namespace
@@ -78,6 +83,16 @@ Settings Settings::from(Env& env) {
   if (mode == "admin_only") settings.registration = Registration::admin_only;
   else if (mode == "disabled") settings.registration = Registration::disabled;
   else if (mode != "enabled") env.problem("REGISTRATION_MODE", "must be enabled, admin_only or disabled, not \"" + mode + "\"");
+  settings.login_failures = static_cast<int>(env.integer("LOGIN_FAILURES", 10, 0, 1'000'000));
+  if (auto endpoint = env.text("LDAP_ENDPOINT", ""); !endpoint.empty()) {
+    settings.directory = DirectorySettings{.endpoint = std::move(endpoint),
+                                           .bind_dn = env.text("LDAP_BIND_DN", ""),
+                                           .bind_password = Secret(env.text("LDAP_BIND_PASSWORD", "")),
+                                           .user_base = env.text("LDAP_USER_BASEDN", ""),
+                                           .user_attribute = env.text("LDAP_USER_FILTER", "username"),
+                                           .group_base = env.text("LDAP_GROUP_BASEDN", ""),
+                                           .group_filter = env.text("LDAP_GROUP_FILTER", "")};
+  }
   for (auto& name : comma_list(env.text("RESERVED_NAMES", "deis, deis-builder, deis-workflow-manager, grafana"))) {
     settings.reserved_names.insert(std::move(name));
   }
@@ -102,31 +117,33 @@ Settings Settings::from(Env& env) {
     settings.store = std::move(store);
   }
   settings.bucket = env.text("BUILDER_BUCKET", "builder");
-  settings.platform_namespace = env.text("POD_NAMESPACE", "deis");
   settings.cluster = cluster::Settings::from(env);
   return settings;
 }
 
 Task<> serve(Executor executor, Settings settings) {
   SystemClock clock;
+  settings.database.application = "controller-" + random_uuid();
   sql::Db db(settings.database);
   kube::Client kube(executor, kube::Connection::from_env(Env::from_process().all()));
   std::optional<s3::Client> store;
   if (settings.store) store.emplace(executor, *settings.store, clock);
   struct Wiring {
+    Feed feed;
     Parts parts;
     Jobs jobs;
     Wiring(Executor ex, const Settings& s, sql::Db& d, kube::Client& k, s3::Client* st, Clock& c)
-        : parts{s, d, k, st, jobs, c}, jobs(ex, parts) {}
+        : feed(ex, d), parts{s, d, k, st, jobs, c, feed, s.database.application}, jobs(ex, parts) {}
   };
   Wiring wiring(executor, settings, db, kube, store ? &*store : nullptr, clock);
   Api api(wiring.parts);
   for (auto* add : {add_account_routes, add_app_routes, add_key_routes, add_release_routes, add_pod_routes, add_domain_routes,
-                    add_setting_routes, add_certificate_routes, add_hook_routes}) {
+                    add_setting_routes, add_certificate_routes, add_hook_routes, add_token_routes, add_event_routes}) {
     add(api);
   }
   bool ready = false;
   add_health_routes(api, ready);
+  add_description_route(api);
   // A deploy may take long and its client waits for it: only a stalled body or a stalled reader ends a request.
   http::Server server(executor, {.port = settings.port}, api.handler());
   server.on_error(render_error);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "controller/cluster/spec.h"
+#include "controller/directory.h"
 #include "lib/async/task.h"
 #include "lib/base/settings.h"
 #include "lib/s3/s3.h"
@@ -25,6 +26,8 @@ struct Settings {
   sql::Config database;                   // DATABASE_HOST, _PORT, _NAME, _USER_FILE, _PASSWORD_FILE
   Secret builder_key;                     // BUILDER_KEY_FILE: shared with the builder
   Registration registration = Registration::enabled;  // REGISTRATION_MODE
+  int login_failures = 10;                // LOGIN_FAILURES: per name and minute, before the next attempt has to wait; 0 = any
+  std::optional<DirectorySettings> directory;  // LDAP_ENDPOINT, …: asked first at login
   std::set<std::string> reserved_names;   // RESERVED_NAMES: comma list
   bool reject_missing_procfile = false;   // DEIS_DEPLOY_REJECT_IF_PROCFILE_MISSING
   bool remove_missing_procfile = true;    // DEIS_DEPLOY_PROCFILE_MISSING_REMOVE
@@ -33,7 +36,6 @@ struct Settings {
   json::object default_tags;              // DEIS_DEFAULT_CONFIG_TAGS: JSON, for apps without tags
   std::optional<s3::Endpoint> store;      // S3_ENDPOINT, …; absent: no buildpack apps
   std::string bucket = "builder";         // BUILDER_BUCKET
-  std::string platform_namespace;         // POD_NAMESPACE
   cluster::Settings cluster;
   static Settings from(Env& env);
 };

@@ -23,6 +23,8 @@ constexpr sql::Query insert_domain{
 constexpr sql::Query delete_domain{"delete_domain", "DELETE FROM domains WHERE app_uuid = $1::uuid AND domain = $2"};
 constexpr sql::Query select_services{"select_services",
                                      "SELECT procfile_type, path_pattern FROM services WHERE app_uuid = $1::uuid ORDER BY id DESC"};
+constexpr sql::Query select_service{"select_service",
+                                    "SELECT path_pattern FROM services WHERE app_uuid = $1::uuid AND procfile_type = $2"};
 constexpr sql::Query upsert_service{
     "upsert_service",
     "INSERT INTO services (app_uuid, owner_id, procfile_type, path_pattern) VALUES ($1::uuid, $2::bigint, $3, $4) "
@@ -73,20 +75,15 @@ Task<http::Response> add_domain(Parts& parts, AppCall& call) {
     if (tx.query(insert_domain, {call.app.uuid, call.caller().id, domain}).empty()) {
       throw Error(Error::Fields{{"domain", {"Domain is already in use by another application"}}});
     }
-    record_event(tx, call.caller().username, call.app.id, "domain " + domain + " added");
+    record_event(tx, call.caller().username, call.app, "domain " + domain + " added", {{}, {{"domain", domain}}});
     return domain_json(tx.query(select_domain, {domain})[0], call.app.id);
   };
   const auto added = co_await parts.db.transact(insert);
-  std::exception_ptr failure;
-  try {
-    co_await parts.jobs.apply_app(call.app.uuid);
-  } catch (const Error&) {
-    failure = std::current_exception();
-  }
-  if (failure) {
-    co_await parts.db.transact([&](sql::Tx& tx) { tx.execute(delete_domain, {call.app.uuid, domain}); });
-    throw Error(ErrorKind::unavailable, "Could not update Kubernetes Service " + call.app.id).with_detail(describe(failure));
-  }
+  auto take_back = [&](sql::Tx& tx) {
+    tx.execute(delete_domain, {call.app.uuid, domain});
+    record_event(tx, call.caller().username, call.app, "domain " + domain + " taken back: the cluster refused it");
+  };
+  co_await parts.jobs.apply_or_take_back(call.app.uuid, "Could not update Kubernetes Service " + call.app.id, take_back);
   co_return answer(201, added);
 }
 
@@ -99,7 +96,7 @@ Task<http::Response> remove_domain(Parts& parts, AppCall& call) {
   }
   auto remove = [&](sql::Tx& tx) {
     if (tx.execute(delete_domain, {call.app.uuid, domain}) == 0) throw not_found("Domain");
-    record_event(tx, call.caller().username, call.app.id, "domain " + domain + " removed");
+    record_event(tx, call.caller().username, call.app, "domain " + domain + " removed", {{{"domain", domain}}, {}});
   };
   co_await parts.db.transact(remove);
   // The database is the truth: should this fail, the next change or start of a controller takes the route away.
@@ -129,10 +126,24 @@ Task<http::Response> set_service(Parts& parts, AppCall& call) {
     fields.problem("path_pattern", "Service value should be valid regex (or set of regex split by comma)");
   }
   fields.done();
-  auto store = [&](sql::Tx& tx) { return tx.execute(upsert_service, {call.app.uuid, call.app.owner_id, *type, *pattern}); };
-  if (co_await parts.db.transact(store) == 0) co_return nothing();
-  auto applying = parts.jobs.apply_app(call.app.uuid);
-  co_await on_platform("", std::move(applying));
+  std::optional<std::string> before;
+  auto store = [&](sql::Tx& tx) {
+    const auto app = lock_app(tx, call.app.uuid);
+    const auto rows = tx.query(select_service, {app.uuid, *type});
+    before = rows.empty() ? std::nullopt : std::optional(rows[0].text("path_pattern"));
+    if (before == *pattern) return false;
+    tx.execute(upsert_service, {app.uuid, app.owner_id, *type, *pattern});
+    record_event(tx, call.caller().username, app, "service " + *type + (before ? " changed" : " added"),
+                 {before ? json::object{{*type, *before}} : json::object{}, {{*type, *pattern}}});
+    return true;
+  };
+  if (!co_await parts.db.transact(store)) co_return nothing();
+  auto take_back = [&](sql::Tx& tx) {
+    if (before) tx.execute(upsert_service, {call.app.uuid, call.app.owner_id, *type, *before});
+    else tx.execute(delete_service, {call.app.uuid, *type});
+    record_event(tx, call.caller().username, call.app, "service " + *type + " taken back: the cluster refused it");
+  };
+  co_await parts.jobs.apply_or_take_back(call.app.uuid, "Could not update Kubernetes Service " + call.app.id, take_back);
   co_return nothing(201);
 }
 
@@ -142,6 +153,7 @@ Task<http::Response> remove_service(Parts& parts, AppCall& call) {
   fields.done();
   auto remove = [&](sql::Tx& tx) {
     if (tx.execute(delete_service, {call.app.uuid, *type}) == 0) throw not_found("Service");
+    record_event(tx, call.caller().username, call.app, "service " + *type + " removed");
   };
   co_await parts.db.transact(remove);
   auto applying = parts.jobs.apply_app(call.app.uuid);
@@ -153,12 +165,19 @@ Task<http::Response> remove_service(Parts& parts, AppCall& call) {
 
 void add_domain_routes(Api& api) {
   auto& parts = api.parts();
-  api.add_app("GET", "/domains/", Access::use, [&parts](AppCall& call) { return list_domains(parts, call); });
-  api.add_app("POST", "/domains/", Access::use, [&parts](AppCall& call) { return add_domain(parts, call); });
-  api.add_app("DELETE", "/domains/{domain}/", Access::own, [&parts](AppCall& call) { return remove_domain(parts, call); });
-  api.add_app("GET", "/services/", Access::use, [&parts](AppCall& call) { return list_services(parts, call); });
-  api.add_app("POST", "/services/", Access::use, [&parts](AppCall& call) { return set_service(parts, call); });
-  api.add_app("DELETE", "/services/", Access::own, [&parts](AppCall& call) { return remove_service(parts, call); });
+  api.add_app("GET", "/domains/", Access::use, {"listDomains", "Domains of the app", "", {{200, "Domain[]"}}},
+              [&parts](AppCall& call) { return list_domains(parts, call); });
+  api.add_app("POST", "/domains/", Access::use, {"createDomain", "Add a domain", "DomainRequest", {{201, "Domain"}}},
+              [&parts](AppCall& call) { return add_domain(parts, call); });
+  api.add_app("DELETE", "/domains/{domain}/", Access::own, {"deleteDomain", "Remove a domain", "", {{204, ""}}},
+              [&parts](AppCall& call) { return remove_domain(parts, call); });
+  api.add_app("GET", "/services/", Access::use, {"listServices", "Process types that get requests by path", "", {{200, "Services"}}},
+              [&parts](AppCall& call) { return list_services(parts, call); });
+  api.add_app("POST", "/services/", Access::use,
+              {"setService", "Send requests of some paths to another process type", "ServiceRequest", {{201, ""}, {204, ""}}},
+              [&parts](AppCall& call) { return set_service(parts, call); });
+  api.add_app("DELETE", "/services/", Access::own, {"deleteService", "Send them to the app's own process again", "ServiceType", {{204, ""}}},
+              [&parts](AppCall& call) { return remove_service(parts, call); });
 }
 
 }  // namespace workflow::controller

@@ -1,6 +1,7 @@
 // Endpoints of the builder (spec/controller-api.md, section 2.17).
 #include "controller/api.h"
 #include "controller/releases.h"
+#include "controller/repeats.h"
 #include "controller/rules.h"
 #include "controller/store.h"
 
@@ -85,8 +86,12 @@ Task<Pusher> pusher_of(Parts& parts, Call& call) {
 
 Task<http::Response> build_hook(Parts& parts, Call& call) {
   const auto pusher = co_await pusher_of(parts, call);
-  const auto release = co_await deploy_build(parts, pusher.app, pusher.user, call.body);
-  co_return answer(200, json::object{{"release", {{"version", release.version}}}});
+  call.user = pusher.user;  // on whose behalf: a builder that lost its connection to us sends the request again
+  auto work = [&parts, pusher](Call& once) -> Task<http::Response> {
+    const auto release = co_await deploy_build(parts, once, pusher.app, pusher.user);
+    co_return answer(200, json::object{{"release", {{"version", release.version}}}});
+  };
+  co_return co_await done_once(parts, call, std::move(work));
 }
 
 Task<http::Response> config_hook(Parts& parts, Call& call) {
@@ -99,11 +104,18 @@ Task<http::Response> config_hook(Parts& parts, Call& call) {
 
 void add_hook_routes(Api& api) {
   auto& parts = api.parts();
-  api.add("GET", "/v2/hooks/key/{fingerprint...}", Who::builder, [&parts](Call& call) { return who_has_key(parts, call); });
-  api.add("GET", "/v2/hooks/keys/{app}", Who::builder, [&parts](Call& call) { return keys_of_app(parts, call); });
-  api.add("GET", "/v2/hooks/keys/{app}/{username}", Who::builder, [&parts](Call& call) { return keys_of_user(parts, call); });
-  api.add("POST", "/v2/hooks/build/", Who::builder, [&parts](Call& call) { return build_hook(parts, call); });
-  api.add("POST", "/v2/hooks/config/", Who::builder, [&parts](Call& call) { return config_hook(parts, call); });
+  api.add("GET", "/v2/hooks/key/{fingerprint...}", Who::builder,
+          {"findKey", "Who has an SSH key, and the apps that he may push to", "", {{200, "KeyOwner"}}, {404}},
+          [&parts](Call& call) { return who_has_key(parts, call); });
+  api.add("GET", "/v2/hooks/keys/{app}", Who::builder, {"listKeysOfApp", "Keys of the app's collaborators", "", {{200, "KeysByUser"}}, {404}},
+          [&parts](Call& call) { return keys_of_app(parts, call); });
+  api.add("GET", "/v2/hooks/keys/{app}/{username}", Who::builder, {"listKeysOfUser", "Keys of one user of the app", "", {{200, "KeysByUser"}}, {404}},
+          [&parts](Call& call) { return keys_of_user(parts, call); });
+  api.add("POST", "/v2/hooks/build/", Who::builder,
+          {"pushBuild", "Release and deploy what was pushed", "PushedBuild", {{200, "PushedRelease"}}, {404, 409, 422}},
+          [&parts](Call& call) { return build_hook(parts, call); });
+  api.add("POST", "/v2/hooks/config/", Who::builder, {"configForBuild", "The config that a build gets", "Push", {{200, "Config"}}, {404}},
+          [&parts](Call& call) { return config_hook(parts, call); });
 }
 
 }  // namespace workflow::controller

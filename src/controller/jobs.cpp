@@ -4,6 +4,8 @@
 #include <set>
 
 #include "controller/cluster/cluster.h"
+#include "controller/feed.h"
+#include "controller/repeats.h"
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
@@ -14,8 +16,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A controller that dies is missed after this long; three renewals may be late before that.
+// A controller that dies is missed when it has not renewed for a moment and has no connection to the database any more; one
+// that hangs, when its lease is over.
 constexpr auto lease = "10 seconds";
+constexpr auto heartbeat = 1s;
 constexpr sql::Query insert_job{
     "insert_job",
     "INSERT INTO jobs (app_uuid, kind, release_uuid, structure, lease_holder, lease_until) VALUES ($1::uuid, $2, $3::uuid, $4, $5, "
@@ -29,10 +33,14 @@ constexpr sql::Query release_leases{"release_leases",
                                     "UPDATE jobs SET lease_until = now() WHERE lease_holder = $1 AND state = 'running'"};
 constexpr sql::Query adopt_jobs{
     "adopt_jobs",
-    "UPDATE jobs SET lease_holder = $1, lease_until = now() + $2::interval WHERE id IN (SELECT id FROM jobs WHERE state = 'running' AND "
-    "lease_until < now() ORDER BY id FOR UPDATE SKIP LOCKED) RETURNING id, app_uuid"};
+    "UPDATE jobs SET lease_holder = $1, lease_until = now() + $2::interval WHERE id IN (SELECT id FROM jobs j WHERE state = 'running' AND "
+    "(lease_until < now() OR (lease_until < now() + interval '8 seconds' AND NOT EXISTS "
+    "(SELECT 1 FROM pg_stat_activity s WHERE s.application_name = j.lease_holder))) ORDER BY id FOR UPDATE SKIP LOCKED) "
+    "RETURNING id, app_uuid"};
 constexpr sql::Query finish_job{
     "finish_job", "UPDATE jobs SET state = $2, message = $3, finished = now() WHERE id = $1::bigint AND state = 'running' AND lease_holder = $4"};
+constexpr sql::Query select_job_state{"select_job_state", "SELECT state, message FROM jobs WHERE id = $1::bigint"};
+constexpr sql::Query select_job_release{"select_job_release", "SELECT release_uuid FROM jobs WHERE id = $1::bigint"};
 constexpr sql::Query update_release{
     "update_release", "UPDATE releases SET state = $2, exception = $3, summary = coalesce($4, summary), updated = now() WHERE uuid = $1::uuid"};
 constexpr sql::Query select_all_apps{"select_all_apps", "SELECT id FROM apps ORDER BY id"};
@@ -85,7 +93,13 @@ struct Jobs::Subject {
 };
 
 Jobs::Jobs(Executor executor, Parts& parts)
-    : executor_(executor), parts_(parts), holder_(random_uuid()), tasks_(executor), changes_(executor) {}
+    : executor_(executor), parts_(parts), tasks_(executor), changes_(executor), orphans_(executor),
+      has_lines_(executor) {
+  // A controller that ends gives its work back; after a gap in what we hear, we look as well.
+  parts_.feed.on_message([this](const json::object& message) {
+    if (message.empty() || message.contains("released")) orphans_.notify_all();
+  });
+}
 Jobs::~Jobs() = default;
 
 std::int64_t Jobs::insert(sql::Tx& tx, const App& app, const std::string& kind, const std::string& release_uuid,
@@ -105,10 +119,32 @@ Task<JobResult> Jobs::perform(std::int64_t id, std::string app_uuid) {
     if (const auto found = finished_.find(id); found != finished_.end()) {
       auto result = found->second;
       finished_.erase(found);
+      if (result.elsewhere) co_return co_await follow(id);
       co_return result;
     }
     co_await changes_.wait(changes_.version());
   }
+}
+
+Task<JobResult> Jobs::follow(std::int64_t id) {
+  for (;;) {
+    const auto seen = parts_.feed.changes().version();
+    auto read = [id](sql::Tx& tx) -> std::optional<JobResult> {
+      const auto rows = tx.query(select_job_state, {id});
+      if (rows.empty()) throw Error(ErrorKind::not_found, "No App matches the given query.");
+      const auto state = rows[0].text("state");
+      if (state == "running") return std::nullopt;
+      return JobResult{state == "done", rows[0].text("message")};
+    };
+    if (auto result = co_await parts_.db.transact(read)) co_return *std::move(result);
+    co_await parts_.feed.changes().wait(seen);
+  }
+}
+
+std::string Jobs::release_of(sql::Tx& tx, std::int64_t id) {
+  const auto rows = tx.query(select_job_release, {id});
+  if (rows.empty()) throw Error(ErrorKind::not_found, "No App matches the given query.");
+  return rows[0].text("release_uuid");
 }
 
 Task<> Jobs::abandon(std::string app_uuid) {
@@ -165,7 +201,7 @@ Task<> Jobs::persist(std::int64_t id, JobResult& result) {
       }
       auto subject = co_await parts_.db.transact([&](sql::Tx& tx) { return read_subject(tx, id); });
       if (!subject) {
-        result = {false, "the app was destroyed, or another controller has taken over"};
+        result = {.elsewhere = true};
         if (app) co_await remove_leftovers(*app);
         co_return;
       }
@@ -184,7 +220,7 @@ Task<> Jobs::persist(std::int64_t id, JobResult& result) {
 }
 
 std::optional<Jobs::Subject> Jobs::read_subject(sql::Tx& tx, std::int64_t id) const {
-  const auto rows = tx.query(select_job, {id, holder_});
+  const auto rows = tx.query(select_job, {id, parts_.holder});
   if (rows.empty()) return std::nullopt;
   auto app = get_app(tx, rows[0].text("app"));
   return Subject{.kind = rows[0].text("kind"),
@@ -203,9 +239,14 @@ void Jobs::record_failure(sql::Tx& tx, std::int64_t id, const std::string& why) 
   if (subject->release.state == "pending") {
     tx.execute(update_release,
                {subject->release.uuid, "failed", "error: " + why, failure_summary(subject->release, subject->live)});
-    record_event(tx, subject->release.owner, subject->app.id, "v" + std::to_string(subject->release.version) + " failed");
+    record_event(tx, subject->release.owner, subject->app, "v" + std::to_string(subject->release.version) + " failed",
+                 {{{"release", subject->live.version}}, {{"release", subject->live.version}, {"failed", subject->release.version}}});
   }
-  tx.execute(finish_job, {id, "failed", why, holder_});
+  if (subject->kind == "scale") {
+    record_event(tx, subject->release.owner, subject->app, "scaling failed: the counts are as before", {{}, {{"reason", why}}});
+  }
+  tx.execute(finish_job, {id, "failed", why, parts_.holder});
+  tell(tx, {{"job", id}});
 }
 
 // What work on an app left in the cluster when the app was destroyed meanwhile.
@@ -267,8 +308,11 @@ cluster::ReleaseSpec Jobs::release_spec(const App& app, const Release& release, 
 Task<JobResult> Jobs::attempt(std::int64_t id, Subject subject) {
   const bool is_deploy = subject.kind == "deploy";
   const auto next = release_spec(subject.app, subject.release, subject.structure, subject.autoscale);
-  auto progress = [app = subject.app.id, kind = subject.kind](std::string_view line) {
-    log::info(kind, kv("app", app), kv("progress", line));
+  auto progress = [this, app = subject.app, kind = subject.kind](std::string_view line) {
+    log::info(kind, kv("app", app.id), kv("progress", line));
+    if (line.size() > 2000) return;  // more than a notification holds
+    lines_.push_back({{"app", app.uuid}, {"progress", line}});
+    has_lines_.notify_all();
   };
   cluster::DeployOutcome outcome;
   if (is_deploy) {
@@ -288,15 +332,19 @@ Task<JobResult> Jobs::attempt(std::int64_t id, Subject subject) {
   const auto message = outcome.ok ? std::string() : (is_deploy ? "(app::deploy): " : "(scale): ") + outcome.message;
   auto record = [&](sql::Tx& tx) {
     if (!outcome.ok) return record_failure(tx, id, message);
-    if (tx.execute(finish_job, {id, "done", message, holder_}) == 0) return;
+    if (tx.execute(finish_job, {id, "done", message, parts_.holder}) == 0) return;
     const auto& procfile = subject.release.build->procfile;
     auto shown_procfile = subject.app.procfile_structure;
     if (!procfile.empty()) shown_procfile = procfile;
     else if (is_deploy && shown_procfile.empty()) shown_procfile = subject.structure;
     set_structure(tx, subject.app.uuid, subject.structure, shown_procfile);
+    tell(tx, {{"job", id}});
     if (!is_deploy) return;
     tx.execute(update_release, {subject.release.uuid, "live", std::nullopt, std::nullopt});
-    record_event(tx, subject.release.owner, subject.app.id, subject.release.summary);
+    if (subject.release.state != "pending") return;  // it was live before: the cluster had lost it
+    record_event(tx, subject.release.owner, subject.app, subject.release.summary,
+                 {{{"release", subject.live.version}, {"structure", subject.app.structure}},
+                  {{"release", subject.release.version}, {"structure", subject.structure}}});
   };
   co_await parts_.db.transact(record);
   if (outcome.ok && is_deploy) {
@@ -343,22 +391,78 @@ Task<> Jobs::apply_app(std::string app_uuid) {
   co_await remove_leftovers(name);
 }
 
+Task<> Jobs::apply_or_take_back(std::string app_uuid, std::string message, std::function<void(sql::Tx&)> take_back, ErrorKind kind) {
+  std::optional<Error> failure;
+  try {
+    co_await apply_app(std::move(app_uuid));
+  } catch (const Error& error) {
+    failure = error;
+  }
+  if (!failure) co_return;
+  if (failure->kind() == ErrorKind::not_found) throw *failure;  // the app was destroyed meanwhile
+  co_await parts_.db.transact(take_back);
+  const auto reason = failure->detail().empty() ? failure->message() : failure->message() + ": " + failure->detail();
+  throw Error(kind, message.empty() ? failure->message() : message).with_detail(reason);
+}
+
 // --- what goes on beside the requests
 
+Task<bool> Jobs::renew() {
+  try {
+    auto renew_all = [this](sql::Tx& tx) {
+      tx.execute(renew_leases, {parts_.holder, lease});
+      renew_requests(tx, parts_.holder);
+    };
+    co_await parts_.db.transact(renew_all);
+    co_return true;
+  } catch (const Error& error) {
+    log::warn("leases could not be renewed", kv("error", error.message()));
+  }
+  co_return false;
+}
+
 Task<> Jobs::keep_leases() {
-  for (;; co_await sleep_for(3s)) {
+  // After an outage of the database the others have to come back as well before their jobs count as orphans.
+  constexpr auto grace = 6s;
+  auto adopt_from = std::chrono::steady_clock::now();
+  for (;;) {
+    const auto seen = orphans_.version();
+    const auto now = std::chrono::steady_clock::now();
+    if (!co_await renew()) adopt_from = now + grace;
     try {
-      co_await parts_.db.transact([this](sql::Tx& tx) { tx.execute(renew_leases, {holder_, lease}); });
-      co_await adopt();
+      if (now >= adopt_from) co_await adopt();
     } catch (const Error& error) {
-      log::warn("leases could not be renewed", kv("error", error.message()));
+      log::warn("orphaned jobs could not be looked for", kv("error", error.message()));
     }
+    try {
+      co_await with_deadline(heartbeat, "time to renew", orphans_.wait(seen));
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::timeout) throw;
+    }
+  }
+}
+
+// Progress is told in its order; what cannot be told is lost, which harms nobody.
+Task<> Jobs::tell_progress() {
+  for (;;) {
+    const auto seen = has_lines_.version();
+    if (auto lines = std::exchange(lines_, {}); !lines.empty()) {
+      auto tell_all = [&lines](sql::Tx& tx) {
+        for (auto& line : lines) tell(tx, line);
+      };
+      try {
+        co_await parts_.db.transact(tell_all);
+      } catch (const Error& error) {
+        log::warn("progress could not be told", kv("error", error.message()));
+      }
+    }
+    co_await has_lines_.wait(seen);
   }
 }
 
 Task<> Jobs::adopt() {
   auto take = [this](sql::Tx& tx) {
-    const auto rows = tx.query(adopt_jobs, {holder_, lease});
+    const auto rows = tx.query(adopt_jobs, {parts_.holder, lease});
     std::map<std::int64_t, std::string> taken;
     for (int i = 0; i < rows.size(); ++i) taken[rows[i].integer("id")] = rows[i].text("app_uuid");
     return taken;
@@ -456,7 +560,7 @@ Task<> Jobs::deploy_what_is_missing(App app) {
     const auto locked = lock_app(tx, app.uuid);
     const auto live = live_release(tx, app.uuid);
     if (is_busy(tx, locked) || !live.build || live.version != version) return std::nullopt;
-    return insert(tx, locked, "deploy", live.uuid, locked.structure, holder_);
+    return insert(tx, locked, "deploy", live.uuid, locked.structure, parts_.holder);
   };
   const auto id = co_await parts_.db.transact(begin);
   if (!id) co_return;
@@ -465,7 +569,9 @@ Task<> Jobs::deploy_what_is_missing(App app) {
 }
 
 void Jobs::run() {
+  tasks_.spawn("feed", parts_.feed.run());
   tasks_.spawn("leases", keep_leases());
+  tasks_.spawn("progress", tell_progress());
   tasks_.spawn("slug URLs", renew_urls());
   tasks_.spawn("reconcile", reconcile());
 }
@@ -473,7 +579,12 @@ void Jobs::run() {
 Task<> Jobs::stop() {
   co_await tasks_.stop();
   // What was under way goes on elsewhere, or here after a restart, at once.
-  co_await parts_.db.transact([this](sql::Tx& tx) { tx.execute(release_leases, {holder_}); });
+  auto release = [this](sql::Tx& tx) {
+    tx.execute(release_leases, {parts_.holder});
+    release_requests(tx, parts_.holder);
+    tell(tx, {{"released", parts_.holder}});
+  };
+  co_await parts_.db.transact(release);
 }
 
 }  // namespace workflow::controller

@@ -1,6 +1,7 @@
 // src/controller/jobs.h: deploys and scalings as durable jobs: recorded, one at a time per app, finished by whichever
 // controller is alive. A client that goes away stops nothing.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@ namespace workflow::controller {
 struct JobResult {
   bool ok = false;
   std::string message;
+  bool elsewhere = false;  // another controller has taken over
 };
 
 class Jobs {
@@ -24,10 +26,14 @@ class Jobs {
   // when other work on the app is under way.
   static std::int64_t insert(sql::Tx& tx, const App& app, const std::string& kind, const std::string& release_uuid,
                              const json::object& structure, const std::string& holder);
-  const std::string& holder() const { return holder_; }
+  const std::string& holder() const { return parts_.holder; }
 
   // Starts working on a job of the app that was just inserted, and waits for its end.
   Task<JobResult> perform(std::int64_t id, std::string app_uuid);
+  // Waits for the end of a job, whichever controller works on it. Throws not_found when the app is destroyed meanwhile.
+  Task<JobResult> follow(std::int64_t id);
+  // The release that a job is about.
+  static std::string release_of(sql::Tx& tx, std::int64_t id);
   // Ends the work on an app that is about to be destroyed.
   Task<> abandon(std::string app_uuid);
   // Adopts jobs of controllers that died, renews slug URLs, brings the cluster to what the database says; until cancelled.
@@ -38,6 +44,10 @@ class Jobs {
   void announce(const App& app, const Release& release);
   // Routes and settings of one app as the database has them. Throws not_found when there is no such app.
   Task<> apply_app(std::string app_uuid);
+  // The same after a change was stored; when the cluster refuses it, `take_back` undoes it in the database and `message` is
+  // thrown as unavailable.
+  Task<> apply_or_take_back(std::string app_uuid, std::string message, std::function<void(sql::Tx&)> take_back,
+                            ErrorKind kind = ErrorKind::unavailable);
   // What a release is in the cluster; the release must have a build.
   cluster::ReleaseSpec release_spec(const App& app, const Release& release, const json::object& structure,
                                     const json::object& autoscale) const;
@@ -58,6 +68,7 @@ class Jobs {
   Task<> remove_leftovers(AppName app);
   Secret slug_url(const std::string& image) const;
   Task<> keep_leases();
+  Task<bool> renew();
   Task<> adopt();
   Task<> renew_urls();
   Task<> renew_urls_of(App app);
@@ -65,14 +76,17 @@ class Jobs {
   Task<> reconcile_app(App app);
   Task<> deploy_what_is_missing(App app);
   Task<> tell_hooks(App app, Release release);
+  Task<> tell_progress();
 
   Executor executor_;
   Parts& parts_;
-  std::string holder_;
   TaskGroup tasks_;
   std::map<std::int64_t, Running> running_;
   std::map<std::int64_t, JobResult> finished_;
   Notifier changes_;
+  Notifier orphans_;   // there may be jobs to adopt
+  Notifier has_lines_;
+  std::vector<json::object> lines_;  // progress that is not told yet
 };
 
 }  // namespace workflow::controller

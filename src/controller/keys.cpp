@@ -51,7 +51,7 @@ Task<http::Response> add_key(Parts& parts, Call& call) {
     if (key && !tx.query(key_taken, {key->md5}).empty()) check.problem("public", "Public Key is already in use");
     check.done();
     tx.execute(insert_key, {call.caller().id, *id, *text, key->md5, key->sha256});
-    record_event(tx, call.caller().username, "", "key " + *id + " added");
+    record_event(tx, call.caller().username, "key " + *id + " added");
     return key_json(tx.query(select_key, {call.caller().id, *id})[0], call.caller().username);
   };
   co_return answer(201, co_await parts.db.transact(insert));
@@ -69,7 +69,7 @@ Task<http::Response> show_key(Parts& parts, Call& call) {
 Task<http::Response> remove_key(Parts& parts, Call& call) {
   auto remove = [&](sql::Tx& tx) {
     if (tx.execute(delete_key, {call.caller().id, call.param("id")}) == 0) throw not_found("Key");
-    record_event(tx, call.caller().username, "", "key " + call.param("id") + " removed");
+    record_event(tx, call.caller().username, "key " + call.param("id") + " removed");
   };
   co_await parts.db.transact(remove);
   co_return nothing();
@@ -79,10 +79,14 @@ Task<http::Response> remove_key(Parts& parts, Call& call) {
 
 void add_key_routes(Api& api) {
   auto& parts = api.parts();
-  api.add("GET", "/v2/keys/", Who::user, [&parts](Call& call) { return list_keys(parts, call); });
-  api.add("POST", "/v2/keys/", Who::user, [&parts](Call& call) { return add_key(parts, call); });
-  api.add("GET", "/v2/keys/{id...}", Who::user, [&parts](Call& call) { return show_key(parts, call); });
-  api.add("DELETE", "/v2/keys/{id...}", Who::user, [&parts](Call& call) { return remove_key(parts, call); });
+  api.add("GET", "/v2/keys/", Who::user, {"listKeys", "SSH keys of the caller", "", {{200, "Key[]"}}},
+          [&parts](Call& call) { return list_keys(parts, call); });
+  api.add("POST", "/v2/keys/", Who::user, {"createKey", "Add an SSH key", "KeyRequest", {{201, "Key"}}},
+          [&parts](Call& call) { return add_key(parts, call); });
+  api.add("GET", "/v2/keys/{id...}", Who::user, {"getKey", "One SSH key", "", {{200, "Key"}}, {404}},
+          [&parts](Call& call) { return show_key(parts, call); });
+  api.add("DELETE", "/v2/keys/{id...}", Who::user, {"deleteKey", "Remove an SSH key", "", {{204, ""}}, {404}},
+          [&parts](Call& call) { return remove_key(parts, call); });
 }
 
 }  // namespace workflow::controller

@@ -69,6 +69,39 @@ std::vector<ProcessType> process_types_of(const Build& build) {
   return types;
 }
 
+bool TokenPower::covers(std::string_view app) const {
+  return !apps || std::ranges::find(*apps, app) != apps->end();
+}
+
+BeforeAfter object_difference(const json::object& before, const json::object& after) {
+  BeforeAfter told;
+  for (const auto& [key, value] : before) {
+    const auto* now = after.if_contains(key);
+    if (!now || *now != value) told.before[key] = value;
+  }
+  for (const auto& [key, value] : after) {
+    const auto* then = before.if_contains(key);
+    if (!then || *then != value) told.after[key] = value;
+  }
+  return told;
+}
+
+BeforeAfter config_difference(const Config& before, const Config& after) {
+  BeforeAfter told;
+  for (const auto& [name, map] : config_maps()) {
+    auto of_map = object_difference(before.*map, after.*map);
+    const bool is_secret = name == "values" || name == "registry";
+    for (auto* side : {&of_map.before, &of_map.after}) {
+      if (!is_secret) continue;
+      for (auto& [key, value] : *side) value = "***";
+    }
+    if (of_map == BeforeAfter{}) continue;
+    told.before[name] = std::move(of_map.before);
+    told.after[name] = std::move(of_map.after);
+  }
+  return told;
+}
+
 json::object merge_map(json::object base, const json::object& change, std::string_view map_name) {
   for (const auto& [key, value] : change) {
     if (!value.is_null()) {

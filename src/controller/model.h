@@ -19,6 +19,16 @@ struct User {
   bool is_superuser = false, is_active = true;
   std::optional<std::string> last_login;
   std::string date_joined;
+  json::array groups;  // of the directory that the user comes from
+};
+
+// What the token of a request allows, within what its user may do.
+struct TokenPower {
+  bool read_only = false;
+  std::optional<std::vector<std::string>> apps;  // nullopt: all that the user may use
+  bool whole() const { return !read_only && !apps; }
+  bool covers(std::string_view app) const;
+  bool operator==(const TokenPower&) const = default;
 };
 
 struct App {
@@ -64,6 +74,15 @@ json::object merge_map(json::object base, const json::object& change, std::strin
 json::object merge_healthcheck(json::object base, const json::object& change);
 // HEALTHCHECK_URL and its like, as users of the first platform set them, become probes of web/cmd.
 void migrate_healthcheck_values(Config& config);
+
+// What differs between two objects, key by key, as the event of a change tells it.
+struct BeforeAfter {
+  json::object before, after;
+  bool operator==(const BeforeAfter&) const = default;
+};
+BeforeAfter object_difference(const json::object& before, const json::object& after);
+// By map. Values and registry settings may be secrets: only their keys are told, with "***".
+BeforeAfter config_difference(const Config& before, const Config& after);
 
 // What a release says of itself; "" when nothing changed.
 std::string change_summary(const std::string& who, const Config& before, const Config& after);

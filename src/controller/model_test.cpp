@@ -20,6 +20,27 @@ TEST(MergeMap, sets_keeps_and_takes_away) {
   }
 }
 
+TEST(ConfigDifference, tells_keys_but_no_value_that_may_be_a_secret) {
+  Config before, after;
+  before.values = {{"KEPT", "1"}, {"OLD", "s3cret"}, {"CHANGED", "a"}};
+  after.values = {{"KEPT", "1"}, {"NEW", "s3cret"}, {"CHANGED", "b"}};
+  before.memory = {{"web", "1G"}};
+  after.memory = {{"web", "2G"}};
+  after.registry = {{"password", "s3cret"}};
+  const auto told = config_difference(before, after);
+  EXPECT_EQ(told.before, (json::object{{"memory", {{"web", "1G"}}}, {"registry", json::object{}}, {"values", {{"OLD", "***"}, {"CHANGED", "***"}}}}));
+  EXPECT_EQ(told.after, (json::object{{"memory", {{"web", "2G"}}}, {"registry", {{"password", "***"}}}, {"values", {{"NEW", "***"}, {"CHANGED", "***"}}}}));
+  EXPECT_EQ(config_difference(after, after), BeforeAfter{});
+}
+
+TEST(TokenPower, covers_the_apps_that_it_names) {
+  EXPECT_TRUE(TokenPower{}.covers("shop"));
+  const TokenPower one{.apps = std::vector<std::string>{"shop"}};
+  EXPECT_TRUE(one.covers("shop"));
+  EXPECT_FALSE(one.covers("sho"));
+  EXPECT_FALSE(one.whole());
+}
+
 TEST(MergeHealthcheck, replaces_whole_probes_of_a_type) {
   const json::object live{{"tcpSocket", {{"port", 1}}}}, ready{{"httpGet", {{"port", 2}}}};
   const json::object base{{"web/cmd", {{"livenessProbe", live}, {"readinessProbe", live}}}};

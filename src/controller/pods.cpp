@@ -1,6 +1,7 @@
 // Endpoints of processes: pods, scale, run (spec/controller-api.md, sections 2.4.7, 2.4.8 and 2.8).
 #include "controller/cluster/cluster.h"
 #include "controller/jobs.h"
+#include "controller/repeats.h"
 #include "controller/rules.h"
 #include "lib/base/text.h"
 
@@ -44,26 +45,55 @@ Task<http::Response> restart_pods(Parts& parts, AppCall& call) {
   co_return answer(200, pods_json(pods));
 }
 
+struct ScalePlan {
+  App app;
+  Release live;
+  json::object structure;
+  std::string summary;
+};
+// nullopt when the counts are these already.
+std::optional<ScalePlan> plan_scale(sql::Tx& tx, const AppCall& call) {
+  ScalePlan plan{.app = lock_app(tx, call.app.uuid)};
+  refuse_while_busy(tx, plan.app);
+  plan.live = live_release(tx, plan.app.uuid);
+  if (!plan.live.build) throw Error(ErrorKind::invalid, "No build associated with this release");
+  plan.structure = plan.app.structure;
+  std::vector<std::string> words;
+  for (const auto& [type, value] : call.body) {
+    const auto count = scale_count(value);
+    if (type != "cmd" && !plan.live.build->procfile.contains(type) && !plan.structure.contains(type)) {
+      throw Error(ErrorKind::not_found, "Container type " + std::string(type) + " does not exist in application");
+    }
+    plan.structure[type] = count;
+    words.push_back(std::string(type) + "=" + std::to_string(count));
+  }
+  if (plan.structure == plan.app.structure) return std::nullopt;
+  plan.summary = call.caller().username + " scaled pods " + join(words, " ");
+  return plan;
+}
+
 Task<http::Response> scale(Parts& parts, AppCall& call) {
   if (call.body.empty()) co_return nothing();
+  if (call.begun_job) {
+    const auto result = co_await parts.jobs.follow(*call.begun_job);
+    if (!result.ok) throw Error(ErrorKind::unavailable, result.message);
+    co_return nothing();
+  }
+  if (call.dry_run()) {
+    const auto plan = co_await parts.db.transact([&](sql::Tx& tx) { return plan_scale(tx, call); });
+    json::object told{{"dry_run", true}, {"summary", plan ? plan->summary : ""}};
+    const auto change = plan ? object_difference(plan->app.structure, plan->structure) : BeforeAfter{};
+    told["before"] = change.before;
+    told["after"] = change.after;
+    co_return answer(200, told);
+  }
   auto record = [&](sql::Tx& tx) -> std::optional<std::int64_t> {
-    const auto app = lock_app(tx, call.app.uuid);
-    refuse_while_busy(tx, app);
-    const auto live = live_release(tx, app.uuid);
-    if (!live.build) throw Error(ErrorKind::invalid, "No build associated with this release");
-    auto structure = app.structure;
-    std::vector<std::string> words;
-    for (const auto& [type, value] : call.body) {
-      const auto count = scale_count(value);
-      if (type != "cmd" && !live.build->procfile.contains(type) && !structure.contains(type)) {
-        throw Error(ErrorKind::not_found, "Container type " + std::string(type) + " does not exist in application");
-      }
-      structure[type] = count;
-      words.push_back(std::string(type) + "=" + std::to_string(count));
-    }
-    if (structure == app.structure) return std::nullopt;
-    record_event(tx, call.caller().username, app.id, call.caller().username + " scaled pods " + join(words, " "));
-    return Jobs::insert(tx, app, "scale", live.uuid, structure, parts.jobs.holder());
+    const auto plan = plan_scale(tx, call);
+    if (!plan) return std::nullopt;
+    record_event(tx, call.caller().username, plan->app, plan->summary, object_difference(plan->app.structure, plan->structure));
+    const auto job = Jobs::insert(tx, plan->app, "scale", plan->live.uuid, plan->structure, parts.jobs.holder());
+    remember_job(tx, call, job);
+    return job;
   };
   const auto job = co_await parts.db.transact(record);
   if (job) {
@@ -79,7 +109,7 @@ Task<http::Response> run(Parts& parts, AppCall& call) {
   auto read = [&](sql::Tx& tx) {
     const auto live = live_release(tx, call.app.uuid);
     if (!live.build) throw Error(ErrorKind::invalid, "No build associated with this release to run this command");
-    record_event(tx, call.caller().username, call.app.id, call.caller().username + " runs a one-off command");
+    record_event(tx, call.caller().username, call.app, call.caller().username + " runs a one-off command");
     return live;
   };
   const auto live = co_await parts.db.transact(read);
@@ -92,14 +122,25 @@ Task<http::Response> run(Parts& parts, AppCall& call) {
 
 void add_pod_routes(Api& api) {
   auto& parts = api.parts();
-  for (const char* path : {"/pods/", "/pods/{type}/", "/pods/{type}/{name}/"}) {
-    api.add_app("GET", path, Access::use, [&parts](AppCall& call) { return list_pods(parts, call); });
+  struct Path {
+    const char *path, *id, *summary;
+  };
+  for (const auto& [path, id, summary] : {Path{"/pods/", "listPods", "Pods of the live release, newest first"},
+                                          {"/pods/{type}/", "listPodsOfType", "Pods of one process type"},
+                                          {"/pods/{type}/{name}/", "getPod", "One pod, as a list"}}) {
+    api.add_app("GET", path, Access::use, {id, summary, "", {{200, "PodList"}}}, [&parts](AppCall& call) { return list_pods(parts, call); });
   }
-  for (const char* path : {"/pods/restart/", "/pods/{type}/restart/", "/pods/{type}/{name}/restart/"}) {
-    api.add_app("POST", path, Access::use, [&parts](AppCall& call) { return restart_pods(parts, call); });
+  for (const auto& [path, id, summary] : {Path{"/pods/restart/", "restart", "Restart all pods"},
+                                          {"/pods/{type}/restart/", "restartType", "Restart the pods of one process type"},
+                                          {"/pods/{type}/{name}/restart/", "restartPod", "Restart one pod"}}) {
+    api.add_app("POST", path, Access::use, {id, summary, "Nothing", {{200, "Pods"}}, {409}},
+                [&parts](AppCall& call) { return restart_pods(parts, call); });
   }
-  api.add_app("POST", "/scale/", Access::use, [&parts](AppCall& call) { return scale(parts, call); });
-  api.add_app("POST", "/run/", Access::use, [&parts](AppCall& call) { return run(parts, call); });
+  api.add_app("POST", "/scale/", Access::use,
+              {"scale", "Set the counts of process types and wait until they are so", "Counts", {{200, "DryRun"}, {204, ""}}, {409, 422}, {"dry_run"}},
+              [&parts](AppCall& call) { return scale(parts, call); });
+  api.add_app("POST", "/run/", Access::use, {"run", "Run a command in a pod of its own and wait for its end", "Command", {{200, "CommandResult"}}},
+              [&parts](AppCall& call) { return run(parts, call); });
 }
 
 }  // namespace workflow::controller

@@ -5,7 +5,8 @@
 
 namespace workflow::controller {
 
-// Records a build and deploys it; the release that came of it. Throws invalid with the deploy's reason when it failed.
-Task<Release> deploy_build(Parts& parts, App app, User user, json::object body);
+// Records the build that the call's body describes and deploys it; the release that came of it. Throws invalid with the
+// deploy's reason when it failed.
+Task<Release> deploy_build(Parts& parts, const Call& call, App app, User user);
 
 }  // namespace workflow::controller

@@ -310,10 +310,16 @@ std::optional<PublicKey> parse_public_key(std::string_view text) {
 }
 
 std::int64_t scale_count(const json::value& value) {
+  constexpr std::int64_t most = 1000;
   std::optional<std::int64_t> count;
-  if (value.is_bool()) count = value.get_bool() ? 1 : 0;
-  else if (value.is_double()) count = static_cast<std::int64_t>(value.get_double());
-  else if (!value.is_structured()) count = parse_integer(trim(python_text(value)));
+  if (value.is_bool()) {
+    count = value.get_bool() ? 1 : 0;
+  } else if (value.is_double()) {
+    // Clamped first: a conversion of what no integer can hold is undefined.
+    count = static_cast<std::int64_t>(std::clamp(value.get_double(), -1.0, most + 1.0));
+  } else if (!value.is_structured()) {
+    count = parse_integer(trim(python_text(value)));
+  }
   if (!count) {
     throw Error(ErrorKind::invalid, "Invalid scaling format: invalid literal for int() with base 10: '" + python_text(value) + "'");
   }
@@ -321,7 +327,6 @@ std::int64_t scale_count(const json::value& value) {
     throw Error(ErrorKind::invalid,
                 "Invalid scaling format: [ErrorDetail(string='Must be greater than or equal to zero', code='invalid')]");
   }
-  constexpr std::int64_t most = 1000;
   if (*count > most) throw Error(ErrorKind::invalid, "Invalid scaling format: at most " + std::to_string(most) + " processes of a type");
   return *count;
 }

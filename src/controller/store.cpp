@@ -1,5 +1,7 @@
 #include "controller/store.h"
 
+#include <algorithm>
+
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
@@ -11,7 +13,7 @@ namespace {
 #define WF_TIME(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 
 #define WF_USER_COLUMNS                                                                                            \
-  "u.id, u.username, u.email, u.first_name, u.last_name, u.is_superuser, u.is_active, " WF_TIME("u.last_login") " AS last_login, " \
+  "u.id, u.username, u.email, u.first_name, u.last_name, u.is_superuser, u.is_active, u.groups, " WF_TIME("u.last_login") " AS last_login, " \
   WF_TIME("u.date_joined") " AS date_joined"
 #define WF_APP_COLUMNS                                                                                            \
   "a.uuid, a.id, a.owner_id, o.username AS owner, a.structure, a.procfile_structure, " WF_TIME("a.created") " AS created, " \
@@ -27,9 +29,12 @@ namespace {
   "LEFT JOIN builds b ON b.uuid = r.build_uuid LEFT JOIN users bo ON bo.id = b.owner_id "
 
 constexpr sql::Query select_user{"select_user", "SELECT " WF_USER_COLUMNS " FROM users u WHERE username = $1"};
-constexpr sql::Query select_user_of_token{
-    "select_user_of_token", "SELECT " WF_USER_COLUMNS " FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.hash = $1"};
-constexpr sql::Query insert_token{"insert_token", "INSERT INTO tokens (hash, user_id) VALUES ($1, $2::bigint)"};
+constexpr sql::Query select_bearer{
+    "select_bearer", "SELECT " WF_USER_COLUMNS ", t.scope, t.apps FROM tokens t JOIN users u ON u.id = t.user_id "
+                     "WHERE t.hash = $1 AND (t.expires IS NULL OR t.expires > now())"};
+constexpr sql::Query insert_token{
+    "insert_token", "INSERT INTO tokens (hash, user_id, name, scope, apps, expires) VALUES ($1, $2::bigint, $3, $4, $5, "
+                    "now() + make_interval(secs => $6::bigint)) RETURNING id"};
 constexpr sql::Query select_app{"select_app",
                                 "SELECT " WF_APP_COLUMNS " FROM apps a JOIN users o ON o.id = a.owner_id WHERE a.id = $1"};
 constexpr sql::Query select_app_for_update{
@@ -57,7 +62,7 @@ constexpr sql::Query select_running_job{
     "select_running_job", "SELECT kind, structure FROM jobs WHERE app_uuid = $1::uuid AND state = 'running'"};
 constexpr sql::Query select_current_settings{
     "select_current_settings",
-    "SELECT maintenance, routable, whitelist FROM settings WHERE app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
+    "SELECT maintenance, routable, whitelist, autoscale FROM settings WHERE app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
 constexpr sql::Query select_current_tls{
     "select_current_tls", "SELECT coalesce(https_enforced, false) AS enforced FROM tls WHERE app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
 constexpr sql::Query select_app_domains{
@@ -66,11 +71,15 @@ constexpr sql::Query select_app_domains{
     "WHERE d.app_uuid = $1::uuid ORDER BY d.id"};
 constexpr sql::Query select_app_services{
     "select_app_services", "SELECT procfile_type, path_pattern FROM services WHERE app_uuid = $1::uuid ORDER BY id DESC"};
-constexpr sql::Query insert_event{"insert_event", "INSERT INTO events (username, app, what) VALUES ($1, $2, $3)"};
+// Events of one app get their numbers in the order of their commits: whoever reads on from a number misses none.
+constexpr sql::Query lock_events{"lock_events", "SELECT pg_advisory_xact_lock(hashtextextended($1, 7305474))"};
+constexpr sql::Query insert_event{
+    "insert_event", "INSERT INTO events (username, app, app_uuid, what, before, after) VALUES ($1, $2, $3::uuid, $4, $5, $6) RETURNING id"};
 
 User user_from(const sql::Row& row) {
-  return {row.integer("id"),           row.text("username"),        row.text("email"),          row.text("first_name"), row.text("last_name"),
-          row.boolean("is_superuser"), row.boolean("is_active"),    row.find("last_login"),     row.text("date_joined")};
+  return {row.integer("id"),           row.text("username"),     row.text("email"),      row.text("first_name"), row.text("last_name"),
+          row.boolean("is_superuser"), row.boolean("is_active"), row.find("last_login"), row.text("date_joined"),
+          array_from(row.text("groups"))};
 }
 
 App app_from(const sql::Row& row) {
@@ -103,6 +112,12 @@ Release release_from(const sql::Row& row) {
 
 }  // namespace
 
+json::array array_from(const std::string& text) {
+  auto value = parse_json(text);
+  if (!value || !value->is_array()) throw Error(ErrorKind::internal, "a stored list is damaged");
+  return std::move(value->get_array());
+}
+
 json::object object_from(const std::string& text) {
   auto value = parse_json(text);
   if (!value || !value->is_object()) throw Error(ErrorKind::internal, "a stored map is damaged");
@@ -119,15 +134,24 @@ User get_user(sql::Tx& tx, const std::string& username) {
   return *user;
 }
 
-std::optional<User> user_of_token(sql::Tx& tx, const std::string& token) {
-  const auto rows = tx.query(select_user_of_token, {to_hex(sha256(token))});
-  return rows.empty() ? std::nullopt : std::optional(user_from(rows[0]));
+std::optional<Bearer> bearer_of(sql::Tx& tx, const std::string& token) {
+  const auto rows = tx.query(select_bearer, {to_hex(sha256(token))});
+  if (rows.empty()) return std::nullopt;
+  Bearer bearer{user_from(rows[0]), {.read_only = rows[0].text("scope") == "read"}};
+  if (const auto apps = rows[0].find("apps")) {
+    auto& names = bearer.power.apps.emplace();
+    for (const auto& name : array_from(*apps)) names.emplace_back(name.as_string());
+  }
+  return bearer;
 }
 
-std::string issue_token(sql::Tx& tx, std::int64_t user_id) {
-  auto token = random_hex(40);
-  tx.execute(insert_token, {to_hex(sha256(token)), user_id});
-  return token;
+IssuedToken issue_token(sql::Tx& tx, std::int64_t user_id, const NewToken& token) {
+  IssuedToken issued{.text = random_hex(40)};
+  std::optional<std::string> apps;
+  if (token.power.apps) apps = print_json(json::array(token.power.apps->begin(), token.power.apps->end()));
+  issued.id = tx.query(insert_token, {to_hex(sha256(issued.text)), user_id, token.name, token.power.read_only ? "read" : "all", apps,
+                                      token.lives_seconds})[0].integer("id");
+  return issued;
 }
 
 std::optional<App> find_app(sql::Tx& tx, const std::string& id) {
@@ -187,12 +211,12 @@ Release get_release(sql::Tx& tx, const std::string& uuid) {
 
 bool is_busy(sql::Tx& tx, const App& app) { return !tx.query(select_running_job, {app.uuid}).empty(); }
 
-void refuse_while_busy(sql::Tx& tx, const App& app) {
+void refuse_while_busy(sql::Tx& tx, const App& app, ErrorKind kind) {
   const auto rows = tx.query(select_running_job, {app.uuid});
   if (rows.empty()) return;
   const auto structure = object_from(rows[0].text("structure"));
   const auto type = structure.empty() ? std::string() : "-" + std::string(structure.begin()->key());
-  throw Error(ErrorKind::conflict, "Deployment for " + app.id + type + " is already in progress");
+  throw Error(kind, "Deployment for " + app.id + type + " is already in progress");
 }
 
 cluster::AppSpec app_spec(sql::Tx& tx, const App& app) {
@@ -203,6 +227,11 @@ cluster::AppSpec app_spec(sql::Tx& tx, const App& app) {
     spec.routable = settings[0].boolean("routable");
     const auto whitelist = parse_json(settings[0].text("whitelist"));
     for (const auto& address : whitelist->as_array()) spec.whitelist.emplace_back(address.as_string());
+  }
+  const auto autoscale = settings.empty() ? json::object{} : object_from(settings[0].text("autoscale"));
+  for (const auto& [type, rule] : autoscale) {
+    auto number = [&](std::string_view name) { return static_cast<int>(find_integer(rule, {name}).value_or(1)); };
+    if (const auto name = ProcessType::parse(std::string(type))) spec.autoscale[*name] = {number("min"), number("max"), number("cpu_percent")};
   }
   const auto tls = tx.query(select_current_tls, {app.uuid});
   spec.tls_enforced = !tls.empty() && tls[0].boolean("enforced");
@@ -223,9 +252,23 @@ cluster::AppSpec app_spec(sql::Tx& tx, const App& app) {
   return spec;
 }
 
-void record_event(sql::Tx& tx, const std::string& username, const std::string& app, const std::string& what) {
-  tx.execute(insert_event, {username, app, what});
-  log::info("app changed", kv("app", app), kv("user", username), kv("what", what));
+void tell(sql::Tx& tx, json::object message) { tx.notify("workflow", print_json(message)); }
+
+namespace {
+void insert_event_row(sql::Tx& tx, const std::string& username, const std::string& app, const std::optional<std::string>& app_uuid,
+                      const std::string& what, const BeforeAfter& change) {
+  tx.query(lock_events, {app_uuid.value_or("")});
+  tx.query(insert_event, {username, app, app_uuid, what, print_json(change.before), print_json(change.after)});
+  if (app_uuid) tell(tx, {{"event", *app_uuid}});
+  log::info(app.empty() ? "accounts changed" : "app changed", kv("app", app), kv("user", username), kv("what", what));
+}
+}  // namespace
+
+void record_event(sql::Tx& tx, const std::string& username, const std::string& what, const BeforeAfter& change) {
+  insert_event_row(tx, username, "", std::nullopt, what, change);
+}
+void record_event(sql::Tx& tx, const std::string& username, const App& app, const std::string& what, const BeforeAfter& change) {
+  insert_event_row(tx, username, app.id, app.uuid, what, change);
 }
 
 json::value text_or_null(const std::optional<std::string>& text) {
@@ -239,7 +282,7 @@ json::object to_json(const User& user) {
           {"last_name", user.last_name},
           {"is_superuser", user.is_superuser},
           {"is_staff", user.is_superuser},
-          {"groups", json::array()},
+          {"groups", user.groups},
           {"user_permissions", json::array()},
           {"last_login", text_or_null(user.last_login)},
           {"date_joined", user.date_joined},

@@ -12,8 +12,21 @@ namespace workflow::controller {
 // --- users and tokens
 std::optional<User> find_user(sql::Tx& tx, const std::string& username);
 User get_user(sql::Tx& tx, const std::string& username);  // throws not_found
-std::optional<User> user_of_token(sql::Tx& tx, const std::string& token);
-std::string issue_token(sql::Tx& tx, std::int64_t user_id);  // the only moment at which its text exists here
+struct Bearer {
+  User user;
+  TokenPower power;
+};
+std::optional<Bearer> bearer_of(sql::Tx& tx, const std::string& token);  // nullopt for one that has ended, too
+struct NewToken {
+  std::string name;
+  TokenPower power;
+  std::optional<std::int64_t> lives_seconds;  // nullopt: until it is removed
+};
+struct IssuedToken {
+  std::int64_t id = 0;
+  std::string text;  // the only moment at which it exists here
+};
+IssuedToken issue_token(sql::Tx& tx, std::int64_t user_id, const NewToken& token = {});
 
 // --- apps
 std::optional<App> find_app(sql::Tx& tx, const std::string& id);
@@ -38,12 +51,16 @@ Release live_release(sql::Tx& tx, const std::string& app_uuid);  // an app alway
 std::optional<Release> find_release(sql::Tx& tx, const std::string& app_uuid, std::int64_t version);
 Release get_release(sql::Tx& tx, const std::string& uuid);
 bool is_busy(sql::Tx& tx, const App& app);  // work on the app is under way
-// Throws conflict when it is.
-void refuse_while_busy(sql::Tx& tx, const App& app);
+// Throws when it is: conflict, or what the route's clients know.
+void refuse_while_busy(sql::Tx& tx, const App& app, ErrorKind kind = ErrorKind::conflict);
 
 // --- what the cluster should have
 cluster::AppSpec app_spec(sql::Tx& tx, const App& app);
-void record_event(sql::Tx& tx, const std::string& username, const std::string& app, const std::string& what);
+
+// --- events: who changed what; append only, and told to every controller once the transaction is committed
+void record_event(sql::Tx& tx, const std::string& username, const std::string& what, const BeforeAfter& change = {});  // of accounts
+void record_event(sql::Tx& tx, const std::string& username, const App& app, const std::string& what, const BeforeAfter& change = {});
+void tell(sql::Tx& tx, json::object message);  // to every controller's Feed, on commit
 
 // --- JSON of the API
 json::object to_json(const User& user);
@@ -53,6 +70,8 @@ json::object to_json(const App& app, const Build& build);
 json::object to_json(const App& app, const Release& release);
 json::value text_or_null(const std::optional<std::string>& text);
 
-json::object object_from(const std::string& text);  // what we stored ourselves
+// What we stored ourselves.
+json::object object_from(const std::string& text);
+json::array array_from(const std::string& text);
 
 }  // namespace workflow::controller

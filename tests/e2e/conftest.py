@@ -11,6 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from platform_under_test import Platform, User  # noqa: E402
+from workflow_testing import run  # noqa: E402
 
 
 def pytest_configure():
@@ -20,9 +21,14 @@ def pytest_configure():
 
 @pytest.fixture(scope="session")
 def folder():
+    """A folder in memory: images are unpacked and thrown away in seconds."""
     path = pathlib.Path(tempfile.mkdtemp(prefix="workflow-e2e-"))
+    run("mount", "-t", "tmpfs", "-o", "size=10g", "workflow-e2e", path)
     yield path
-    shutil.rmtree(path, ignore_errors=True)
+    if os.environ.get("WORKFLOW_KEEP"):
+        return
+    run("umount", "--lazy", path)
+    path.rmdir()
 
 
 @pytest.fixture(scope="session")

@@ -145,6 +145,14 @@ class Load:
         for worker in self._workers:
             worker.join()
 
+    def _connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.platform.http, timeout=10)
+
+    def _ask(self, connection):
+        connection.request("GET", "/", headers={"Host": f"{self.app}.{self.platform.domain}"})
+        response = connection.getresponse()
+        return response, response.read()
+
     def _work(self, index):
         # Half of the clients keep their connection, half open a new one for each request.
         keep = index % 2 == 0
@@ -155,11 +163,18 @@ class Load:
             time.sleep(max(0, due - time.monotonic()))
             problem = None
             try:
-                if connection is None:
-                    connection = http.client.HTTPConnection("127.0.0.1", self.platform.http, timeout=10)
-                connection.request("GET", "/", headers={"Host": f"{self.app}.{self.platform.domain}"})
-                response = connection.getresponse()
-                body = response.read()
+                reused = connection is not None
+                if not reused:
+                    connection = self._connect()
+                try:
+                    response, body = self._ask(connection)
+                except ConnectionError:
+                    # RFC 9112, section 9.3.1: a server may close an idle connection at any time, and the client sends a
+                    # GET that met that on a new one, as browsers and Go do. A new connection has no such excuse.
+                    if not reused:
+                        raise
+                    connection = self._connect()
+                    response, body = self._ask(connection)
                 if response.status != 200:
                     problem = f"{response.status} {body[:80]!r}"
                 if not keep or response.will_close:

@@ -206,7 +206,7 @@ def test_services_reach_their_pods(engine, ns):
     assert ips <= set(re.findall(r"Address:\s+([0-9.]+)", text))
     # Nobody is behind it any more: refused at once, not timed out.
     engine.patch("services", ns, "web", {"spec": {"selector": {"app": "nobody"}}})
-    wait_for(lambda: fetch("127.0.0.1", node_port) == "", 10, "nobody answers")
+    wait_for(lambda: "(7)" in fetch("127.0.0.1", node_port), 10, "the connection is refused")
 
 
 def test_network_policies_keep_others_out(engine, ns):

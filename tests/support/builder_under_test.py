@@ -1,7 +1,10 @@
 """The real builder with the real sshd and git, and what it needs: controller, object store, the engine's API, and a node that
 runs build pods as plain processes of the real slugbuilder."""
 
+import atexit
 import base64
+import copy
+import functools
 import http.client
 import http.server
 import os
@@ -19,7 +22,6 @@ from objectstore_under_test import ACCESS, SECRET
 from workflow_testing import BIN, ROOT, WORKFLOW, free_port, run, wait_for
 
 PROGRAMS = ["sshd", "ssh", "git", "unshare"]
-APP_SECRET_FOLDER = "/tmp/env"
 
 
 def open_folder(prefix):
@@ -36,23 +38,28 @@ class BuildNode(AppsNode):
         super().__init__(api, name)
         self.folder = open_folder("workflow-builds-")
         self.running = {}  # by pod name
-        self.hold = threading.Event()  # builds begin when it is set
-        self.hold.set()
+        self.may_build, self.may_serve = threading.Event(), threading.Event()  # builds, and pods of apps, wait for these
+        self.may_build.set()
+        self.may_serve.set()
 
     def log_of(self, pod):
         return self.folder / f"{pod}.log"
 
     def start_pod(self, path, pod, number):
         if "builder.deis.io/app" not in pod["metadata"]["labels"]:
+            self.may_serve.wait(60)
             return super().start_pod(path, pod, number)
-        self.hold.wait(60)
+        self.may_build.wait(60)
         name = pod["metadata"]["name"]
         container = pod["spec"]["containers"][0]
         work = self.folder / name
         for folder in ("env", "app", "work"):
             (work / folder).mkdir(parents=True)
         secret = next(v["secret"]["secretName"] for v in pod["spec"]["volumes"] if v["name"] == "build-env")
-        data = self.api.get(f"/api/v1/namespaces/{pod['metadata']['namespace']}/secrets/{secret}").get("data") or {}
+        found, answer = self.api.send("GET", f"/api/v1/namespaces/{pod['metadata']['namespace']}/secrets/{secret}")
+        if found != 200:
+            return  # the builder has given up
+        data = answer.get("data") or {}
         for key, value in data.items():
             (work / "env" / key).write_bytes(base64.b64decode(value))
         env = {"PATH": os.environ["PATH"], **{entry["name"]: entry["value"] for entry in container["env"]}}
@@ -167,7 +174,7 @@ class BuildCluster(Cluster):
 
     def __init__(self, folder):
         super().__init__(folder)
-        self.engine.api.send("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "deis"}})
+        self.make_namespace("deis")
         self.api = ApiWithLogs(self.engine.api, self.node)
         self.builder_kubeconfig = pathlib.Path(folder) / "builder-kubeconfig"
         self.api.write_kubeconfig(self.builder_kubeconfig)
@@ -179,10 +186,25 @@ class BuildCluster(Cluster):
         assert self.engine.stop() == 0
         shutil.rmtree(self.node.folder)
 
-    def objects(self, kind):
-        """Names of what builds have in the platform's namespace."""
-        found = self.engine.api.get(f"/api/v1/namespaces/deis/{kind}?labelSelector=builder.deis.io/app")
-        return [item["metadata"]["name"] for item in found["items"]]
+    def objects(self, kind, ns="deis"):
+        """What builds have in the platform's namespace."""
+        return self.engine.api.get(f"/api/v1/namespaces/{ns}/{kind}?labelSelector=builder.deis.io/app")["items"]
+
+    def names(self, kind, ns="deis"):
+        return [item["metadata"]["name"] for item in self.objects(kind, ns)]
+
+    def make_namespace(self, name):
+        self.engine.api.send("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+
+@functools.cache
+def host_keys():
+    """Made once: an RSA key takes a second."""
+    folder = open_folder("workflow-host-keys-")
+    for kind in ("ed25519", "ecdsa", "rsa"):
+        run("ssh-keygen", "-q", "-t", kind, "-N", "", "-f", folder / f"ssh-host-{kind}-key")
+    atexit.register(shutil.rmtree, folder)
+    return folder
 
 
 class Builder:
@@ -191,10 +213,7 @@ class Builder:
     def __init__(self, controller_url, store, kubeconfig, **settings):
         self.folder = open_folder("workflow-builder-")
         self.ssh_port, self.health_port = free_port(), free_port()
-        keys = self.folder / "host-keys"
-        keys.mkdir()
-        for kind in ("ed25519", "ecdsa", "rsa"):
-            run("ssh-keygen", "-q", "-t", kind, "-N", "", "-f", keys / f"ssh-host-{kind}-key")
+        keys = shutil.copytree(host_keys(), self.folder / "host-keys")
         self.repos = self.folder / "repos"
         users = pathlib.Path("/etc/passwd").read_text()
         self.passwd = self.folder / "passwd"
@@ -242,6 +261,11 @@ class Builder:
         """Whether one line of the log has all the words."""
         return any(all(word in line for word in words) for line in self.output().splitlines())
 
+    def kill(self):
+        """As a container's end does: sshd goes with its supervisor, and so do the sessions."""
+        self.process.kill()
+        self.process.wait(timeout=10)
+
     def stop(self):
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
@@ -270,12 +294,20 @@ class Pusher:
         assert answer.status_code == 201, answer.text
         return self
 
+    def at(self, builder, folder):
+        """The same user, with the same key, at another builder."""
+        other = copy.copy(self)
+        other.builder, other.folder = builder, pathlib.Path(folder)
+        other.folder.mkdir(parents=True)
+        return other
+
     def ssh_command(self):
         return ["ssh", "-F", "none", "-i", str(self.key), "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
                 "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
 
     def ssh(self, *words, user="git", options=(), **more):
-        return run(*self.ssh_command(), *options, "-p", self.builder.ssh_port, f"{user}@127.0.0.1", *words, check=False, **more)
+        ssh, *usual = self.ssh_command()
+        return run(ssh, *options, *usual, "-p", self.builder.ssh_port, f"{user}@127.0.0.1", *words, check=False, **more)
 
     def remote(self, app):
         return f"ssh://git@127.0.0.1:{self.builder.ssh_port}/{app}.git"

@@ -1,5 +1,6 @@
 """A real controller on a real PostgreSQL and the real engine's API, and its users. Fixtures: import them by name."""
 
+import http.client
 import itertools
 import os
 import pathlib
@@ -37,10 +38,22 @@ class Postgres:
         self.start()
 
     def start(self):
+        self.launch()
+        wait_for(self.answers, 60, "PostgreSQL answers")
+
+    def launch(self):
         self.process = subprocess.Popen(
             [POSTGRES / "postgres", "-D", self.folder / "data", "-k", self.folder, "-c", "listen_addresses=", "-c", "fsync=off"],
             user=self.user, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: self.psql("select 1", check=False).returncode == 0, 20, "PostgreSQL answers")
+
+    def answers(self):
+        if self.process.poll() is not None:
+            self.launch()  # its children of before, which were not killed, may not have left yet
+        return self.psql("select 1", check=False).returncode == 0
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(timeout=10)
 
     def stop(self):
         self.process.send_signal(2)
@@ -195,6 +208,12 @@ class AppsNode(PretendedNode):
     """A node whose pods run, unless their image is one that is nowhere."""
 
     def start_pod(self, path, pod, number):
+        try:
+            self.report(path, pod, number)
+        except (OSError, http.client.HTTPException):
+            pass  # the engine was killed: its first list shows the pod again
+
+    def report(self, path, pod, number):
         image = pod["spec"]["containers"][0]["image"]
         if image != MISSING_IMAGE:
             return super().start_pod(path, pod, number)

@@ -202,7 +202,7 @@ def container(pod, name="c"):
     return next((c for c in statuses if c["name"] == name), None)
 
 
-def fetch(address, port, limit=2):
-    """One page over HTTP from this machine; '' when there is none."""
-    done = subprocess.run(["curl", "-s", "-m", str(limit), f"http://{address}:{port}/"], stdout=subprocess.PIPE, text=True)
-    return done.stdout.strip() if done.returncode == 0 else ""
+def fetch(address, port, limit=5):
+    """One page over HTTP from this machine; what curl says in parentheses when there is none."""
+    done = subprocess.run(["curl", "-sS", "-m", str(limit), f"http://{address}:{port}/"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return done.stdout.strip() if done.returncode == 0 else f"({done.stderr.strip()})"

@@ -110,6 +110,29 @@ json::object path_service_for(const AppSpec& app, const PathService& path) {
   return service;
 }
 
+json::object autoscaler_for(const AppName& app, const ProcessType& type, const Autoscale& rule) {
+  auto labels = app_labels(app);
+  labels["type"] = type.text();
+  const auto name = app.text() + "-" + type.text();
+  auto autoscaler = kube::make_object(resources::horizontal_pod_autoscalers, app.text(), name, labels);
+  const json::object target{{"type", "Utilization"}, {"averageUtilization", rule.cpu_percent}};
+  autoscaler["spec"] = {{"minReplicas", rule.min},
+                        {"maxReplicas", rule.max},
+                        {"metrics", json::array{json::object{{"type", "Resource"}, {"resource", {{"name", "cpu"}, {"target", target}}}}}},
+                        {"scaleTargetRef", {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", name}}}};
+  return autoscaler;
+}
+
+std::optional<json::object> ingress_for(const AppName& app, const Settings& settings) {
+  if (!settings.native_ingress) return std::nullopt;
+  auto ingress = kube::make_object(resources::ingresses, app.text(), app.text(), app_labels(app));
+  const json::object backend{{"service", {{"name", app.text()}, {"port", {{"number", 80}}}}}};
+  const json::object path{{"path", "/"}, {"pathType", "Prefix"}, {"backend", backend}};
+  const json::object rule{{"host", app.text() + "." + settings.ingress_hostname}, {"http", {{"paths", json::array{path}}}}};
+  ingress["spec"] = {{"rules", json::array{rule}}};
+  return ingress;
+}
+
 std::string certificate_secret_name(const std::string& certificate) { return certificate + "-cert"; }
 
 json::object certificate_secret_for(const AppName& app, const Certificate& certificate) {

@@ -22,6 +22,9 @@ json::object service_patch_for(const AppSpec& app, const ReleaseSpec& release);
 std::string path_service_name(const AppName& app, const ProcessType& type);
 json::object path_service_for(const AppSpec& app, const PathService& path);
 
+json::object autoscaler_for(const AppName& app, const ProcessType& type, const Autoscale& rule);
+std::optional<json::object> ingress_for(const AppName& app, const Settings& settings);  // nullopt without native ingress
+
 std::string certificate_secret_name(const std::string& certificate);
 json::object certificate_secret_for(const AppName& app, const Certificate& certificate);
 

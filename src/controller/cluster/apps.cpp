@@ -47,7 +47,7 @@ Task<> remove_others(kube::Client& client, const kube::Resource& r, const AppNam
 Task<> apply_certificates(kube::Client& client, const AppSpec& app) {
   std::set<std::string> wanted;
   for (const auto& certificate : app.certificates) {
-    co_await put(client, resources::secrets, app.app.text(), certificate_secret_for(app.app, certificate));
+    co_await client.apply(resources::secrets, app.app.text(), certificate_secret_for(app.app, certificate));
     wanted.insert(certificate_secret_name(certificate.name));
   }
   co_await remove_others(client, resources::secrets, app.app, selector_of(app.app) + ",type=certificate", wanted);
@@ -58,22 +58,34 @@ Task<> apply_path_services(kube::Client& client, const AppSpec& app) {
   for (const auto& path : app.path_services) {
     auto service = path_service_for(app, path);
     wanted.insert(kube::name_of(service));
-    co_await patch_or_create(client, resources::services, app.app.text(), service, service);
+    co_await client.apply(resources::services, app.app.text(), std::move(service));
   }
   co_await remove_others(client, resources::services, app.app, selector_of(app.app), wanted);
+}
+
+Task<> apply_autoscalers(kube::Client& client, const AppSpec& app) {
+  std::set<std::string> wanted;
+  for (const auto& [type, rule] : app.autoscale) {
+    auto autoscaler = autoscaler_for(app.app, type, rule);
+    wanted.insert(kube::name_of(autoscaler));
+    co_await client.apply(resources::horizontal_pod_autoscalers, app.app.text(), std::move(autoscaler));
+  }
+  co_await remove_others(client, resources::horizontal_pod_autoscalers, app.app, selector_of(app.app), wanted);
 }
 }  // namespace
 
 Task<> apply_app(kube::Client& client, const Settings& settings, AppSpec app) {
   const auto ns = app.app.text();
   co_await ensure_namespace(client, app.app);
-  if (auto quota = quota_for(app.app, settings)) co_await put(client, resources::resource_quotas, ns, std::move(*quota));
+  if (auto quota = quota_for(app.app, settings)) co_await client.apply(resources::resource_quotas, ns, std::move(*quota));
   co_await apply_certificates(client, app);  // before the Service that names them
   auto service = service_for(app);
   // A release without a web process is not routable; only its deploy knows.
   auto patch = service_patch_for(app);
   co_await patch_or_create(client, resources::services, ns, std::move(patch), std::move(service));
   co_await apply_path_services(client, app);
+  co_await apply_autoscalers(client, app);
+  if (auto ingress = ingress_for(app.app, settings)) co_await client.apply(resources::ingresses, ns, std::move(*ingress));
 }
 
 Task<bool> namespace_exists(kube::Client& client, AppName app) {

@@ -76,7 +76,7 @@ struct PodInfo {
 Task<std::vector<PodInfo>> list_pods(kube::Client& client, AppName app, PodFilter filter);
 
 // Restarts without a failed request: a single pod of several is deleted and replaced; otherwise the type is rolled.
-// Returns the pods as they are then. Throws timeout, with the reason, when they do not come back.
+// Returns the pods that came instead; none when the filter meets none. Throws timeout, with the reason, when they do not come.
 Task<std::vector<PodInfo>> restart(kube::Client& client, const Settings& settings, AppName app, PodFilter filter,
                                    std::chrono::milliseconds limit = std::chrono::seconds(300));
 

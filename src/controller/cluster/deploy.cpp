@@ -81,6 +81,9 @@ class Deploy {
     co_await write_secrets(client_, next_);
     co_await watch_.ready();
     before_ = watch_.deployments();
+    // What a controller that died had already moved is not what was there before.
+    const bool is_again = previous_ != nullptr && previous_->version == next_.version;
+    std::erase_if(before_, [&](const auto& entry) { return !is_again && version_of(*entry.second) == next_.version.text(); });
     outcome = co_await start_and_check();
     if (!outcome.ok) {
       co_await put_back(outcome);
@@ -121,6 +124,7 @@ class Deploy {
         if (!runs(type)) continue;
         moved_.insert(type);
         rollouts.push_back(co_await move(next_, type, process.replicas));
+        rollouts.back().view.old_pods.clear();  // its pods are judged, also those that a controller that died had begun
       }
     } catch (const Error& error) {
       // The cluster refuses the object itself; anything else is not about this release.

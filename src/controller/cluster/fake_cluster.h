@@ -45,6 +45,8 @@ class FakeCluster {
     if (request.method == "GET" && is_item) co_return ok(objects[path]);
     if (request.method == "GET" && is_collection(path)) co_return list(path, selector_of(request));
     if (request.method == "POST") co_return create(path, parse_json(body)->get_object());
+    const bool applies = request.headers.get("Content-Type").starts_with("application/apply-patch");
+    if (!is_item && applies) co_return create(path.substr(0, path.rfind('/')), parse_json(body)->get_object());
     if (!is_item) co_return status(404, "NotFound: " + path);
     if (request.method == "PUT") co_return write(path, parse_json(body)->get_object());
     if (request.method == "PATCH") {

@@ -79,14 +79,14 @@ Task<> replace_pod(kube::Client& client, AppWatch& watch, std::string type, std:
   }
 }
 
-Task<> restart_watched(kube::Client& client, const Settings& settings, const PodFilter& filter,
-                       std::chrono::milliseconds limit, AppWatch& watch) {
+// `filter.type` becomes that of the pod that `filter.name` names.
+Task<> restart_watched(kube::Client& client, const Settings& settings, PodFilter& filter, std::chrono::milliseconds limit,
+                       AppWatch& watch) {
   watch.begin();
   co_await watch.ready();
   const auto& app = watch.app();
   const SystemClock clock;
   std::vector<Rollout> rollouts;
-  bool found = filter.name.empty();
   for (const auto& [name, deployment] : watch.deployments()) {
     const auto type = kube::label_of(*deployment, "type");
     const auto replicas = find_integer(*deployment, {"spec", "replicas"}).value_or(1);
@@ -95,7 +95,7 @@ Task<> restart_watched(kube::Client& client, const Settings& settings, const Pod
       const auto pods = watch.pods(type, "");
       const auto pod = std::find_if(pods.begin(), pods.end(), [&](const auto& p) { return fits(*p, app, filter); });
       if (pod == pods.end()) continue;
-      found = true;
+      filter.type = ProcessType::parse(type);
       if (replicas > 1) {
         co_await replace_pod(client, watch, type, kube::name_of(**pod), static_cast<std::size_t>(replicas), clock.now() + limit);
         continue;
@@ -107,7 +107,6 @@ Task<> restart_watched(kube::Client& client, const Settings& settings, const Pod
     auto answer = co_await client.patch(resources::deployments, app.text(), name, kube::PatchType::merge, std::move(patch));
     rollouts.push_back(rollout_of(watch, answer, std::chrono::ceil<std::chrono::seconds>(limit), settings));
   }
-  if (!found) throw Error(ErrorKind::not_found, "no pod " + filter.name + " runs in " + app.text());
   const auto outcome = co_await follow(client, watch, std::move(rollouts), {});
   if (!outcome.ok) throw Error(ErrorKind::timeout, outcome.message);
 }
@@ -138,8 +137,13 @@ Task<std::vector<PodInfo>> restart(kube::Client& client, const Settings& setting
                                    std::chrono::milliseconds limit) {
   AppWatch watch(client, app);
   co_await with_cleanup(restart_watched(client, settings, filter, limit, watch), [&watch] { return watch.stop(); });
+  const bool single = !filter.name.empty();
+  if (single && !filter.type) co_return std::vector<PodInfo>{};  // there was no such pod
   filter.name.clear();
-  co_return co_await list_pods(client, app, std::move(filter));
+  auto pods = co_await list_pods(client, app, std::move(filter));
+  std::erase_if(pods, [](const auto& pod) { return pod.state == "terminating"; });
+  if (single && pods.size() > 1) pods.resize(1);  // the newest: the one that came instead
+  co_return pods;
 }
 
 Task<std::vector<std::string>> logs(kube::Client& client, AppName app, int lines) {

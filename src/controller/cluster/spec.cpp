@@ -75,6 +75,11 @@ Settings Settings::from(Env& env) {
   s.ignore_scheduling_failure = env.flag("DEIS_IGNORE_SCHEDULING_FAILURE", false);
   s.expose_pod_ip = env.flag("DEIS_EXPOSE_POD_IP", false);
   s.debug = env.flag("DEIS_DEBUG", false);
+  s.native_ingress = env.flag("NATIVE_INGRESS", false);
+  s.ingress_hostname = env.text("NATIVE_INGRESS_HOSTNAME", "");
+  if (s.native_ingress && !DomainName::parse(s.ingress_hostname)) {
+    env.problem("NATIVE_INGRESS_HOSTNAME", "must be the domain below which apps answer, such as apps.example.com");
+  }
   s.drain = std::chrono::ceil<std::chrono::seconds>(env.duration("APP_DRAIN_TIME", std::chrono::seconds(2)));
   return s;
 }

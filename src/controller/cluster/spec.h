@@ -27,6 +27,8 @@ struct Settings {
   bool ignore_scheduling_failure = false;  // DEIS_IGNORE_SCHEDULING_FAILURE
   bool expose_pod_ip = false;         // DEIS_EXPOSE_POD_IP: POD_IP in every container
   bool debug = false;                 // DEIS_DEBUG: DEIS_DEBUG=1 in every container
+  bool native_ingress = false;        // NATIVE_INGRESS: an Ingress per app, for clusters whose own router serves the apps
+  std::string ingress_hostname;       // NATIVE_INGRESS_HOSTNAME: apps answer at <app>.<this>
   std::chrono::seconds drain{2};      // APP_DRAIN_TIME: how long a stopping pod goes on serving while routers forget it
 
   static Settings from(Env& env);
@@ -96,7 +98,12 @@ struct PathService {
   std::vector<std::string> paths;  // regular expressions
 };
 
-// How the router treats the app.
+// `deis autoscale:set T --min --max --cpu-percent`.
+struct Autoscale {
+  int min = 1, max = 1, cpu_percent = 80;
+};
+
+// How the router treats the app, and the cluster its counts.
 struct AppSpec {
   AppName app;
   bool routable = true;
@@ -107,6 +114,7 @@ struct AppSpec {
   std::map<std::string, std::string> domain_certificates;  // domain → certificate's name
   std::vector<Certificate> certificates;            // those that domain_certificates names
   std::vector<PathService> path_services;
+  std::map<ProcessType, Autoscale> autoscale;
 };
 
 // The process type that the app's Service leads to: web, else cmd; nullopt when nothing is routed.

@@ -184,9 +184,7 @@ struct Controllers::State {
       const auto claim = text_at(volume.get_object(), {"persistentVolumeClaim", "claimName"});
       if (!claim.empty()) claims->add(ns + "/" + claim);
     }
-    for (const auto& budget : store.list(res::pod_disruption_budgets, ns)) {
-      if (selects(*budget, pod)) budgets->add(key_of(*budget));
-    }
+    wake_all(res::pod_disruption_budgets, ns, *budgets);
   }
 
   void place_waiting_pods() {

@@ -39,6 +39,15 @@ TEST(DisruptionBudget, counts_how_many_may_go) {
   }
 }
 
+TEST(DisruptionBudget, without_a_restriction_means_every_pod) {
+  const auto budget =
+      from_yaml("metadata: {name: pdb, namespace: shop, uid: u}\nspec: {minAvailable: 1, selector: {}}");
+  const auto plan = plan_disruption_budget(
+      std::make_shared<const json::object>(budget), {pod_of({}), pod_of({.name = "q", .labels = "{other: app}"})},
+      [](const json::object&) { return std::optional<std::int64_t>(1); }, at("2026-03-01T10:00:00Z"));
+  EXPECT_EQ(integer_at(status_after(res::pod_disruption_budgets, budget, plan.actions), {"currentHealthy"}), 2);
+}
+
 TEST(DisruptionBudget, does_not_count_what_was_allowed_to_go) {
   auto object = object_from(R"(
 metadata: {name: pdb, namespace: shop, uid: u, generation: 1}

@@ -65,6 +65,20 @@ void remove_cgroup(const std::string& path) {
   }
 }
 
+std::set<std::string> pods_with_cgroups(const std::string& parent) {
+  std::set<std::string> uids;
+  std::error_code ignored;
+  auto look = [&](const fs::path& folder) {
+    for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+      const auto name = entry.path().filename().string();
+      if (name.starts_with("pod")) uids.insert(name.substr(3));
+    }
+  };
+  look(root / parent);
+  for (const auto& controller : fs::directory_iterator(root, ignored)) look(controller.path() / parent);
+  return uids;
+}
+
 CgroupSample sample_cgroup(const std::string& path, Time now) {
   CgroupSample sample{.at = now};
   if (fs::exists(root / "cpuacct" / path)) {

@@ -2,6 +2,7 @@
 // v1 and v2.
 #pragma once
 #include <cstdint>
+#include <set>
 #include <string>
 
 #include "lib/base/clock.h"
@@ -16,6 +17,9 @@ std::int64_t pod_cpu_shares(const json::object& pod);
 void prepare_cgroup(const std::string& path, std::int64_t cpu_shares);
 // Only once it is empty; a group that is not there is fine.
 void remove_cgroup(const std::string& path);
+
+// The uids of pods that have a group in `parent` (workflow-1a2b3c).
+std::set<std::string> pods_with_cgroups(const std::string& parent);
 
 struct CgroupSample {
   Time at{};

@@ -4,6 +4,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <set>
+
 #include "engine/node/cgroup.h"
 #include "engine/node/containerd.h"
 #include "engine/node/cri_client.h"
@@ -41,6 +43,26 @@ std::uint64_t meminfo(std::string_view field) {
     return static_cast<std::uint64_t>(parse_integer(text.substr(0, text.find(' '))).value_or(0)) * 1024;
   }
   return 0;
+}
+
+// The uids of pods that have a folder or logs.
+std::set<std::string> pods_with_traces(const fs::path& state) {
+  std::set<std::string> uids;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(state / "pods", ignored))
+    uids.insert(entry.path().filename().string());
+  for (const auto& entry : fs::directory_iterator(state / "logs" / "pods", ignored)) {
+    const auto name = entry.path().filename().string();
+    uids.insert(name.substr(name.rfind('_') + 1));
+  }
+  return uids;
+}
+
+void remove_logs_of(const fs::path& state, const std::string& uid) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(state / "logs" / "pods", ignored)) {
+    if (entry.path().filename().string().ends_with("_" + uid)) fs::remove_all(entry.path(), ignored);
+  }
 }
 
 json::object node_object(const NodeConfig& config, const std::string& runtime_version) {
@@ -283,15 +305,56 @@ struct Node::State {
     }
   }
 
-  // Tokens grow old; and should an event ever be lost, it is made up for here.
+  // Tokens grow old; and should an event ever be lost, it is made up for here. More often at first: what the runtime
+  // had begun when the last engine died may come to light only now.
   Task<> look_after() {
-    for (;;) {
-      co_await sleep_for(60s);
+    for (auto pause = 2s;; pause = std::min<std::chrono::seconds>(pause * 2, 60s)) {
+      co_await sleep_for(pause);
       for (auto& [uid, worker] : workers) {
         worker->refresh_volumes();
         worker->doubt();
       }
+      std::string trouble;
+      try {
+        co_await sweep();
+        co_await sweep_folders();
+      } catch (const Error& error) {
+        trouble = error.message();
+      }
+      if (!trouble.empty()) log::debug("runtime not swept", kv("error", trouble));
     }
+  }
+
+  // Sandboxes of pods that nobody wants.
+  Task<> sweep() {
+    for (auto& [uid, adopted] : co_await running_pods()) {
+      if (workers.contains(uid)) continue;
+      const auto labels = adopted.sandbox->labels;
+      const auto object = store.find(kube::resources::pods, labels.at(label_namespace), labels.at(label_pod));
+      if (object && kube::uid_of(*object) == uid) continue;
+      log::info("sandbox of a pod that is gone", kv("pod", labels.at(label_pod)),
+                kv("namespace", labels.at(label_namespace)));
+      start_worker(labels.at(label_namespace), labels.at(label_pod), uid, std::move(adopted));
+    }
+  }
+
+  // Folders and control groups of pods that went while no engine could clear up after them.
+  Task<> sweep_folders() {
+    auto uids = co_await offload([state = config.state, cgroup = "workflow-" + config.network.id] {
+      auto found = pods_with_traces(state);
+      found.merge(pods_with_cgroups(cgroup));
+      return found;
+    });
+    for (const auto& pod : store.list(kube::resources::pods)) uids.erase(kube::uid_of(*pod));
+    std::erase_if(uids, [this](const std::string& uid) { return workers.contains(uid); });
+    if (uids.empty()) co_return;
+    co_await offload([&settings = config, uids] {
+      for (const auto& uid : uids) {
+        remove_volumes(pod_folder(settings, uid));
+        remove_cgroup(pod_cgroup(settings, uid));
+        remove_logs_of(settings.state, uid);
+      }
+    });
   }
 
   // Images of the platform's own registry are pulled from its Service, wherever that is now.

@@ -437,7 +437,10 @@ struct PodWorker::State {
   Task<> stop_container(ContainerRecord& one, Time deadline, std::string why) {
     const auto id = one.id;
     const auto held = view.object;
-    if (!killing.insert(id).second) co_return;
+    if (!killing.insert(id).second) {  // a probe's verdict is carried out already
+      while (running(id) && killing.contains(id)) co_await changes.wait(changes.version());
+      co_return;
+    }
     event("Normal", "Killing", why);
     auto left = [&] {
       return std::max<std::chrono::seconds>(std::chrono::ceil<std::chrono::seconds>(deadline - now()), 0s);
@@ -455,11 +458,12 @@ struct PodWorker::State {
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::not_found) trouble = error.message();
     }
-    killing.erase(id);
     if (!trouble.empty())
       log::warn("container could not be stopped", kv("pod", view.name), kv("container", one.name),
                 kv("error", trouble));
     co_await look_at(id, std::nullopt);
+    killing.erase(id);
+    changed();
   }
 
   Task<> stop_together(std::vector<ContainerRecord*> ones, Time deadline) {

@@ -7,6 +7,7 @@
 
 #include <set>
 
+#include "engine/quantity.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -74,13 +75,30 @@ void add_downward(VolumeFiles& files, const json::value& source, int default_mod
   }
 }
 
-// Gives a folder to the group of the pod's processes, as fsGroup asks.
+// Gives a folder, and what is in it, to the group of the pod's processes, as fsGroup asks. One that has it already is
+// left alone, however large it is.
 void give_to_group(const fs::path& folder, std::int64_t group) {
-  if (::chown(folder.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(group)) != 0)
-    refuse("cannot give " + folder.string() + " to its group");
+  const auto gid = static_cast<gid_t>(group);
   struct stat info{};
+  if (::stat(folder.c_str(), &info) == 0 && info.st_gid == gid && (info.st_mode & S_ISGID) != 0) return;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (::lchown(entry.path().c_str(), static_cast<uid_t>(-1), gid) != 0) continue;
+    if (!entry.is_symlink() && ::stat(entry.path().c_str(), &info) == 0) {
+      ::chmod(entry.path().c_str(), (info.st_mode & 07777) | (entry.is_directory() ? S_ISGID | 070 : 060));
+    }
+  }
+  // Last, so that one that was cut short begins again.
+  if (::chown(folder.c_str(), static_cast<uid_t>(-1), gid) != 0)
+    refuse("cannot give " + folder.string() + " to its group");
   ::stat(folder.c_str(), &info);
   ::chmod(folder.c_str(), (info.st_mode & 07777) | S_ISGID | 070);
+}
+
+// A mount lies on another device than the folder that it is in.
+bool is_mounted(const fs::path& folder) {
+  struct stat here{}, above{};
+  return ::stat(folder.c_str(), &here) == 0 && ::stat(folder.parent_path().c_str(), &above) == 0 &&
+         here.st_dev != above.st_dev;
 }
 
 void write_files(const fs::path& folder, const VolumeFiles& files, std::optional<std::int64_t> fs_group) {
@@ -175,11 +193,14 @@ fs::path prepare_volume(const json::object& volume, const std::string& ns, const
   const auto own = places.pod / "volumes" / name;
   if (const auto* empty = find_path(volume, {"emptyDir"})) {
     const bool fresh = fs::create_directories(own);
-    if (fresh) {
-      if (text_at(*empty, {"medium"}) == "Memory" &&
-          ::mount("tmpfs", own.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, nullptr) != 0) {
-        refuse("cannot mount a memory volume");
-      }
+    // In memory, it is gone after the machine was.
+    const bool lost = text_at(*empty, {"medium"}) == "Memory" && !is_mounted(own);
+    const auto limit = thousandths_at(volume, {"emptyDir", "sizeLimit"});
+    const auto options = limit ? "size=" + std::to_string(*limit / 1000) : std::string();
+    if (lost && ::mount("tmpfs", own.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0) {
+      refuse("cannot mount a memory volume");
+    }
+    if (fresh || lost) {
       ::chmod(own.c_str(), 0777);
       if (fs_group) give_to_group(own, *fs_group);
     }

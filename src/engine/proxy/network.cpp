@@ -1,6 +1,7 @@
 #include "engine/proxy/network.h"
 
 #include <charconv>
+#include <cstdio>
 
 #include "lib/async/process.h"
 #include "lib/base/encoding.h"
@@ -167,11 +168,24 @@ Task<> filter_bridge(NetworkConfig network) {
 
 }  // namespace
 
+std::string bridge_hardware_address(const NetworkConfig& network) {
+  char text[18];
+  const auto ip = network.gateway.value;
+  std::snprintf(text, sizeof text, "0a:58:%02x:%02x:%02x:%02x", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
+  return text;
+}
+
 Task<> prepare_network(NetworkConfig network) {
   co_await refuse_overlap(network);
   if (!std::filesystem::exists("/sys/class/net/" + network.bridge)) {
     co_await ip({"link", "add", "name", network.bridge, "type", "bridge"});
     log::info("bridge created", kv("bridge", network.bridge), kv("pods", network.pod_cidr.text()));
+  }
+  // A bridge takes the smallest hardware address of its ports by itself: it would change as pods come and go, and pods
+  // that remember the old one would talk to nobody. One that was set stays.
+  if (find_file("/sys/class/net/" + network.bridge + "/address").value_or("") !=
+      bridge_hardware_address(network) + "\n") {
+    co_await ip({"link", "set", "dev", network.bridge, "address", bridge_hardware_address(network)});
   }
   // A bridge takes the smallest MTU of its ports by itself; set here, it is right before the first pod.
   co_await ip({"link", "set", "dev", network.bridge, "mtu", std::to_string(uplink_mtu()), "up"});

@@ -45,6 +45,8 @@ struct NetworkConfig {
 NetworkConfig network_config(const std::filesystem::path& state, std::string_view pod_cidr,
                              std::string_view service_cidr);
 
+// The bridge's own, made from its IP address.
+std::string bridge_hardware_address(const NetworkConfig& network);
 // Creates the bridge with its addresses, turns on forwarding and route_localnet. Does nothing where it is right
 // already. Call before anything listens on the bridge. Throws unavailable when the kernel refuses or another interface
 // owns the addresses.

@@ -31,6 +31,10 @@ Texts keys(const std::map<std::string, std::string>& map) {
   return out;
 }
 
+TEST(Bridge, has_a_hardware_address_that_does_not_change_with_its_ports) {
+  EXPECT_EQ(bridge_hardware_address(network()), "0a:58:0a:2a:00:01");
+}
+
 TEST(Rules, follow_the_kind_of_service) {
   const std::string port = "ports: [{name: http, port: 80, targetPort: 5000, nodePort: 30080, protocol: TCP}]";
   const std::string api = "10.43.0.1 . tcp . 443";

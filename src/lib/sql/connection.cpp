@@ -25,7 +25,7 @@ Connection::Connection(const Config& config) : connection_(nullptr, PQfinish) {
   const std::pair<const char*, std::string> settings[] = {
       {"host", config.host},         {"port", config.port},     {"dbname", config.database},
       {"user", config.user},         {"password", config.password.reveal()},
-      {"connect_timeout", "5"},      {"options", options},      {"application_name", "workflow"},
+      {"connect_timeout", "5"},      {"options", options},      {"application_name", config.application},
       {"client_encoding", "UTF8"},   {"keepalives_idle", "10"}, {"keepalives_interval", "5"},
       {"keepalives_count", "3"},     {"tcp_user_timeout", "15000"}};
   std::vector<const char*> names, values;

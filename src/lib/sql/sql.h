@@ -102,6 +102,7 @@ class Tx {
 struct Config {
   std::string host, port = "5432", database, user;
   Secret password;
+  std::string application = "workflow";  // who we are to the server: pg_stat_activity.application_name
   int connections = 8;
   std::chrono::milliseconds statement_timeout{30'000};
   std::chrono::milliseconds acquire_timeout{10'000};
