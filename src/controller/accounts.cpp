@@ -13,45 +13,50 @@
 namespace workflow::controller {
 namespace {
 
-constexpr sql::Query insert_user{
-    "insert_user",
-    "INSERT INTO users (username, password, email, first_name, last_name, is_superuser, last_login) VALUES ($1, $2, $3, $4, $5, "
-    "$6::boolean, now()) ON CONFLICT (username) DO NOTHING RETURNING id"};
+constexpr sql::Query insert_user{"insert_user",
+                                 "INSERT INTO users (username, password, email, first_name, last_name, is_superuser, "
+                                 "last_login) VALUES ($1, $2, $3, $4, $5, "
+                                 "$6::boolean, now()) ON CONFLICT (username) DO NOTHING RETURNING id"};
 constexpr sql::Query count_admins{"count_admins", "SELECT count(*) AS n FROM users WHERE is_superuser AND is_active"};
 // Two first registrations at once must not both see no administrator.
 constexpr sql::Query lock_registration{"lock_registration", "SELECT pg_advisory_xact_lock(7305473)"};
-constexpr sql::Query select_password{"select_password", "SELECT id, password, is_active FROM users WHERE username = $1"};
+constexpr sql::Query select_password{"select_password",
+                                     "SELECT id, password, is_active FROM users WHERE username = $1"};
 constexpr sql::Query update_password{"update_password", "UPDATE users SET password = $2 WHERE id = $1::bigint"};
 constexpr sql::Query delete_tokens{"delete_tokens", "DELETE FROM tokens WHERE user_id = $1::bigint"};
 constexpr sql::Query delete_all_tokens{"delete_all_tokens", "DELETE FROM tokens"};
 constexpr sql::Query count_owned_apps{"count_owned_apps", "SELECT count(*) AS n FROM apps WHERE owner_id = $1::bigint"};
 constexpr sql::Query delete_user{"delete_user", "DELETE FROM users WHERE id = $1::bigint"};
 constexpr sql::Query count_users{"count_users", "SELECT count(*) AS n FROM users"};
-constexpr sql::Query select_usernames{"select_usernames", "SELECT username FROM users ORDER BY id LIMIT $1::bigint OFFSET $2::bigint"};
+constexpr sql::Query select_usernames{"select_usernames",
+                                      "SELECT username FROM users ORDER BY id LIMIT $1::bigint OFFSET $2::bigint"};
 constexpr sql::Query select_admin_names{
     "select_admin_names",
     "SELECT username FROM users WHERE is_superuser AND is_active ORDER BY id LIMIT $1::bigint OFFSET $2::bigint"};
 // The name, the address and the groups are the directory's; a password of ours there is none.
-constexpr sql::Query upsert_directory_user{
-    "upsert_directory_user",
-    "INSERT INTO users (username, password, email, first_name, last_name, groups, last_login) VALUES ($1, '!', $2, $3, $4, $5, now()) "
-    "ON CONFLICT (username) DO UPDATE SET email = $2, first_name = $3, last_name = $4, groups = $5, last_login = now()"};
+constexpr sql::Query upsert_directory_user{"upsert_directory_user",
+                                           "INSERT INTO users (username, password, email, first_name, last_name, "
+                                           "groups, last_login) VALUES ($1, '!', $2, $3, $4, $5, now()) "
+                                           "ON CONFLICT (username) DO UPDATE SET email = $2, first_name = $3, "
+                                           "last_name = $4, groups = $5, last_login = now()"};
 constexpr sql::Query update_admin{"update_admin", "UPDATE users SET is_superuser = $2::boolean WHERE id = $1::bigint"};
 
 // RFC 7914. 16 MiB and some 50 ms per password: dear to guess, cheap to sign in.
 constexpr std::uint64_t scrypt_n = 16384, scrypt_r = 8, scrypt_p = 1;
 
-std::string scrypt(const std::string& password, const std::string& salt, std::uint64_t n, std::uint64_t r, std::uint64_t p) {
+std::string scrypt(const std::string& password, const std::string& salt, std::uint64_t n, std::uint64_t r,
+                   std::uint64_t p) {
   std::string key(32, '\0');
-  WF_CHECK(EVP_PBE_scrypt(password.data(), password.size(), reinterpret_cast<const unsigned char*>(salt.data()), salt.size(), n, r, p,
-                          64u << 20, reinterpret_cast<unsigned char*>(key.data()), key.size()) == 1);
+  WF_CHECK(EVP_PBE_scrypt(password.data(), password.size(), reinterpret_cast<const unsigned char*>(salt.data()),
+                          salt.size(), n, r, p, 64u << 20, reinterpret_cast<unsigned char*>(key.data()),
+                          key.size()) == 1);
   return key;
 }
 
 std::string hash_password(const std::string& password) {
   const auto salt = random_bytes(16);
-  return "scrypt$" + std::to_string(scrypt_n) + "$" + std::to_string(scrypt_r) + "$" + std::to_string(scrypt_p) + "$" + to_hex(salt) +
-         "$" + to_hex(scrypt(password, salt, scrypt_n, scrypt_r, scrypt_p));
+  return "scrypt$" + std::to_string(scrypt_n) + "$" + std::to_string(scrypt_r) + "$" + std::to_string(scrypt_p) + "$" +
+         to_hex(salt) + "$" + to_hex(scrypt(password, salt, scrypt_n, scrypt_r, scrypt_p));
 }
 
 bool password_matches(const std::string& password, const std::string& stored) {
@@ -76,9 +81,7 @@ void check_registration(sql::Tx& tx, Registration mode, const std::optional<User
 }
 
 Task<http::Response> register_user(Parts& parts, Call& call) {
-  auto check = [&parts, &call](sql::Tx& tx) {
-    check_registration(tx, parts.settings.registration, call.user);
-  };
+  auto check = [&parts, &call](sql::Tx& tx) { check_registration(tx, parts.settings.registration, call.user); };
   co_await parts.db.transact(check);
   Fields fields(call.body);
   const auto username = fields.text("username", {.max = 150});
@@ -87,7 +90,8 @@ Task<http::Response> register_user(Parts& parts, Call& call) {
   const auto first_name = fields.text("first_name", {.required = false, .blank_allowed = true, .max = 30});
   const auto last_name = fields.text("last_name", {.required = false, .blank_allowed = true, .max = 150});
   if (username && username->size() <= 150 && !UserName::parse(*username)) {
-    fields.problem("username", "Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters.");
+    fields.problem("username",
+                   "Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters.");
   }
   const std::string taken = "A user with that username already exists.";
   if (username == "AnonymousUser") fields.problem("username", taken);
@@ -98,7 +102,8 @@ Task<http::Response> register_user(Parts& parts, Call& call) {
     tx.query(lock_registration);
     check_registration(tx, parts.settings.registration, call.user);
     const bool first = tx.query(count_admins)[0].integer("n") == 0;
-    const auto rows = tx.query(insert_user, {*username, hash, email.value_or(""), first_name.value_or(""), last_name.value_or(""), first});
+    const auto rows = tx.query(
+        insert_user, {*username, hash, email.value_or(""), first_name.value_or(""), last_name.value_or(""), first});
     if (rows.empty()) throw Error(Error::Fields{{"username", {taken}}});
     record_event(tx, *username, first ? "registered as administrator" : "registered");
     return get_user(tx, *username);
@@ -122,7 +127,8 @@ Task<std::optional<Stored>> signed_in_by_directory(Parts& parts, std::string use
   if (!parts.settings.directory) co_return std::nullopt;
   std::optional<DirectoryUser> found;
   try {
-    found = co_await offload([directory = *parts.settings.directory, username, password] { return sign_in(directory, username, password); });
+    found = co_await offload(
+        [directory = *parts.settings.directory, username, password] { return sign_in(directory, username, password); });
   } catch (const Error& error) {
     log::warn("the directory cannot be asked", kv("error", error.message()));
   }
@@ -153,7 +159,8 @@ Task<http::Response> login(Parts& parts, Attempts& attempts, Call& call) {
   const auto password = fields.text("password", {.stripped = false});
   fields.done();
   if (const auto pause = attempts.pause(*username, parts.clock.now())) {
-    auto response = answer(429, json::object{{"detail", "Too many failed logins. Try again in " + std::to_string(pause->count()) + " s"}});
+    auto response = answer(
+        429, json::object{{"detail", "Too many failed logins. Try again in " + std::to_string(pause->count()) + " s"}});
     response.headers.set("Retry-After", std::to_string(pause->count()));
     co_return response;
   }
@@ -219,14 +226,16 @@ Task<http::Response> cancel(Parts& parts, Call& call) {
       throw Error(ErrorKind::conflict, target + " still has applications assigned. Delete or transfer ownership");
     }
     if (user.is_superuser && tx.query(count_admins)[0].integer("n") == 1 && tx.query(count_users)[0].integer("n") > 1) {
-      throw Error(ErrorKind::conflict, target + " is the last administrator. Make somebody else an administrator first");
+      throw Error(ErrorKind::conflict,
+                  target + " is the last administrator. Make somebody else an administrator first");
     }
     try {
       if (tx.execute(delete_user, {user.id}) == 0) throw not_found("User");  // somebody was faster
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::unprocessable) throw;
-      throw Error(ErrorKind::conflict, "Cannot delete some instances of model 'User': " + target +
-                                           " made builds, configs or releases of apps of others. Delete those apps first");
+      throw Error(ErrorKind::conflict,
+                  "Cannot delete some instances of model 'User': " + target +
+                      " made builds, configs or releases of apps of others. Delete those apps first");
     }
     record_event(tx, call.caller().username, "cancelled account " + target);
   };
@@ -244,8 +253,10 @@ Task<http::Response> list_users(Parts& parts, Call& call, bool admins_only) {
     users.clear();
     for (int i = 0; i < rows.size(); ++i) {
       const auto user = get_user(tx, rows[i].text("username"));
-      if (admins_only) users.push_back(json::object{{"username", user.username}, {"is_superuser", true}});
-      else users.push_back(to_json(user));
+      if (admins_only)
+        users.push_back(json::object{{"username", user.username}, {"is_superuser", true}});
+      else
+        users.push_back(to_json(user));
     }
   });
   co_return page_answer(call.request, page, count, std::move(users));
@@ -256,7 +267,8 @@ Task<http::Response> set_admin(Parts& parts, Call& call, std::string username, b
     tx.query(lock_registration);
     const auto user = get_user(tx, username);
     if (!admin && user.is_superuser && tx.query(count_admins)[0].integer("n") == 1) {
-      throw Error(ErrorKind::conflict, username + " is the last administrator. Make somebody else an administrator first");
+      throw Error(ErrorKind::conflict,
+                  username + " is the last administrator. Make somebody else an administrator first");
     }
     tx.execute(update_admin, {user.id, admin});
     record_event(tx, call.caller().username, (admin ? "made administrator: " : "no longer administrator: ") + username);
@@ -276,29 +288,39 @@ Task<http::Response> add_admin(Parts& parts, Call& call) {
 
 void add_account_routes(Api& api) {
   auto& parts = api.parts();
-  api.add("GET", "/v2/", Who::user, {.id = "root", .summary = "Whether a token is good", .answers = {{200, "Nothing"}}, .for_any_token = true},
+  api.add("GET", "/v2/", Who::user,
+          {.id = "root", .summary = "Whether a token is good", .answers = {{200, "Nothing"}}, .for_any_token = true},
           [](Call&) -> Task<http::Response> { co_return answer(200, json::object{}); });
   api.add("POST", "/v2/auth/register/", Who::anyone_leniently,
           {"register", "Register; the very first user becomes administrator", "Registration", {{201, "User"}}, {403}},
           [&parts](Call& call) { return register_user(parts, call); });
   auto attempts = std::make_shared<Attempts>(parts.settings.login_failures);
-  api.add("POST", "/v2/auth/login/", Who::anyone, {"login", "Get a token for a name and a password", "Credentials", {{200, "Token"}}, {401, 429}},
+  api.add("POST", "/v2/auth/login/", Who::anyone,
+          {"login", "Get a token for a name and a password", "Credentials", {{200, "Token"}}, {401, 429}},
           [&parts, attempts](Call& call) { return login(parts, *attempts, call); });
   api.add("GET", "/v2/auth/whoami/", Who::user,
           {.id = "whoami", .summary = "The caller", .answers = {{200, "User"}}, .for_any_token = true},
           [](Call& call) -> Task<http::Response> { co_return answer(200, to_json(call.caller())); });
-  api.add("POST", "/v2/auth/passwd/", Who::user, {"setPassword", "Change a password", "PasswordChange", {{200, "Status"}}, {403, 404}},
+  api.add("POST", "/v2/auth/passwd/", Who::user,
+          {"setPassword", "Change a password", "PasswordChange", {{200, "Status"}}, {403, 404}},
           [&parts](Call& call) { return change_password(parts, call); });
   api.add("POST", "/v2/auth/tokens/", Who::user,
-          {"regenerateTokens", "Replace all tokens of the caller, of a user, or of all users", "TokenRegeneration", {{200, "TokenOrNothing"}}, {403, 404}},
+          {"regenerateTokens",
+           "Replace all tokens of the caller, of a user, or of all users",
+           "TokenRegeneration",
+           {{200, "TokenOrNothing"}},
+           {403, 404}},
           [&parts](Call& call) { return regenerate_tokens(parts, call); });
-  api.add("DELETE", "/v2/auth/cancel/", Who::user, {"cancel", "Remove an account", "UserNameOrNothing", {{204, ""}}, {403, 404, 409}},
+  api.add("DELETE", "/v2/auth/cancel/", Who::user,
+          {"cancel", "Remove an account", "UserNameOrNothing", {{204, ""}}, {403, 404, 409}},
           [&parts](Call& call) { return cancel(parts, call); });
   api.add("GET", "/v2/users/", Who::admin, {"listUsers", "All users", "", {{200, "User[]"}}},
           [&parts](Call& call) { return list_users(parts, call, false); });
-  api.add("GET", "/v2/admin/perms/", Who::admin, {"listAdministrators", "All administrators", "", {{200, "Administrator[]"}}},
+  api.add("GET", "/v2/admin/perms/", Who::admin,
+          {"listAdministrators", "All administrators", "", {{200, "Administrator[]"}}},
           [&parts](Call& call) { return list_users(parts, call, true); });
-  api.add("POST", "/v2/admin/perms/", Who::admin, {"addAdministrator", "Make a user administrator", "UserName", {{201, ""}}, {404}},
+  api.add("POST", "/v2/admin/perms/", Who::admin,
+          {"addAdministrator", "Make a user administrator", "UserName", {{201, ""}}, {404}},
           [&parts](Call& call) { return add_admin(parts, call); });
   api.add("DELETE", "/v2/admin/perms/{username}", Who::admin,
           {"removeAdministrator", "Make an administrator a plain user; not the last one", "", {{204, ""}}, {404, 409}},

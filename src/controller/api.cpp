@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::size_t body_limit = 10u << 20;
 
-http::Response with_platform_headers(http::Response response, const http::Request& request, const std::string& allowed) {
+http::Response with_platform_headers(http::Response response, const http::Request& request,
+                                     const std::string& allowed) {
   response.headers.set("DEIS_API_VERSION", "2.3");
   response.headers.set("DEIS_PLATFORM_VERSION", "2.3.0");
   response.headers.set("X-Frame-Options", "DENY");
@@ -56,7 +57,8 @@ bool accepts_our_answer(const http::Request& request) {
   const bool is_stream = request.path.ends_with("/events/stream") || request.path.ends_with("/events/stream/");
   for (const auto& part : split(accept, ',')) {
     const auto type = lower(trim(std::string_view(part).substr(0, part.find(';'))));
-    if (type == "*/*" || type == "application/*" || type == "application/json" || type == "text/plain" || type == "text/*") {
+    if (type == "*/*" || type == "application/*" || type == "application/json" || type == "text/plain" ||
+        type == "text/*") {
       return true;
     }
     if (is_stream && type == "text/event-stream") return true;
@@ -76,7 +78,8 @@ Task<json::object> body_of(http::Request& request) {
   if (!value) throw Error(ErrorKind::invalid, "JSON parse error - the body is not valid JSON");
   if (!value->is_object()) {
     const char* kind = value->is_array() ? "list" : value->is_string() ? "str" : value->is_bool() ? "bool" : "int";
-    throw Error(Error::Fields{{"non_field_errors", {std::string("Invalid data. Expected a dictionary, but got ") + kind + "."}}});
+    throw Error(Error::Fields{
+        {"non_field_errors", {std::string("Invalid data. Expected a dictionary, but got ") + kind + "."}}});
   }
   co_return std::move(value->get_object());
 }
@@ -158,7 +161,8 @@ http::Response render_error(const http::Request& request, const Error& error) {
   } else if (const auto own = status_in(error)) {
     status = *own;
   }
-  if (status >= 500) log::warn("request failed", kv("path", request.path), kv("error", error.message()), kv("detail", error.detail()));
+  if (status >= 500)
+    log::warn("request failed", kv("path", request.path), kv("error", error.message()), kv("detail", error.detail()));
   auto response = answer(status, body);
   if (status == 401) response.headers.set("WWW-Authenticate", "Token");
   return response;
@@ -176,7 +180,8 @@ Page Page::of(const http::Request& request) {
 http::Response page_answer(const http::Request& request, const Page& page, std::int64_t count, json::array results) {
   auto link = [&](std::int64_t offset) -> json::value {
     const auto scheme = equal_ignoring_case(request.headers.get("X-Forwarded-Proto"), "https") ? "https" : "http";
-    auto url = std::string(scheme) + "://" + request.headers.get("Host") + request.raw_path + "?limit=" + std::to_string(page.limit);
+    auto url = std::string(scheme) + "://" + request.headers.get("Host") + request.raw_path +
+               "?limit=" + std::to_string(page.limit);
     if (offset > 0) url += "&offset=" + std::to_string(offset);
     return json::string(url);
   };
@@ -253,7 +258,8 @@ void Api::add(std::string method, std::string path, Who who, About about, CallHa
 
 void Api::add_app(std::string method, std::string path, Access access, About about, AppHandler handler) {
   if (method == "DELETE") access = Access::own;
-  add_route(std::move(method), "/v2/apps/{app}" + path, std::move(about), {.of_app = access, .app_handler = std::move(handler)});
+  add_route(std::move(method), "/v2/apps/{app}" + path, std::move(about),
+            {.of_app = access, .app_handler = std::move(handler)});
 }
 
 // Who asks, may he, then what: the order of checks is the original's.
@@ -269,7 +275,8 @@ Task<http::Response> Api::answer_call(const Route& route, http::Request& request
       check_power(found.power, request.method, app_id, route.for_any_token);
       if (!route.of_app) return found;
       found.app = get_app(tx, app_id);
-      if (!(*route.of_app == Access::own ? owns(*found.user, *found.app) : may_use(tx, *found.user, *found.app))) throw forbidden();
+      if (!(*route.of_app == Access::own ? owns(*found.user, *found.app) : may_use(tx, *found.user, *found.app)))
+        throw forbidden();
       return found;
     };
     auto found = co_await parts_.db.transact(look_up);
@@ -291,7 +298,8 @@ Task<http::Response> Api::answer_call(const Route& route, http::Request& request
 
 // Methods that a path lacks, and what OPTIONS tells of it.
 Task<http::Response> Api::answer_without_route(http::Request& request, const http::Router::Match& match) {
-  const bool is_open = !request.path.starts_with("/v2") || request.path.starts_with("/v2/auth/") || request.path.starts_with("/v2/openapi");
+  const bool is_open = !request.path.starts_with("/v2") || request.path.starts_with("/v2/auth/") ||
+                       request.path.starts_with("/v2/openapi");
   const auto token = token_of(request);
   if (!token && !is_open) throw unauthenticated("Authentication credentials were not provided.");
   if (token) co_await parts_.db.transact([&](sql::Tx& tx) { identify(tx, token, Who::anyone); });
@@ -314,8 +322,9 @@ Task<http::Response> Api::dispatch(http::Request& request) {
   std::optional<Error> failure;
   try {
     if (!match.handler && match.allowed.empty()) {
-      response = http::Response::text(404, "<h1>Not Found</h1><p>The requested resource was not found on this server.</p>",
-                                      "text/html; charset=utf-8");
+      response =
+          http::Response::text(404, "<h1>Not Found</h1><p>The requested resource was not found on this server.</p>",
+                               "text/html; charset=utf-8");
     } else if (is_api && !accepts_our_answer(request)) {
       response = answer(406, json::object{{"detail", "Could not satisfy the request Accept header."}});
     } else if (!match.handler) {
@@ -333,7 +342,8 @@ Task<http::Response> Api::dispatch(http::Request& request) {
                std::chrono::steady_clock::now() - began);
   const auto methods = methods_.find(match.pattern);
   const auto& allowed = methods == methods_.end() ? match.allowed : methods->second;
-  co_return with_platform_headers(std::move(response), request, is_api && !allowed.empty() ? allow_header(allowed) : "");
+  co_return with_platform_headers(std::move(response), request,
+                                  is_api && !allowed.empty() ? allow_header(allowed) : "");
 }
 
 http::Handler Api::handler() {

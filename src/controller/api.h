@@ -59,11 +59,11 @@ enum class Access { use, own };
 // What the API promises of a route. The description that is served and printed is made of these, with the route itself.
 struct About {
   std::string id, summary;
-  std::string request;                    // schema of the body; "": none is read
-  std::map<int, std::string> answers;     // status → schema; "X[]": a page of them; "": no body; "text": plain text
-  std::vector<int> errors;                // beyond those that follow from the route
-  std::vector<std::string> query;         // limit and offset come with a page by themselves
-  bool for_any_token = false;             // also for tokens that are limited to some apps
+  std::string request;                 // schema of the body; "": none is read
+  std::map<int, std::string> answers;  // status → schema; "X[]": a page of them; "": no body; "text": plain text
+  std::vector<int> errors;             // beyond those that follow from the route
+  std::vector<std::string> query;      // limit and offset come with a page by themselves
+  bool for_any_token = false;          // also for tokens that are limited to some apps
 };
 
 // The routing table of the API. A path is registered with and without its last slash.
@@ -128,8 +128,10 @@ bool owns(const User& user, const App& app);
 template <typename T>
 Task<T> on_platform(std::string prefix, Task<T> work) {
   try {
-    if constexpr (std::is_void_v<T>) co_await std::move(work);
-    else co_return co_await std::move(work);
+    if constexpr (std::is_void_v<T>)
+      co_await std::move(work);
+    else
+      co_return co_await std::move(work);
   } catch (const Error& error) {
     throw Error(ErrorKind::unavailable, prefix + error.message()).with_detail(error.detail());
   }

@@ -9,21 +9,25 @@
 namespace workflow::controller {
 namespace {
 
-#define WF_TIMES                                                                                  \
-  "to_char(s.created AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS created, "        \
+#define WF_TIMES                                                                         \
+  "to_char(s.created AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS created, " \
   "to_char(s.updated AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS updated"
 constexpr sql::Query select_settings{
-    "select_settings", "SELECT s.uuid, u.username AS owner, s.maintenance, s.routable, s.whitelist, s.autoscale, s.label, " WF_TIMES
-                       " FROM settings s JOIN users u ON u.id = s.owner_id WHERE s.app_uuid = $1::uuid ORDER BY s.serial DESC LIMIT 1"};
+    "select_settings",
+    "SELECT s.uuid, u.username AS owner, s.maintenance, s.routable, s.whitelist, s.autoscale, s.label, " WF_TIMES
+    " FROM settings s JOIN users u ON u.id = s.owner_id WHERE s.app_uuid = $1::uuid ORDER BY s.serial DESC LIMIT 1"};
 constexpr sql::Query insert_settings{
-    "insert_settings", "INSERT INTO settings (app_uuid, owner_id, maintenance, routable, whitelist, autoscale, label) "
-                       "VALUES ($1::uuid, $2::bigint, $3::boolean, $4::boolean, $5, $6, $7) RETURNING uuid"};
+    "insert_settings",
+    "INSERT INTO settings (app_uuid, owner_id, maintenance, routable, whitelist, autoscale, label) "
+    "VALUES ($1::uuid, $2::bigint, $3::boolean, $4::boolean, $5, $6, $7) RETURNING uuid"};
 constexpr sql::Query delete_settings{"delete_settings", "DELETE FROM settings WHERE uuid = $1::uuid"};
 constexpr sql::Query select_tls{
-    "select_tls", "SELECT s.uuid, u.username AS owner, s.https_enforced, " WF_TIMES
-                  " FROM tls s JOIN users u ON u.id = s.owner_id WHERE s.app_uuid = $1::uuid ORDER BY s.serial DESC LIMIT 1"};
-constexpr sql::Query insert_tls{"insert_tls",
-                                "INSERT INTO tls (app_uuid, owner_id, https_enforced) VALUES ($1::uuid, $2::bigint, $3::boolean) RETURNING uuid"};
+    "select_tls",
+    "SELECT s.uuid, u.username AS owner, s.https_enforced, " WF_TIMES
+    " FROM tls s JOIN users u ON u.id = s.owner_id WHERE s.app_uuid = $1::uuid ORDER BY s.serial DESC LIMIT 1"};
+constexpr sql::Query insert_tls{
+    "insert_tls",
+    "INSERT INTO tls (app_uuid, owner_id, https_enforced) VALUES ($1::uuid, $2::bigint, $3::boolean) RETURNING uuid"};
 constexpr sql::Query delete_tls{"delete_tls", "DELETE FROM tls WHERE uuid = $1::uuid"};
 
 struct AppSettings {
@@ -46,7 +50,9 @@ AppSettings current_settings(sql::Tx& tx, const App& app) {
   return settings;
 }
 
-json::array whitelist_json(const std::vector<std::string>& addresses) { return json::array(addresses.begin(), addresses.end()); }
+json::array whitelist_json(const std::vector<std::string>& addresses) {
+  return json::array(addresses.begin(), addresses.end());
+}
 
 json::object settings_json(sql::Tx& tx, const App& app) {
   const auto row = tx.query(select_settings, {app.uuid});
@@ -65,22 +71,29 @@ json::object tls_json(sql::Tx& tx, const App& app) {
           {"owner", rows[0].text("owner")},
           {"created", rows[0].text("created")},
           {"updated", rows[0].text("updated")},
-          {"https_enforced", rows[0].is_null("https_enforced") ? json::value(nullptr) : json::value(rows[0].boolean("https_enforced"))}};
+          {"https_enforced",
+           rows[0].is_null("https_enforced") ? json::value(nullptr) : json::value(rows[0].boolean("https_enforced"))}};
 }
 
 // The addresses of a request; problems go to `fields` under `name`.
-std::vector<std::string> addresses_of(Fields& fields, const json::object& body, std::string_view name, bool may_be_empty) {
+std::vector<std::string> addresses_of(Fields& fields, const json::object& body, std::string_view name,
+                                      bool may_be_empty) {
   std::vector<std::string> addresses;
   const auto* value = body.if_contains(name);
   const auto* list = value ? value->if_array() : nullptr;
-  if (!value) fields.problem(name, "This field is required.");
-  else if (!list) fields.problem(name, "Expected a list of items.");
-  else if (list->empty() && !may_be_empty) fields.problem(name, "This list may not be empty.");
+  if (!value)
+    fields.problem(name, "This field is required.");
+  else if (!list)
+    fields.problem(name, "Expected a list of items.");
+  else if (list->empty() && !may_be_empty)
+    fields.problem(name, "This list may not be empty.");
   if (!list) return addresses;
   for (const auto& item : *list) {
     const auto text = python_text(item);
-    if (!item.is_string() || !is_network(text)) fields.problem(name, "The address " + text + " is not valid");
-    else if (std::ranges::find(addresses, text) == addresses.end()) addresses.push_back(text);
+    if (!item.is_string() || !is_network(text))
+      fields.problem(name, "The address " + text + " is not valid");
+    else if (std::ranges::find(addresses, text) == addresses.end())
+      addresses.push_back(text);
   }
   return addresses;
 }
@@ -88,7 +101,8 @@ std::vector<std::string> addresses_of(Fields& fields, const json::object& body, 
 void merge_autoscale(json::object& autoscale, const json::object& change) {
   for (const auto& [type, value] : change) {
     if (value.is_null()) {
-      if (autoscale.erase(type) == 0) throw Error(ErrorKind::unprocessable, std::string(type) + " does not exist under autoscale");
+      if (autoscale.erase(type) == 0)
+        throw Error(ErrorKind::unprocessable, std::string(type) + " does not exist under autoscale");
       continue;
     }
     if (!is_process_type(std::string(type))) {
@@ -97,7 +111,9 @@ void merge_autoscale(json::object& autoscale, const json::object& change) {
     auto number = [&](std::string_view name) {
       const auto found = find_integer(value, {name});
       if (!found) {
-        throw Error(Error::Fields{{"autoscale", {"could not validate " + json::serialize(value) + ": " + std::string(name) + " must be a whole number"}}});
+        throw Error(Error::Fields{
+            {"autoscale",
+             {"could not validate " + json::serialize(value) + ": " + std::string(name) + " must be a whole number"}}});
       }
       return *found;
     };
@@ -112,8 +128,11 @@ void merge_autoscale(json::object& autoscale, const json::object& change) {
 }
 
 json::object told(const AppSettings& settings) {
-  return {{"maintenance", settings.maintenance}, {"routable", settings.routable}, {"whitelist", whitelist_json(settings.whitelist)},
-          {"autoscale", settings.autoscale}, {"label", settings.label}};
+  return {{"maintenance", settings.maintenance},
+          {"routable", settings.routable},
+          {"whitelist", whitelist_json(settings.whitelist)},
+          {"autoscale", settings.autoscale},
+          {"label", settings.label}};
 }
 
 // Stores the settings and makes them so; when the cluster refuses, nothing is stored.
@@ -124,8 +143,9 @@ Task<> store_settings(Parts& parts, const AppCall& call, std::function<AppSettin
     const auto after = change(before);
     if (after == before) throw Error(ErrorKind::conflict, call.caller().username + " changed nothing");
     const auto uuid = tx.query(insert_settings, {app.uuid, call.caller().id, after.maintenance, after.routable,
-                                                 print_json(whitelist_json(after.whitelist)), print_json(after.autoscale),
-                                                 print_json(after.label)})[0].text("uuid");
+                                                 print_json(whitelist_json(after.whitelist)),
+                                                 print_json(after.autoscale), print_json(after.label)})[0]
+                          .text("uuid");
     record_event(tx, call.caller().username, app, "appsettings " + app.id + "-" + uuid.substr(0, 7) + " updated",
                  object_difference(told(before), told(after)));
     return uuid;
@@ -148,8 +168,10 @@ Task<http::Response> set_settings(Parts& parts, AppCall& call) {
   const auto maintenance = fields.boolean("maintenance");
   const auto routable = fields.boolean("routable");
   std::optional<std::vector<std::string>> whitelist;
-  if (fields.is_null("whitelist")) fields.problem("whitelist", "This field may not be null.");
-  else if (fields.has("whitelist")) whitelist = addresses_of(fields, call.body, "whitelist", false);
+  if (fields.is_null("whitelist"))
+    fields.problem("whitelist", "This field may not be null.");
+  else if (fields.has("whitelist"))
+    whitelist = addresses_of(fields, call.body, "whitelist", false);
   const auto autoscale = fields.map("autoscale");
   const auto label = fields.map("label");
   fields.done();
@@ -181,8 +203,10 @@ Task<http::Response> change_whitelist(Parts& parts, AppCall& call, bool add) {
     for (const auto& address : addresses) {
       const auto at = std::ranges::find(settings.whitelist, address);
       if (add && at == settings.whitelist.end()) settings.whitelist.push_back(address);
-      if (!add && at == settings.whitelist.end()) unknown.push_back("'" + address + "'");
-      else if (!add) settings.whitelist.erase(at);
+      if (!add && at == settings.whitelist.end())
+        unknown.push_back("'" + address + "'");
+      else if (!add)
+        settings.whitelist.erase(at);
     }
     if (!unknown.empty()) {
       throw Error(ErrorKind::unprocessable, "addresses {" + join(unknown, ", ") + "} does not exist in whitelist");
@@ -230,17 +254,22 @@ void add_setting_routes(Api& api) {
   auto& parts = api.parts();
   api.add_app("GET", "/settings/", Access::use, {"getSettings", "Settings of the app", "", {{200, "Settings"}}},
               [&parts](AppCall& call) { return show_settings(parts, call); });
-  api.add_app("POST", "/settings/", Access::use, {"setSettings", "Merge a change over the settings", "SettingsChange", {{201, "Settings"}}, {409, 422}},
+  api.add_app("POST", "/settings/", Access::use,
+              {"setSettings", "Merge a change over the settings", "SettingsChange", {{201, "Settings"}}, {409, 422}},
               [&parts](AppCall& call) { return set_settings(parts, call); });
-  api.add_app("GET", "/whitelist/", Access::use, {"getWhitelist", "Addresses that may reach the app; none: all", "", {{200, "Addresses"}}},
+  api.add_app("GET", "/whitelist/", Access::use,
+              {"getWhitelist", "Addresses that may reach the app; none: all", "", {{200, "Addresses"}}},
               [&parts](AppCall& call) { return show_whitelist(parts, call); });
-  api.add_app("POST", "/whitelist/", Access::use, {"addToWhitelist", "Let more addresses in", "Addresses", {{201, "Addresses"}}, {409, 422}},
+  api.add_app("POST", "/whitelist/", Access::use,
+              {"addToWhitelist", "Let more addresses in", "Addresses", {{201, "Addresses"}}, {409, 422}},
               [&parts](AppCall& call) { return change_whitelist(parts, call, true); });
-  api.add_app("DELETE", "/whitelist/", Access::own, {"removeFromWhitelist", "Keep addresses out again", "Addresses", {{204, ""}}, {409, 422}},
+  api.add_app("DELETE", "/whitelist/", Access::own,
+              {"removeFromWhitelist", "Keep addresses out again", "Addresses", {{204, ""}}, {409, 422}},
               [&parts](AppCall& call) { return change_whitelist(parts, call, false); });
   api.add_app("GET", "/tls/", Access::use, {"getTls", "Whether requests are sent on to HTTPS", "", {{200, "Tls"}}},
               [&parts](AppCall& call) { return show_tls(parts, call); });
-  api.add_app("POST", "/tls/", Access::use, {"setTls", "Send requests on to HTTPS, or not", "TlsChange", {{201, "Tls"}}, {409}},
+  api.add_app("POST", "/tls/", Access::use,
+              {"setTls", "Send requests on to HTTPS, or not", "TlsChange", {{201, "Tls"}}, {409}},
               [&parts](AppCall& call) { return set_tls(parts, call); });
 }
 

@@ -9,35 +9,47 @@ namespace workflow::controller {
 namespace {
 
 // $3: names that a token is limited to, as JSON; null: none.
-#define WF_MINE                                                                                     \
-  "($2::boolean OR a.owner_id = $1::bigint OR EXISTS "                                              \
-  "(SELECT 1 FROM grants g WHERE g.app_uuid = a.uuid AND g.user_id = $1::bigint)) "                 \
+#define WF_MINE                                                                     \
+  "($2::boolean OR a.owner_id = $1::bigint OR EXISTS "                              \
+  "(SELECT 1 FROM grants g WHERE g.app_uuid = a.uuid AND g.user_id = $1::bigint)) " \
   "AND ($3::json IS NULL OR a.id IN (SELECT json_array_elements_text($3::json)))"
 constexpr sql::Query count_apps{"count_apps", "SELECT count(*) AS n FROM apps a WHERE " WF_MINE};
-constexpr sql::Query select_apps{"select_apps", "SELECT a.id FROM apps a WHERE " WF_MINE " ORDER BY a.id LIMIT $4::bigint OFFSET $5::bigint"};
-constexpr sql::Query insert_app{"insert_app",
-                                "INSERT INTO apps (id, owner_id) VALUES ($1, $2::bigint) ON CONFLICT (id) DO NOTHING RETURNING uuid"};
-constexpr sql::Query insert_settings{"insert_first_settings", "INSERT INTO settings (app_uuid, owner_id) VALUES ($1::uuid, $2::bigint)"};
-constexpr sql::Query insert_tls{"insert_first_tls", "INSERT INTO tls (app_uuid, owner_id) VALUES ($1::uuid, $2::bigint)"};
-constexpr sql::Query insert_own_domain{
-    "insert_own_domain", "INSERT INTO domains (app_uuid, owner_id, domain) VALUES ($1::uuid, $2::bigint, $3) ON CONFLICT (domain) DO NOTHING"};
+constexpr sql::Query select_apps{
+    "select_apps", "SELECT a.id FROM apps a WHERE " WF_MINE " ORDER BY a.id LIMIT $4::bigint OFFSET $5::bigint"};
+constexpr sql::Query insert_app{
+    "insert_app", "INSERT INTO apps (id, owner_id) VALUES ($1, $2::bigint) ON CONFLICT (id) DO NOTHING RETURNING uuid"};
+constexpr sql::Query insert_settings{"insert_first_settings",
+                                     "INSERT INTO settings (app_uuid, owner_id) VALUES ($1::uuid, $2::bigint)"};
+constexpr sql::Query insert_tls{"insert_first_tls",
+                                "INSERT INTO tls (app_uuid, owner_id) VALUES ($1::uuid, $2::bigint)"};
+constexpr sql::Query insert_own_domain{"insert_own_domain",
+                                       "INSERT INTO domains (app_uuid, owner_id, domain) VALUES ($1::uuid, $2::bigint, "
+                                       "$3) ON CONFLICT (domain) DO NOTHING"};
 constexpr sql::Query delete_app{"delete_app", "DELETE FROM apps WHERE uuid = $1::uuid"};
-constexpr sql::Query update_owner{"update_owner", "UPDATE apps SET owner_id = $2::bigint, updated = now() WHERE uuid = $1::uuid"};
+constexpr sql::Query update_owner{"update_owner",
+                                  "UPDATE apps SET owner_id = $2::bigint, updated = now() WHERE uuid = $1::uuid"};
 // What the old owner made goes along; what others made stays theirs.
 constexpr sql::Query hand_over[] = {
-    {"hand_over_settings", "UPDATE settings SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
+    {"hand_over_settings",
+     "UPDATE settings SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
     {"hand_over_tls", "UPDATE tls SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
-    {"hand_over_configs", "UPDATE configs SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
+    {"hand_over_configs",
+     "UPDATE configs SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
     {"hand_over_builds", "UPDATE builds SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
-    {"hand_over_releases", "UPDATE releases SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
-    {"hand_over_domains", "UPDATE domains SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
-    {"hand_over_services", "UPDATE services SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
+    {"hand_over_releases",
+     "UPDATE releases SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
+    {"hand_over_domains",
+     "UPDATE domains SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
+    {"hand_over_services",
+     "UPDATE services SET owner_id = $3::bigint WHERE app_uuid = $1::uuid AND owner_id = $2::bigint"},
 };
-constexpr sql::Query select_grants{"select_grants",
-                                   "SELECT u.username FROM grants g JOIN users u ON u.id = g.user_id WHERE g.app_uuid = $1::uuid ORDER BY u.id"};
+constexpr sql::Query select_grants{
+    "select_grants",
+    "SELECT u.username FROM grants g JOIN users u ON u.id = g.user_id WHERE g.app_uuid = $1::uuid ORDER BY u.id"};
 constexpr sql::Query insert_grant{
     "insert_grant", "INSERT INTO grants (app_uuid, user_id) VALUES ($1::uuid, $2::bigint) ON CONFLICT DO NOTHING"};
-constexpr sql::Query delete_grant{"delete_grant", "DELETE FROM grants WHERE app_uuid = $1::uuid AND user_id = $2::bigint"};
+constexpr sql::Query delete_grant{"delete_grant",
+                                  "DELETE FROM grants WHERE app_uuid = $1::uuid AND user_id = $2::bigint"};
 
 Task<http::Response> list_apps(Parts& parts, Call& call) {
   const auto page = Page::of(call.request);
@@ -90,7 +102,8 @@ Task<http::Response> create_app(Parts& parts, Call& call) {
   if (fields.has("id") && !fields.is_null("id")) {
     const auto text = fields.text("id", {});
     if (text) {
-      for (auto& problem : app_name_problems(*text, parts.settings.reserved_names)) fields.problem("id", std::move(problem));
+      for (auto& problem : app_name_problems(*text, parts.settings.reserved_names))
+        fields.problem("id", std::move(problem));
       id = *text;
     }
     fields.done();
@@ -129,7 +142,8 @@ Task<http::Response> update_app(Parts& parts, AppCall& call) {
       const auto app = lock_app(tx, call.app.uuid);
       for (const auto& query : hand_over) tx.execute(query, {app.uuid, app.owner_id, user.id});
       tx.execute(update_owner, {app.uuid, user.id});
-      record_event(tx, call.caller().username, app, "owner changed to " + user.username, {{{"owner", app.owner}}, {{"owner", user.username}}});
+      record_event(tx, call.caller().username, app, "owner changed to " + user.username,
+                   {{{"owner", app.owner}}, {{"owner", user.username}}});
     };
     co_await parts.db.transact(transfer);
   } else {
@@ -149,7 +163,8 @@ Task<http::Response> destroy_app(Parts& parts, AppCall& call) {
   };
   co_await parts.db.transact(remove);
   // A change that was under way may have made the namespace again; one that comes later removes it itself.
-  if (co_await cluster::namespace_exists(parts.kube, call.app.name())) co_await cluster::destroy_app(parts.kube, call.app.name());
+  if (co_await cluster::namespace_exists(parts.kube, call.app.name()))
+    co_await cluster::destroy_app(parts.kube, call.app.name());
   co_return nothing();
 }
 
@@ -159,7 +174,8 @@ Task<http::Response> show_logs(Parts& parts, AppCall& call) {
   std::exception_ptr failure;
   std::vector<std::string> found;
   try {
-    found = co_await cluster::logs(parts.kube, call.app.name(), static_cast<int>(std::clamp<std::int64_t>(lines, 1, most)));
+    found =
+        co_await cluster::logs(parts.kube, call.app.name(), static_cast<int>(std::clamp<std::int64_t>(lines, 1, most)));
   } catch (const Error&) {
     failure = std::current_exception();
   }
@@ -212,9 +228,13 @@ Task<http::Response> remove_grant(Parts& parts, Call& call) {
 void add_app_routes(Api& api) {
   auto& parts = api.parts();
   api.add("GET", "/v2/apps/", Who::user,
-          {.id = "listApps", .summary = "Apps that the caller may use, by name", .answers = {{200, "App[]"}}, .for_any_token = true},
+          {.id = "listApps",
+           .summary = "Apps that the caller may use, by name",
+           .answers = {{200, "App[]"}},
+           .for_any_token = true},
           [&parts](Call& call) { return list_apps(parts, call); });
-  api.add("POST", "/v2/apps/", Who::user, {"createApp", "Create an app; a name is made up when none is given", "AppRequest", {{201, "App"}}, {409}},
+  api.add("POST", "/v2/apps/", Who::user,
+          {"createApp", "Create an app; a name is made up when none is given", "AppRequest", {{201, "App"}}, {409}},
           [&parts](Call& call) { return create_app(parts, call); });
   api.add_app("GET", "/", Access::use, {"getApp", "One app", "", {{200, "App"}}},
               [](AppCall& call) -> Task<http::Response> { co_return answer(200, to_json(call.app)); });
@@ -222,13 +242,17 @@ void add_app_routes(Api& api) {
               [&parts](AppCall& call) { return update_app(parts, call); });
   api.add_app("DELETE", "/", Access::own, {"destroyApp", "Destroy the app and all that belongs to it", "", {{204, ""}}},
               [&parts](AppCall& call) { return destroy_app(parts, call); });
-  api.add_app("GET", "/logs/", Access::use, {"getLogs", "The last lines that the app wrote", "", {{200, "text"}, {204, ""}}, {500}, {"log_lines"}},
+  api.add_app("GET", "/logs/", Access::use,
+              {"getLogs", "The last lines that the app wrote", "", {{200, "text"}, {204, ""}}, {500}, {"log_lines"}},
               [&parts](AppCall& call) { return show_logs(parts, call); });
-  api.add_app("GET", "/perms/", Access::use, {"listCollaborators", "Who may use the app beside its owner", "", {{200, "Users"}}},
+  api.add_app("GET", "/perms/", Access::use,
+              {"listCollaborators", "Who may use the app beside its owner", "", {{200, "Users"}}},
               [&parts](AppCall& call) { return list_grants(parts, call); });
-  api.add_app("POST", "/perms/", Access::own, {"addCollaborator", "Let another user use the app", "UserName", {{201, ""}}},
+  api.add_app("POST", "/perms/", Access::own,
+              {"addCollaborator", "Let another user use the app", "UserName", {{201, ""}}},
               [&parts](AppCall& call) { return add_grant(parts, call); });
-  api.add("DELETE", "/v2/apps/{app}/perms/{username}/", Who::user, {"removeCollaborator", "Take a user's access away", "", {{204, ""}}, {404}},
+  api.add("DELETE", "/v2/apps/{app}/perms/{username}/", Who::user,
+          {"removeCollaborator", "Take a user's access away", "", {{204, ""}}, {404}},
           [&parts](Call& call) { return remove_grant(parts, call); });
 }
 

@@ -16,7 +16,8 @@ std::optional<std::chrono::seconds> Attempts::pause(const std::string& name, Tim
 
 void Attempts::failed(const std::string& name, Time now) {
   // Whoever tries very many names must not fill the memory: what is over is dropped, then everything.
-  if (failures_.size() >= most_names) std::erase_if(failures_, [&](const auto& entry) { return now >= entry.second.since + window; });
+  if (failures_.size() >= most_names)
+    std::erase_if(failures_, [&](const auto& entry) { return now >= entry.second.since + window; });
   if (failures_.size() >= most_names) failures_.clear();
   auto& failures = failures_[name];
   if (failures.count == 0 || now >= failures.since + window) failures = {0, now};

@@ -10,10 +10,10 @@ namespace workflow::controller {
 
 struct CertificateFacts {
   std::optional<std::string> common_name;
-  std::vector<std::string> san;   // DNS names, in the certificate's order
-  std::string fingerprint;        // SHA-256 of the DER: AB:CD:…
+  std::vector<std::string> san;  // DNS names, in the certificate's order
+  std::string fingerprint;       // SHA-256 of the DER: AB:CD:…
   Time starts{}, expires{};
-  std::string issuer, subject;    // /C=US/ST=CA/CN=foo.com
+  std::string issuer, subject;  // /C=US/ST=CA/CN=foo.com
 };
 
 // The first certificate of the text. Both throw invalid under "certificate" or "key" with OpenSSL's reason.

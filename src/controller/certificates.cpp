@@ -9,26 +9,32 @@ namespace workflow::controller {
 namespace {
 
 #define WF_AT(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
-#define WF_CERTIFICATE_COLUMNS                                                                                              \
-  "id, name, common_name, san, fingerprint, issuer, subject, " WF_AT("starts") " AS starts, " WF_AT("expires") " AS expires, " \
-  WF_AT("created") " AS created, " WF_AT("updated") " AS updated"
-constexpr sql::Query count_certificates{"count_certificates", "SELECT count(*) AS n FROM certificates WHERE owner_id = $1::bigint"};
-constexpr sql::Query select_certificates{"select_certificates", "SELECT " WF_CERTIFICATE_COLUMNS " FROM certificates WHERE owner_id = $1::bigint "
+#define WF_CERTIFICATE_COLUMNS                                                                       \
+  "id, name, common_name, san, fingerprint, issuer, subject, " WF_AT("starts") " AS starts, " WF_AT( \
+      "expires") " AS expires, " WF_AT("created") " AS created, " WF_AT("updated") " AS updated"
+constexpr sql::Query count_certificates{"count_certificates",
+                                        "SELECT count(*) AS n FROM certificates WHERE owner_id = $1::bigint"};
+constexpr sql::Query select_certificates{"select_certificates", "SELECT " WF_CERTIFICATE_COLUMNS
+                                                                " FROM certificates WHERE owner_id = $1::bigint "
                                                                 "ORDER BY name LIMIT $2::bigint OFFSET $3::bigint"};
 constexpr sql::Query select_certificate{"select_certificate",
-                                        "SELECT " WF_CERTIFICATE_COLUMNS " FROM certificates WHERE owner_id = $1::bigint AND name = $2"};
-constexpr sql::Query select_attached{"select_attached", "SELECT d.domain, d.app_uuid FROM domains d WHERE d.certificate_id = $1::bigint ORDER BY d.domain"};
-constexpr sql::Query insert_certificate{
-    "insert_certificate",
-    "INSERT INTO certificates (owner_id, name, certificate, key, common_name, san, fingerprint, starts, expires, issuer, subject) VALUES "
-    "($1::bigint, $2, $3, $4, $5, $6, $7, $8::timestamptz, $9::timestamptz, $10, $11) ON CONFLICT (name) DO NOTHING RETURNING id"};
+                                        "SELECT " WF_CERTIFICATE_COLUMNS
+                                        " FROM certificates WHERE owner_id = $1::bigint AND name = $2"};
+constexpr sql::Query select_attached{
+    "select_attached",
+    "SELECT d.domain, d.app_uuid FROM domains d WHERE d.certificate_id = $1::bigint ORDER BY d.domain"};
+constexpr sql::Query insert_certificate{"insert_certificate",
+                                        "INSERT INTO certificates (owner_id, name, certificate, key, common_name, san, "
+                                        "fingerprint, starts, expires, issuer, subject) VALUES "
+                                        "($1::bigint, $2, $3, $4, $5, $6, $7, $8::timestamptz, $9::timestamptz, $10, "
+                                        "$11) ON CONFLICT (name) DO NOTHING RETURNING id"};
 constexpr sql::Query delete_certificate{"delete_certificate", "DELETE FROM certificates WHERE id = $1::bigint"};
-constexpr sql::Query select_domain_for_update{
-    "select_domain_for_update",
-    "SELECT d.id, d.certificate_id, a.id AS app, a.uuid AS app_uuid FROM domains d JOIN apps a ON a.uuid = d.app_uuid WHERE d.domain = $1 "
-    "FOR UPDATE OF d"};
-constexpr sql::Query attach_certificate{"attach_certificate",
-                                        "UPDATE domains SET certificate_id = $2::bigint, updated = now() WHERE id = $1::bigint"};
+constexpr sql::Query select_domain_for_update{"select_domain_for_update",
+                                              "SELECT d.id, d.certificate_id, a.id AS app, a.uuid AS app_uuid FROM "
+                                              "domains d JOIN apps a ON a.uuid = d.app_uuid WHERE d.domain = $1 "
+                                              "FOR UPDATE OF d"};
+constexpr sql::Query attach_certificate{
+    "attach_certificate", "UPDATE domains SET certificate_id = $2::bigint, updated = now() WHERE id = $1::bigint"};
 
 json::object certificate_json(sql::Tx& tx, const sql::Row& row, const std::string& owner) {
   json::array domains;
@@ -83,15 +89,16 @@ Task<http::Response> add_certificate(Parts& parts, Call& call) {
   const auto certificate = fields.text("certificate", {});
   const auto key = fields.text("key", {});
   auto is_plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
-  if (name && !std::ranges::all_of(*name, is_plain)) fields.problem("name", "Can only contain a-z (lowercase), 0-9 and hyphens");
+  if (name && !std::ranges::all_of(*name, is_plain))
+    fields.problem("name", "Can only contain a-z (lowercase), 0-9 and hyphens");
   fields.done();
   check_key_pair(*certificate, *key);
   const auto facts = certificate_facts(*certificate);
   auto insert = [&](sql::Tx& tx) {
-    const auto rows = tx.query(insert_certificate,
-                               {call.caller().id, *name, *certificate, *key, facts.common_name,
-                                print_json(json::array(facts.san.begin(), facts.san.end())), facts.fingerprint, rfc3339(facts.starts),
-                                rfc3339(facts.expires), facts.issuer, facts.subject});
+    const auto rows =
+        tx.query(insert_certificate, {call.caller().id, *name, *certificate, *key, facts.common_name,
+                                      print_json(json::array(facts.san.begin(), facts.san.end())), facts.fingerprint,
+                                      rfc3339(facts.starts), rfc3339(facts.expires), facts.issuer, facts.subject});
     if (rows.empty()) throw Error(Error::Fields{{"name", {"certificate with this name already exists."}}});
     record_event(tx, call.caller().username, "certificate " + *name + " added");
     return certificate_json(tx, tx.query(select_certificate, {call.caller().id, *name})[0], call.caller().username);
@@ -171,20 +178,30 @@ Task<http::Response> detach(Parts& parts, Call& call) {
 
 void add_certificate_routes(Api& api) {
   auto& parts = api.parts();
-  api.add("GET", "/v2/certs/", Who::user, {"listCertificates", "Certificates of the caller", "", {{200, "Certificate[]"}}},
+  api.add("GET", "/v2/certs/", Who::user,
+          {"listCertificates", "Certificates of the caller", "", {{200, "Certificate[]"}}},
           [&parts](Call& call) { return list_certificates(parts, call); });
-  api.add("POST", "/v2/certs/", Who::user, {"createCertificate", "Add a certificate and its key", "CertificateRequest", {{201, "Certificate"}}},
+  api.add("POST", "/v2/certs/", Who::user,
+          {"createCertificate", "Add a certificate and its key", "CertificateRequest", {{201, "Certificate"}}},
           [&parts](Call& call) { return add_certificate(parts, call); });
-  api.add("GET", "/v2/certs/{name}/", Who::user, {"getCertificate", "One certificate", "", {{200, "Certificate"}}, {404}},
+  api.add("GET", "/v2/certs/{name}/", Who::user,
+          {"getCertificate", "One certificate", "", {{200, "Certificate"}}, {404}},
           [&parts](Call& call) { return show_certificate(parts, call); });
-  api.add("DELETE", "/v2/certs/{name}/", Who::user, {"deleteCertificate", "Remove a certificate from its domains and for good", "", {{204, ""}}, {404}},
+  api.add("DELETE", "/v2/certs/{name}/", Who::user,
+          {"deleteCertificate", "Remove a certificate from its domains and for good", "", {{204, ""}}, {404}},
           [&parts](Call& call) { return remove_certificate(parts, call); });
-  api.add("POST", "/v2/certs/{name}/domain/", Who::user, {"attachCertificate", "Attach a certificate to a domain", "DomainRequest", {{201, ""}}, {404, 409}},
+  api.add("POST", "/v2/certs/{name}/domain/", Who::user,
+          {"attachCertificate", "Attach a certificate to a domain", "DomainRequest", {{201, ""}}, {404, 409}},
           [&parts](Call& call) { return attach(parts, call); });
   api.add("POST", "/v2/certs/{name}/domain/{domain}", Who::user,
-          {"attachCertificateByPath", "Attach a certificate to a domain", "DomainRequestOrNothing", {{201, ""}}, {404, 409}},
+          {"attachCertificateByPath",
+           "Attach a certificate to a domain",
+           "DomainRequestOrNothing",
+           {{201, ""}},
+           {404, 409}},
           [&parts](Call& call) { return attach(parts, call); });
-  api.add("DELETE", "/v2/certs/{name}/domain/{domain}", Who::user, {"detachCertificate", "Detach a certificate from a domain", "", {{204, ""}}, {404}},
+  api.add("DELETE", "/v2/certs/{name}/domain/{domain}", Who::user,
+          {"detachCertificate", "Detach a certificate from a domain", "", {{204, ""}}, {404}},
           [&parts](Call& call) { return detach(parts, call); });
 }
 

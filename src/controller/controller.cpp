@@ -80,9 +80,12 @@ Settings Settings::from(Env& env) {
   settings.database.connections = static_cast<int>(env.integer("DATABASE_CONNECTIONS", 8, 1, 100));
   settings.builder_key = env.secret_or_file("BUILDER_KEY");
   const auto mode = env.text("REGISTRATION_MODE", "enabled");
-  if (mode == "admin_only") settings.registration = Registration::admin_only;
-  else if (mode == "disabled") settings.registration = Registration::disabled;
-  else if (mode != "enabled") env.problem("REGISTRATION_MODE", "must be enabled, admin_only or disabled, not \"" + mode + "\"");
+  if (mode == "admin_only")
+    settings.registration = Registration::admin_only;
+  else if (mode == "disabled")
+    settings.registration = Registration::disabled;
+  else if (mode != "enabled")
+    env.problem("REGISTRATION_MODE", "must be enabled, admin_only or disabled, not \"" + mode + "\"");
   settings.login_failures = static_cast<int>(env.integer("LOGIN_FAILURES", 10, 0, 1'000'000));
   if (auto endpoint = env.text("LDAP_ENDPOINT", ""); !endpoint.empty()) {
     settings.directory = DirectorySettings{.endpoint = std::move(endpoint),
@@ -105,13 +108,17 @@ Settings Settings::from(Env& env) {
   if (auto key = env.text("DEIS_DEPLOY_HOOK_SECRET_KEY", ""); !key.empty()) settings.hook_key = Secret(std::move(key));
   if (const auto tags = env.text("DEIS_DEFAULT_CONFIG_TAGS", ""); !tags.empty()) {
     auto value = parse_json(tags);
-    if (value && value->is_object()) settings.default_tags = std::move(value->get_object());
-    else env.problem("DEIS_DEFAULT_CONFIG_TAGS", "must be a JSON object");
+    if (value && value->is_object())
+      settings.default_tags = std::move(value->get_object());
+    else
+      env.problem("DEIS_DEFAULT_CONFIG_TAGS", "must be a JSON object");
   }
   if (const auto endpoint = env.text("S3_ENDPOINT", ""); !endpoint.empty()) {
     s3::Endpoint store;
-    if (const auto url = http::Url::parse(endpoint)) store.url = *url;
-    else env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore.deis:9000");
+    if (const auto url = http::Url::parse(endpoint))
+      store.url = *url;
+    else
+      env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore.deis:9000");
     store.region = env.text("S3_REGION", "us-east-1");
     store.credentials = {env.secret_or_file("S3_ACCESS_KEY").reveal(), env.secret_or_file("S3_SECRET_KEY")};
     settings.store = std::move(store);
@@ -137,8 +144,9 @@ Task<> serve(Executor executor, Settings settings) {
   };
   Wiring wiring(executor, settings, db, kube, store ? &*store : nullptr, clock);
   Api api(wiring.parts);
-  for (auto* add : {add_account_routes, add_app_routes, add_key_routes, add_release_routes, add_pod_routes, add_domain_routes,
-                    add_setting_routes, add_certificate_routes, add_hook_routes, add_token_routes, add_event_routes}) {
+  for (auto* add :
+       {add_account_routes, add_app_routes, add_key_routes, add_release_routes, add_pod_routes, add_domain_routes,
+        add_setting_routes, add_certificate_routes, add_hook_routes, add_token_routes, add_event_routes}) {
     add(api);
   }
   bool ready = false;

@@ -22,20 +22,20 @@ namespace workflow::controller {
 enum class Registration { enabled, admin_only, disabled };
 
 struct Settings {
-  std::uint16_t port = 8000;              // CONTROLLER_PORT
-  sql::Config database;                   // DATABASE_HOST, _PORT, _NAME, _USER_FILE, _PASSWORD_FILE
-  Secret builder_key;                     // BUILDER_KEY_FILE: shared with the builder
+  std::uint16_t port = 8000;                          // CONTROLLER_PORT
+  sql::Config database;                               // DATABASE_HOST, _PORT, _NAME, _USER_FILE, _PASSWORD_FILE
+  Secret builder_key;                                 // BUILDER_KEY_FILE: shared with the builder
   Registration registration = Registration::enabled;  // REGISTRATION_MODE
-  int login_failures = 10;                // LOGIN_FAILURES: per name and minute, before the next attempt has to wait; 0 = any
+  int login_failures = 10;  // LOGIN_FAILURES: per name and minute, before the next attempt has to wait; 0 = any
   std::optional<DirectorySettings> directory;  // LDAP_ENDPOINT, …: asked first at login
-  std::set<std::string> reserved_names;   // RESERVED_NAMES: comma list
-  bool reject_missing_procfile = false;   // DEIS_DEPLOY_REJECT_IF_PROCFILE_MISSING
-  bool remove_missing_procfile = true;    // DEIS_DEPLOY_PROCFILE_MISSING_REMOVE
-  std::vector<std::string> hook_urls;     // DEIS_DEPLOY_HOOK_URLS: comma list, called for each release
-  std::optional<Secret> hook_key;         // DEIS_DEPLOY_HOOK_SECRET_KEY: signs those calls
-  json::object default_tags;              // DEIS_DEFAULT_CONFIG_TAGS: JSON, for apps without tags
-  std::optional<s3::Endpoint> store;      // S3_ENDPOINT, …; absent: no buildpack apps
-  std::string bucket = "builder";         // BUILDER_BUCKET
+  std::set<std::string> reserved_names;        // RESERVED_NAMES: comma list
+  bool reject_missing_procfile = false;        // DEIS_DEPLOY_REJECT_IF_PROCFILE_MISSING
+  bool remove_missing_procfile = true;         // DEIS_DEPLOY_PROCFILE_MISSING_REMOVE
+  std::vector<std::string> hook_urls;          // DEIS_DEPLOY_HOOK_URLS: comma list, called for each release
+  std::optional<Secret> hook_key;              // DEIS_DEPLOY_HOOK_SECRET_KEY: signs those calls
+  json::object default_tags;                   // DEIS_DEFAULT_CONFIG_TAGS: JSON, for apps without tags
+  std::optional<s3::Endpoint> store;           // S3_ENDPOINT, …; absent: no buildpack apps
+  std::string bucket = "builder";              // BUILDER_BUCKET
   cluster::Settings cluster;
   static Settings from(Env& env);
 };

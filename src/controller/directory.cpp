@@ -29,14 +29,16 @@ using Message = std::unique_ptr<LDAPMessage, FreeMessage>;
 
 Connection connect(const DirectorySettings& settings) {
   LDAP* raw = nullptr;
-  if (const int code = ldap_initialize(&raw, settings.endpoint.c_str()); code != LDAP_SUCCESS) fail("LDAP_ENDPOINT", code);
+  if (const int code = ldap_initialize(&raw, settings.endpoint.c_str()); code != LDAP_SUCCESS)
+    fail("LDAP_ENDPOINT", code);
   Connection connection(raw);
   const int version = LDAP_VERSION3, no_check = LDAP_OPT_X_TLS_NEVER, fresh_context = 0;
   ldap_set_option(raw, LDAP_OPT_PROTOCOL_VERSION, &version);
   ldap_set_option(raw, LDAP_OPT_NETWORK_TIMEOUT, &patience);
   ldap_set_option(raw, LDAP_OPT_TIMEOUT, &patience);
   ldap_set_option(raw, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
-  ldap_set_option(raw, LDAP_OPT_X_TLS_REQUIRE_CERT, &no_check);  // as the original: directories have their own authorities
+  ldap_set_option(raw, LDAP_OPT_X_TLS_REQUIRE_CERT,
+                  &no_check);  // as the original: directories have their own authorities
   ldap_set_option(raw, LDAP_OPT_X_TLS_NEWCTX, &fresh_context);
   return connection;
 }
@@ -50,9 +52,11 @@ int bind(LDAP* ldap, const std::string& dn, const std::string& password) {
 Message search(LDAP* ldap, const std::string& base, const std::string& filter, int limit) {
   LDAPMessage* raw = nullptr;
   timeval timeout = patience;
-  const int code = ldap_search_ext_s(ldap, base.c_str(), LDAP_SCOPE_SUBTREE, filter.c_str(), nullptr, 0, nullptr, nullptr, &timeout, limit, &raw);
+  const int code = ldap_search_ext_s(ldap, base.c_str(), LDAP_SCOPE_SUBTREE, filter.c_str(), nullptr, 0, nullptr,
+                                     nullptr, &timeout, limit, &raw);
   Message message(raw);
-  if (code != LDAP_SUCCESS && code != LDAP_SIZELIMIT_EXCEEDED && code != LDAP_NO_SUCH_OBJECT) fail("search below " + base, code);
+  if (code != LDAP_SUCCESS && code != LDAP_SIZELIMIT_EXCEEDED && code != LDAP_NO_SUCH_OBJECT)
+    fail("search below " + base, code);
   return message;
 }
 
@@ -89,24 +93,30 @@ std::string filter_value(std::string_view text) {
   std::string out;
   for (const char c : text) {
     const bool is_syntax = c == '*' || c == '(' || c == ')' || c == '\\' || c == '\0';
-    if (is_syntax) out += "\\" + to_hex(std::string_view(&c, 1));
-    else out += c;
+    if (is_syntax)
+      out += "\\" + to_hex(std::string_view(&c, 1));
+    else
+      out += c;
   }
   return out;
 }
 
-std::optional<DirectoryUser> sign_in(const DirectorySettings& settings, const std::string& username, const std::string& password) {
+std::optional<DirectoryUser> sign_in(const DirectorySettings& settings, const std::string& username,
+                                     const std::string& password) {
   // RFC 4513, section 5.1.2: a bind without a password succeeds as nobody in particular.
   if (password.empty() || username.empty()) return std::nullopt;
   const auto searcher = connect(settings);
-  if (const int code = bind(searcher.get(), settings.bind_dn, settings.bind_password.reveal()); code != LDAP_SUCCESS) fail("LDAP_BIND_DN", code);
-  const auto found = search(searcher.get(), settings.user_base, "(" + settings.user_attribute + "=" + filter_value(username) + ")", 2);
+  if (const int code = bind(searcher.get(), settings.bind_dn, settings.bind_password.reveal()); code != LDAP_SUCCESS)
+    fail("LDAP_BIND_DN", code);
+  const auto found =
+      search(searcher.get(), settings.user_base, "(" + settings.user_attribute + "=" + filter_value(username) + ")", 2);
   if (ldap_count_entries(searcher.get(), found.get()) != 1) return std::nullopt;
   auto* entry = ldap_first_entry(searcher.get(), found.get());
   const auto dn = name_of(searcher.get(), entry);
   const auto as_user = connect(settings);
   const int code = bind(as_user.get(), dn, password);
-  if (code == LDAP_INVALID_CREDENTIALS || code == LDAP_UNWILLING_TO_PERFORM || code == LDAP_INAPPROPRIATE_AUTH) return std::nullopt;
+  if (code == LDAP_INVALID_CREDENTIALS || code == LDAP_UNWILLING_TO_PERFORM || code == LDAP_INAPPROPRIATE_AUTH)
+    return std::nullopt;
   if (code != LDAP_SUCCESS) fail("signing in", code);
   return DirectoryUser{.username = attribute(searcher.get(), entry, settings.user_attribute),
                        .first_name = attribute(searcher.get(), entry, "givenName"),

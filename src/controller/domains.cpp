@@ -9,30 +9,40 @@
 namespace workflow::controller {
 namespace {
 
-#define WF_DOMAIN_COLUMNS                                                                                                     \
-  "d.domain, u.username AS owner, to_char(d.created AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS created, "     \
+#define WF_DOMAIN_COLUMNS                                                                                      \
+  "d.domain, u.username AS owner, to_char(d.created AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS " \
+  "created, "                                                                                                  \
   "to_char(d.updated AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS updated"
 constexpr sql::Query count_domains{"count_domains", "SELECT count(*) AS n FROM domains WHERE app_uuid = $1::uuid"};
-constexpr sql::Query select_domains{"select_domains", "SELECT " WF_DOMAIN_COLUMNS " FROM domains d JOIN users u ON u.id = d.owner_id "
-                                                      "WHERE d.app_uuid = $1::uuid ORDER BY d.domain LIMIT $2::bigint OFFSET $3::bigint"};
+constexpr sql::Query select_domains{"select_domains",
+                                    "SELECT " WF_DOMAIN_COLUMNS
+                                    " FROM domains d JOIN users u ON u.id = d.owner_id "
+                                    "WHERE d.app_uuid = $1::uuid ORDER BY d.domain LIMIT $2::bigint OFFSET $3::bigint"};
 constexpr sql::Query select_domain{"select_domain",
-                                   "SELECT " WF_DOMAIN_COLUMNS " FROM domains d JOIN users u ON u.id = d.owner_id WHERE d.domain = $1"};
-constexpr sql::Query insert_domain{
-    "insert_domain",
-    "INSERT INTO domains (app_uuid, owner_id, domain) VALUES ($1::uuid, $2::bigint, $3) ON CONFLICT (domain) DO NOTHING RETURNING id"};
+                                   "SELECT " WF_DOMAIN_COLUMNS
+                                   " FROM domains d JOIN users u ON u.id = d.owner_id WHERE d.domain = $1"};
+constexpr sql::Query insert_domain{"insert_domain",
+                                   "INSERT INTO domains (app_uuid, owner_id, domain) VALUES ($1::uuid, $2::bigint, $3) "
+                                   "ON CONFLICT (domain) DO NOTHING RETURNING id"};
 constexpr sql::Query delete_domain{"delete_domain", "DELETE FROM domains WHERE app_uuid = $1::uuid AND domain = $2"};
-constexpr sql::Query select_services{"select_services",
-                                     "SELECT procfile_type, path_pattern FROM services WHERE app_uuid = $1::uuid ORDER BY id DESC"};
-constexpr sql::Query select_service{"select_service",
-                                    "SELECT path_pattern FROM services WHERE app_uuid = $1::uuid AND procfile_type = $2"};
+constexpr sql::Query select_services{
+    "select_services", "SELECT procfile_type, path_pattern FROM services WHERE app_uuid = $1::uuid ORDER BY id DESC"};
+constexpr sql::Query select_service{
+    "select_service", "SELECT path_pattern FROM services WHERE app_uuid = $1::uuid AND procfile_type = $2"};
 constexpr sql::Query upsert_service{
     "upsert_service",
     "INSERT INTO services (app_uuid, owner_id, procfile_type, path_pattern) VALUES ($1::uuid, $2::bigint, $3, $4) "
-    "ON CONFLICT (app_uuid, procfile_type) DO UPDATE SET path_pattern = $4, updated = now() WHERE services.path_pattern <> $4"};
-constexpr sql::Query delete_service{"delete_service", "DELETE FROM services WHERE app_uuid = $1::uuid AND procfile_type = $2"};
+    "ON CONFLICT (app_uuid, procfile_type) DO UPDATE SET path_pattern = $4, updated = now() WHERE "
+    "services.path_pattern <> $4"};
+constexpr sql::Query delete_service{"delete_service",
+                                    "DELETE FROM services WHERE app_uuid = $1::uuid AND procfile_type = $2"};
 
 json::object domain_json(const sql::Row& row, const std::string& app) {
-  return {{"owner", row.text("owner")}, {"created", row.text("created")}, {"updated", row.text("updated")}, {"app", app}, {"domain", row.text("domain")}};
+  return {{"owner", row.text("owner")},
+          {"created", row.text("created")},
+          {"updated", row.text("updated")},
+          {"app", app},
+          {"domain", row.text("domain")}};
 }
 
 // As nginx, which will use it, understands it.
@@ -48,7 +58,8 @@ bool is_regular_expression(const std::string& text) {
 bool is_path_pattern(const std::string& text) {
   if (text.ends_with(',')) return false;
   for (const auto& part : split(text, ',')) {
-    if (trim(part).empty() || part.find_first_of("\n\r\"';{}") != std::string::npos || !is_regular_expression(part)) return false;
+    if (trim(part).empty() || part.find_first_of("\n\r\"';{}") != std::string::npos || !is_regular_expression(part))
+      return false;
   }
   return true;
 }
@@ -83,7 +94,8 @@ Task<http::Response> add_domain(Parts& parts, AppCall& call) {
     tx.execute(delete_domain, {call.app.uuid, domain});
     record_event(tx, call.caller().username, call.app, "domain " + domain + " taken back: the cluster refused it");
   };
-  co_await parts.jobs.apply_or_take_back(call.app.uuid, "Could not update Kubernetes Service " + call.app.id, take_back);
+  co_await parts.jobs.apply_or_take_back(call.app.uuid, "Could not update Kubernetes Service " + call.app.id,
+                                         take_back);
   co_return answer(201, added);
 }
 
@@ -111,7 +123,8 @@ Task<http::Response> list_services(Parts& parts, AppCall& call) {
     services.clear();
     const auto rows = tx.query(select_services, {call.app.uuid});
     for (int i = 0; i < rows.size(); ++i) {
-      services.push_back(json::object{{"procfile_type", rows[i].text("procfile_type")}, {"path_pattern", rows[i].text("path_pattern")}});
+      services.push_back(json::object{{"procfile_type", rows[i].text("procfile_type")},
+                                      {"path_pattern", rows[i].text("path_pattern")}});
     }
   });
   co_return answer(200, json::object{{"services", std::move(services)}});
@@ -121,7 +134,8 @@ Task<http::Response> set_service(Parts& parts, AppCall& call) {
   Fields fields(call.body);
   const auto type = fields.text("procfile_type", {});
   const auto pattern = fields.text("path_pattern", {});
-  if (type && !is_process_type(*type)) fields.problem("procfile_type", "Process types can only contain lowercase alphanumeric characters");
+  if (type && !is_process_type(*type))
+    fields.problem("procfile_type", "Process types can only contain lowercase alphanumeric characters");
   if (pattern && !is_path_pattern(*pattern)) {
     fields.problem("path_pattern", "Service value should be valid regex (or set of regex split by comma)");
   }
@@ -139,11 +153,14 @@ Task<http::Response> set_service(Parts& parts, AppCall& call) {
   };
   if (!co_await parts.db.transact(store)) co_return nothing();
   auto take_back = [&](sql::Tx& tx) {
-    if (before) tx.execute(upsert_service, {call.app.uuid, call.app.owner_id, *type, *before});
-    else tx.execute(delete_service, {call.app.uuid, *type});
+    if (before)
+      tx.execute(upsert_service, {call.app.uuid, call.app.owner_id, *type, *before});
+    else
+      tx.execute(delete_service, {call.app.uuid, *type});
     record_event(tx, call.caller().username, call.app, "service " + *type + " taken back: the cluster refused it");
   };
-  co_await parts.jobs.apply_or_take_back(call.app.uuid, "Could not update Kubernetes Service " + call.app.id, take_back);
+  co_await parts.jobs.apply_or_take_back(call.app.uuid, "Could not update Kubernetes Service " + call.app.id,
+                                         take_back);
   co_return nothing(201);
 }
 
@@ -171,12 +188,15 @@ void add_domain_routes(Api& api) {
               [&parts](AppCall& call) { return add_domain(parts, call); });
   api.add_app("DELETE", "/domains/{domain}/", Access::own, {"deleteDomain", "Remove a domain", "", {{204, ""}}},
               [&parts](AppCall& call) { return remove_domain(parts, call); });
-  api.add_app("GET", "/services/", Access::use, {"listServices", "Process types that get requests by path", "", {{200, "Services"}}},
+  api.add_app("GET", "/services/", Access::use,
+              {"listServices", "Process types that get requests by path", "", {{200, "Services"}}},
               [&parts](AppCall& call) { return list_services(parts, call); });
-  api.add_app("POST", "/services/", Access::use,
-              {"setService", "Send requests of some paths to another process type", "ServiceRequest", {{201, ""}, {204, ""}}},
-              [&parts](AppCall& call) { return set_service(parts, call); });
-  api.add_app("DELETE", "/services/", Access::own, {"deleteService", "Send them to the app's own process again", "ServiceType", {{204, ""}}},
+  api.add_app(
+      "POST", "/services/", Access::use,
+      {"setService", "Send requests of some paths to another process type", "ServiceRequest", {{201, ""}, {204, ""}}},
+      [&parts](AppCall& call) { return set_service(parts, call); });
+  api.add_app("DELETE", "/services/", Access::own,
+              {"deleteService", "Send them to the app's own process again", "ServiceType", {{204, ""}}},
               [&parts](AppCall& call) { return remove_service(parts, call); });
 }
 

@@ -13,39 +13,42 @@ using namespace std::chrono_literals;
 #define WF_AT(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 #define WF_EVENT_COLUMNS "id, " WF_AT("at") " AS at, username, app, what, before, after"
 constexpr sql::Query count_events{"count_events", "SELECT count(*) AS n FROM events WHERE app_uuid = $1::uuid"};
-constexpr sql::Query select_events{"select_events", "SELECT " WF_EVENT_COLUMNS " FROM events WHERE app_uuid = $1::uuid "
+constexpr sql::Query select_events{"select_events", "SELECT " WF_EVENT_COLUMNS
+                                                    " FROM events WHERE app_uuid = $1::uuid "
                                                     "ORDER BY id DESC LIMIT $2::bigint OFFSET $3::bigint"};
 constexpr sql::Query count_all_events{"count_all_events", "SELECT count(*) AS n FROM events"};
-constexpr sql::Query select_all_events{"select_all_events",
-                                       "SELECT " WF_EVENT_COLUMNS " FROM events ORDER BY id DESC LIMIT $1::bigint OFFSET $2::bigint"};
+constexpr sql::Query select_all_events{
+    "select_all_events", "SELECT " WF_EVENT_COLUMNS " FROM events ORDER BY id DESC LIMIT $1::bigint OFFSET $2::bigint"};
 constexpr sql::Query select_events_since{
-    "select_events_since", "SELECT " WF_EVENT_COLUMNS " FROM events WHERE app_uuid = $1::uuid AND id > $2::bigint ORDER BY id LIMIT 100"};
+    "select_events_since",
+    "SELECT " WF_EVENT_COLUMNS " FROM events WHERE app_uuid = $1::uuid AND id > $2::bigint ORDER BY id LIMIT 100"};
 constexpr sql::Query select_newest_event{"select_newest_event",
                                          "SELECT coalesce(max(id), 0) AS id FROM events WHERE app_uuid = $1::uuid"};
-#define WF_JOB_COLUMNS                                                                                              \
-  "j.id, j.kind, j.state, j.message, j.structure, r.version, " WF_AT("j.created") " AS created, " WF_AT("j.finished") \
-  " AS finished FROM jobs j JOIN releases r ON r.uuid = j.release_uuid "
+#define WF_JOB_COLUMNS                                                                                   \
+  "j.id, j.kind, j.state, j.message, j.structure, r.version, " WF_AT("j.created") " AS created, " WF_AT( \
+      "j.finished") " AS finished FROM jobs j JOIN releases r ON r.uuid = j.release_uuid "
 constexpr sql::Query count_jobs{"count_jobs", "SELECT count(*) AS n FROM jobs WHERE app_uuid = $1::uuid"};
-constexpr sql::Query select_jobs{"select_jobs", "SELECT " WF_JOB_COLUMNS "WHERE j.app_uuid = $1::uuid ORDER BY j.id DESC "
+constexpr sql::Query select_jobs{"select_jobs", "SELECT " WF_JOB_COLUMNS
+                                                "WHERE j.app_uuid = $1::uuid ORDER BY j.id DESC "
                                                 "LIMIT $2::bigint OFFSET $3::bigint"};
-constexpr sql::Query select_job_of_app{"select_job_of_app", "SELECT " WF_JOB_COLUMNS "WHERE j.app_uuid = $1::uuid AND j.id = $2::bigint"};
+constexpr sql::Query select_job_of_app{"select_job_of_app",
+                                       "SELECT " WF_JOB_COLUMNS "WHERE j.app_uuid = $1::uuid AND j.id = $2::bigint"};
 
 json::object event_json(const sql::Row& row) {
-  return {{"id", row.integer("id")},         {"at", row.text("at")},
-          {"user", row.text("username")},    {"app", row.text("app")},
-          {"what", row.text("what")},        {"before", object_from(row.text("before"))},
+  return {{"id", row.integer("id")},
+          {"at", row.text("at")},
+          {"user", row.text("username")},
+          {"app", row.text("app")},
+          {"what", row.text("what")},
+          {"before", object_from(row.text("before"))},
           {"after", object_from(row.text("after"))}};
 }
 
 json::object job_json(const sql::Row& row) {
-  return {{"id", row.integer("id")},
-          {"kind", row.text("kind")},
-          {"state", row.text("state")},
-          {"message", row.text("message")},
-          {"release", row.integer("version")},
-          {"structure", object_from(row.text("structure"))},
-          {"created", row.text("created")},
-          {"finished", text_or_null(row.find("finished"))}};
+  return {{"id", row.integer("id")},           {"kind", row.text("kind")},
+          {"state", row.text("state")},        {"message", row.text("message")},
+          {"release", row.integer("version")}, {"structure", object_from(row.text("structure"))},
+          {"created", row.text("created")},    {"finished", text_or_null(row.find("finished"))}};
 }
 
 template <typename Json>
@@ -99,8 +102,8 @@ Task<http::Response> show_job(Parts& parts, AppCall& call) {
   co_return answer(200, co_await parts.db.transact(read));
 }
 
-// Server-sent events (WHATWG HTML, section 9.2): `change` for each event of the app, from a number on when one is given,
-// and `progress` while deploys go on. A reader that loses the connection goes on from the last number it saw.
+// Server-sent events (WHATWG HTML, section 9.2): `change` for each event of the app, from a number on when one is
+// given, and `progress` while deploys go on. A reader that loses the connection goes on from the last number it saw.
 class Stream {
  public:
   Stream(Parts& parts, App app, std::string token_user, std::optional<std::int64_t> since)
@@ -124,7 +127,8 @@ class Stream {
         if (error.kind() != ErrorKind::timeout) throw;
         quiet = true;
       }
-      if (quiet) co_await out.write(": nothing new\n\n");  // proxies close what is silent; and we learn whether the reader left
+      if (quiet)
+        co_await out.write(": nothing new\n\n");  // proxies close what is silent; and we learn whether the reader left
       if (!co_await may_still_use()) co_return;
     }
   }
@@ -139,7 +143,9 @@ class Stream {
 
   // True when there may be more.
   Task<bool> tell_events(http::BodyWriter& out) {
-    auto read = [this](sql::Tx& tx) { return rows_json(tx.query(select_events_since, {app_.uuid, *since_}), event_json); };
+    auto read = [this](sql::Tx& tx) {
+      return rows_json(tx.query(select_events_since, {app_.uuid, *since_}), event_json);
+    };
     const auto events = co_await parts_.db.transact(read);
     for (const auto& event : events) {
       since_ = event.at("id").to_number<std::int64_t>();
@@ -184,12 +190,19 @@ Task<http::Response> stream_events(Parts& parts, AppCall& call) {
 
 void add_event_routes(Api& api) {
   auto& parts = api.parts();
-  api.add("GET", "/v2/events/", Who::admin, {"listAllEvents", "Who changed what on the whole platform, newest first", "", {{200, "Event[]"}}},
+  api.add("GET", "/v2/events/", Who::admin,
+          {"listAllEvents", "Who changed what on the whole platform, newest first", "", {{200, "Event[]"}}},
           [&parts](Call& call) { return list_all_events(parts, call); });
-  api.add_app("GET", "/events/", Access::use, {"listEvents", "Who changed what, newest first; secrets are not told", "", {{200, "Event[]"}}},
+  api.add_app("GET", "/events/", Access::use,
+              {"listEvents", "Who changed what, newest first; secrets are not told", "", {{200, "Event[]"}}},
               [&parts](AppCall& call) { return list_events(parts, call); });
   api.add_app("GET", "/events/stream/", Access::use,
-              {"streamEvents", "Changes and progress as they happen, as server-sent events", "", {{200, "stream"}}, {}, {"since"}},
+              {"streamEvents",
+               "Changes and progress as they happen, as server-sent events",
+               "",
+               {{200, "stream"}},
+               {},
+               {"since"}},
               [&parts](AppCall& call) { return stream_events(parts, call); });
   api.add_app("GET", "/jobs/", Access::use, {"listJobs", "Deploys and scalings, newest first", "", {{200, "Job[]"}}},
               [&parts](AppCall& call) { return list_jobs(parts, call); });

@@ -1,5 +1,6 @@
 // src/controller/feed.h: what the controllers tell each other: events, ends of jobs, progress of deploys.
-//   Owns    a connection that listens; the last lines of progress. Nothing here is durable: what matters is in the database,
+//   Owns    a connection that listens; the last lines of progress. Nothing here is durable: what matters is in the
+//   database,
 //           and whoever is woken reads it there.
 #pragma once
 #include <deque>

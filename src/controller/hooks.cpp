@@ -16,14 +16,16 @@ constexpr sql::Query select_pushable_apps{
     "select_pushable_apps",
     "SELECT a.id FROM apps a JOIN users u ON u.username = $1 WHERE u.is_superuser OR a.owner_id = u.id OR EXISTS "
     "(SELECT 1 FROM grants g WHERE g.app_uuid = a.uuid AND g.user_id = u.id) ORDER BY a.id"};
-constexpr sql::Query select_granted_keys{
-    "select_granted_keys",
-    "SELECT u.username, k.public, k.fingerprint FROM grants g JOIN users u ON u.id = g.user_id JOIN keys k ON k.owner_id = u.id "
-    "WHERE g.app_uuid = $1::uuid ORDER BY u.username, k.created"};
-constexpr sql::Query select_user_keys{"select_user_keys",
-                                      "SELECT public, fingerprint FROM keys WHERE owner_id = $1::bigint ORDER BY created"};
+constexpr sql::Query select_granted_keys{"select_granted_keys",
+                                         "SELECT u.username, k.public, k.fingerprint FROM grants g JOIN users u ON "
+                                         "u.id = g.user_id JOIN keys k ON k.owner_id = u.id "
+                                         "WHERE g.app_uuid = $1::uuid ORDER BY u.username, k.created"};
+constexpr sql::Query select_user_keys{
+    "select_user_keys", "SELECT public, fingerprint FROM keys WHERE owner_id = $1::bigint ORDER BY created"};
 
-json::object key_json(const sql::Row& row) { return {{"key", row.text("public")}, {"fingerprint", row.text("fingerprint")}}; }
+json::object key_json(const sql::Row& row) {
+  return {{"key", row.text("public")}, {"fingerprint", row.text("fingerprint")}};
+}
 
 Task<http::Response> who_has_key(Parts& parts, Call& call) {
   auto read = [fingerprint = call.param("fingerprint")](sql::Tx& tx) {
@@ -107,14 +109,17 @@ void add_hook_routes(Api& api) {
   api.add("GET", "/v2/hooks/key/{fingerprint...}", Who::builder,
           {"findKey", "Who has an SSH key, and the apps that he may push to", "", {{200, "KeyOwner"}}, {404}},
           [&parts](Call& call) { return who_has_key(parts, call); });
-  api.add("GET", "/v2/hooks/keys/{app}", Who::builder, {"listKeysOfApp", "Keys of the app's collaborators", "", {{200, "KeysByUser"}}, {404}},
+  api.add("GET", "/v2/hooks/keys/{app}", Who::builder,
+          {"listKeysOfApp", "Keys of the app's collaborators", "", {{200, "KeysByUser"}}, {404}},
           [&parts](Call& call) { return keys_of_app(parts, call); });
-  api.add("GET", "/v2/hooks/keys/{app}/{username}", Who::builder, {"listKeysOfUser", "Keys of one user of the app", "", {{200, "KeysByUser"}}, {404}},
+  api.add("GET", "/v2/hooks/keys/{app}/{username}", Who::builder,
+          {"listKeysOfUser", "Keys of one user of the app", "", {{200, "KeysByUser"}}, {404}},
           [&parts](Call& call) { return keys_of_user(parts, call); });
   api.add("POST", "/v2/hooks/build/", Who::builder,
           {"pushBuild", "Release and deploy what was pushed", "PushedBuild", {{200, "PushedRelease"}}, {404, 409, 422}},
           [&parts](Call& call) { return build_hook(parts, call); });
-  api.add("POST", "/v2/hooks/config/", Who::builder, {"configForBuild", "The config that a build gets", "Push", {{200, "Config"}}, {404}},
+  api.add("POST", "/v2/hooks/config/", Who::builder,
+          {"configForBuild", "The config that a build gets", "Push", {{200, "Config"}}, {404}},
           [&parts](Call& call) { return config_hook(parts, call); });
 }
 

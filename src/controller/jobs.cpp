@@ -16,38 +16,42 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A controller that dies is missed when it has not renewed for a moment and has no connection to the database any more; one
-// that hangs, when its lease is over.
+// A controller that dies is missed when it has not renewed for a moment and has no connection to the database any more;
+// one that hangs, when its lease is over.
 constexpr auto lease = "10 seconds";
 constexpr auto heartbeat = 1s;
-constexpr sql::Query insert_job{
-    "insert_job",
-    "INSERT INTO jobs (app_uuid, kind, release_uuid, structure, lease_holder, lease_until) VALUES ($1::uuid, $2, $3::uuid, $4, $5, "
-    "now() + $6::interval) RETURNING id"};
+constexpr sql::Query insert_job{"insert_job",
+                                "INSERT INTO jobs (app_uuid, kind, release_uuid, structure, lease_holder, lease_until) "
+                                "VALUES ($1::uuid, $2, $3::uuid, $4, $5, "
+                                "now() + $6::interval) RETURNING id"};
 constexpr sql::Query select_job{
-    "select_job", "SELECT j.kind, j.release_uuid, j.structure, a.id AS app FROM jobs j JOIN apps a ON a.uuid = j.app_uuid "
-                  "WHERE j.id = $1::bigint AND j.state = 'running' AND j.lease_holder = $2"};
+    "select_job",
+    "SELECT j.kind, j.release_uuid, j.structure, a.id AS app FROM jobs j JOIN apps a ON a.uuid = j.app_uuid "
+    "WHERE j.id = $1::bigint AND j.state = 'running' AND j.lease_holder = $2"};
 constexpr sql::Query renew_leases{
     "renew_leases", "UPDATE jobs SET lease_until = now() + $2::interval WHERE lease_holder = $1 AND state = 'running'"};
-constexpr sql::Query release_leases{"release_leases",
-                                    "UPDATE jobs SET lease_until = now() WHERE lease_holder = $1 AND state = 'running'"};
-constexpr sql::Query adopt_jobs{
-    "adopt_jobs",
-    "UPDATE jobs SET lease_holder = $1, lease_until = now() + $2::interval WHERE id IN (SELECT id FROM jobs j WHERE state = 'running' AND "
-    "(lease_until < now() OR (lease_until < now() + interval '8 seconds' AND NOT EXISTS "
-    "(SELECT 1 FROM pg_stat_activity s WHERE s.application_name = j.lease_holder))) ORDER BY id FOR UPDATE SKIP LOCKED) "
-    "RETURNING id, app_uuid"};
-constexpr sql::Query finish_job{
-    "finish_job", "UPDATE jobs SET state = $2, message = $3, finished = now() WHERE id = $1::bigint AND state = 'running' AND lease_holder = $4"};
+constexpr sql::Query release_leases{
+    "release_leases", "UPDATE jobs SET lease_until = now() WHERE lease_holder = $1 AND state = 'running'"};
+constexpr sql::Query adopt_jobs{"adopt_jobs",
+                                "UPDATE jobs SET lease_holder = $1, lease_until = now() + $2::interval WHERE id IN "
+                                "(SELECT id FROM jobs j WHERE state = 'running' AND "
+                                "(lease_until < now() OR (lease_until < now() + interval '8 seconds' AND NOT EXISTS "
+                                "(SELECT 1 FROM pg_stat_activity s WHERE s.application_name = j.lease_holder))) ORDER "
+                                "BY id FOR UPDATE SKIP LOCKED) "
+                                "RETURNING id, app_uuid"};
+constexpr sql::Query finish_job{"finish_job",
+                                "UPDATE jobs SET state = $2, message = $3, finished = now() WHERE id = $1::bigint AND "
+                                "state = 'running' AND lease_holder = $4"};
 constexpr sql::Query select_job_state{"select_job_state", "SELECT state, message FROM jobs WHERE id = $1::bigint"};
 constexpr sql::Query select_job_release{"select_job_release", "SELECT release_uuid FROM jobs WHERE id = $1::bigint"};
-constexpr sql::Query update_release{
-    "update_release", "UPDATE releases SET state = $2, exception = $3, summary = coalesce($4, summary), updated = now() WHERE uuid = $1::uuid"};
+constexpr sql::Query update_release{"update_release",
+                                    "UPDATE releases SET state = $2, exception = $3, summary = coalesce($4, summary), "
+                                    "updated = now() WHERE uuid = $1::uuid"};
 constexpr sql::Query select_all_apps{"select_all_apps", "SELECT id FROM apps ORDER BY id"};
-constexpr sql::Query select_slug_releases{
-    "select_slug_releases",
-    "SELECT r.version, b.image FROM releases r JOIN builds b ON b.uuid = r.build_uuid WHERE r.app_uuid = $1::uuid AND r.state = 'live' "
-    "AND b.sha <> '' AND b.dockerfile = '' ORDER BY r.version DESC LIMIT 12"};
+constexpr sql::Query select_slug_releases{"select_slug_releases",
+                                          "SELECT r.version, b.image FROM releases r JOIN builds b ON b.uuid = "
+                                          "r.build_uuid WHERE r.app_uuid = $1::uuid AND r.state = 'live' "
+                                          "AND b.sha <> '' AND b.dockerfile = '' ORDER BY r.version DESC LIMIT 12"};
 constexpr sql::Query select_autoscale{
     "select_autoscale", "SELECT autoscale FROM settings WHERE app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
 
@@ -76,7 +80,8 @@ std::string failure_summary(const Release& release, const Release& live) {
 
 // What is over soon, and worth another try.
 bool is_passing(const Error& error) {
-  return error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::timeout || error.kind() == ErrorKind::conflict;
+  return error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::timeout ||
+         error.kind() == ErrorKind::conflict;
 }
 
 }  // namespace
@@ -93,7 +98,11 @@ struct Jobs::Subject {
 };
 
 Jobs::Jobs(Executor executor, Parts& parts)
-    : executor_(executor), parts_(parts), tasks_(executor), changes_(executor), orphans_(executor),
+    : executor_(executor),
+      parts_(parts),
+      tasks_(executor),
+      changes_(executor),
+      orphans_(executor),
       has_lines_(executor) {
   // A controller that ends gives its work back; after a gap in what we hear, we look as well.
   parts_.feed.on_message([this](const json::object& message) {
@@ -210,11 +219,14 @@ Task<> Jobs::persist(std::int64_t id, JobResult& result) {
       co_return;
     } catch (const Error& error) {
       trouble = describe(std::current_exception());
-      const bool lasting = error.kind() == ErrorKind::conflict && std::chrono::steady_clock::now() - began > patience_with_conflicts;
+      const bool lasting =
+          error.kind() == ErrorKind::conflict && std::chrono::steady_clock::now() - began > patience_with_conflicts;
       if (!verdict && (!is_passing(error) || lasting)) verdict = error.message();
     }
-    if (verdict) log::error("job failed", kv("job", id), kv("error", trouble));
-    else log::warn("job interrupted; trying again", kv("job", id), kv("error", trouble));
+    if (verdict)
+      log::error("job failed", kv("job", id), kv("error", trouble));
+    else
+      log::warn("job interrupted; trying again", kv("job", id), kv("error", trouble));
     co_await sleep_for(verdict ? 0ms : pause);
   }
 }
@@ -240,10 +252,12 @@ void Jobs::record_failure(sql::Tx& tx, std::int64_t id, const std::string& why) 
     tx.execute(update_release,
                {subject->release.uuid, "failed", "error: " + why, failure_summary(subject->release, subject->live)});
     record_event(tx, subject->release.owner, subject->app, "v" + std::to_string(subject->release.version) + " failed",
-                 {{{"release", subject->live.version}}, {{"release", subject->live.version}, {"failed", subject->release.version}}});
+                 {{{"release", subject->live.version}},
+                  {{"release", subject->live.version}, {"failed", subject->release.version}}});
   }
   if (subject->kind == "scale") {
-    record_event(tx, subject->release.owner, subject->app, "scaling failed: the counts are as before", {{}, {{"reason", why}}});
+    record_event(tx, subject->release.owner, subject->app, "scaling failed: the counts are as before",
+                 {{}, {{"reason", why}}});
   }
   tx.execute(finish_job, {id, "failed", why, parts_.holder});
   tell(tx, {{"job", id}});
@@ -274,8 +288,9 @@ cluster::ReleaseSpec Jobs::release_spec(const App& app, const Release& release, 
   for (const auto& [key, value] : config.values) spec.config[std::string(key)] = python_text(value);
   if (spec.build == cluster::BuildKind::slug) spec.slug_url = slug_url(build.image);
   if (!config.registry.empty()) {
-    spec.registry = cluster::RegistryCredentials{text_of(config.registry, "hostname"), text_of(config.registry, "username"),
-                                                 Secret(text_of(config.registry, "password"))};
+    spec.registry =
+        cluster::RegistryCredentials{text_of(config.registry, "hostname"), text_of(config.registry, "username"),
+                                     Secret(text_of(config.registry, "password"))};
   }
   for (const auto& [key, value] : config.tags) spec.tags[std::string(key)] = python_text(value);
 
@@ -335,8 +350,10 @@ Task<JobResult> Jobs::attempt(std::int64_t id, Subject subject) {
     if (tx.execute(finish_job, {id, "done", message, parts_.holder}) == 0) return;
     const auto& procfile = subject.release.build->procfile;
     auto shown_procfile = subject.app.procfile_structure;
-    if (!procfile.empty()) shown_procfile = procfile;
-    else if (is_deploy && shown_procfile.empty()) shown_procfile = subject.structure;
+    if (!procfile.empty())
+      shown_procfile = procfile;
+    else if (is_deploy && shown_procfile.empty())
+      shown_procfile = subject.structure;
     set_structure(tx, subject.app.uuid, subject.structure, shown_procfile);
     tell(tx, {{"job", id}});
     if (!is_deploy) return;
@@ -368,7 +385,8 @@ void Jobs::announce(const App& app, const Release& release) {
 Task<> Jobs::tell_hooks(App app, Release release) {
   http::Client client(executor_);
   auto form = [](const std::string& text) { return replace_all(percent_encode(text, " "), " ", "+"); };
-  const auto query = "app=" + form(app.id) + "&release=v" + std::to_string(release.version) + "&release_summary=" + form(release.summary) +
+  const auto query = "app=" + form(app.id) + "&release=v" + std::to_string(release.version) +
+                     "&release_summary=" + form(release.summary) +
                      "&sha=" + form(release.build ? release.build->sha : "") + "&user=" + form(release.owner);
   for (const auto& base : parts_.settings.hook_urls) {
     const auto text = base + "?" + query;
@@ -385,8 +403,10 @@ Task<> Jobs::tell_hooks(App app, Release release) {
     } catch (const Error& error) {
       trouble = error.message();
     }
-    if (trouble.empty()) log::info("deploy hook sent", kv("app", app.id), kv("url", base));
-    else log::warn("deploy hook failed", kv("app", app.id), kv("url", base), kv("error", trouble));
+    if (trouble.empty())
+      log::info("deploy hook sent", kv("app", app.id), kv("url", base));
+    else
+      log::warn("deploy hook failed", kv("app", app.id), kv("url", base), kv("error", trouble));
   }
 }
 
@@ -420,7 +440,8 @@ Task<> Jobs::apply_again(std::string app_uuid) {
   }
 }
 
-Task<> Jobs::apply_or_take_back(std::string app_uuid, std::string message, std::function<void(sql::Tx&)> take_back, ErrorKind kind) {
+Task<> Jobs::apply_or_take_back(std::string app_uuid, std::string message, std::function<void(sql::Tx&)> take_back,
+                                ErrorKind kind) {
   std::optional<Error> failure;
   try {
     co_await apply_app(std::move(app_uuid));
@@ -576,7 +597,8 @@ Task<> Jobs::reconcile_app(App app) {
 Task<> Jobs::deploy_what_is_missing(App app) {
   const auto version = co_await parts_.db.transact([&](sql::Tx& tx) { return live_release(tx, app.uuid).version; });
   std::set<std::string> there;
-  const auto deployments = co_await parts_.kube.list(kube::resources::deployments, app.id, {.label_selector = "heritage=deis"});
+  const auto deployments =
+      co_await parts_.kube.list(kube::resources::deployments, app.id, {.label_selector = "heritage=deis"});
   for (const auto& deployment : deployments.items) {
     const auto its_version = find_string(deployment, {"spec", "template", "metadata", "labels", "version"});
     if (its_version == ReleaseVersion{version}.text()) there.insert(kube::label_of(deployment, "type"));

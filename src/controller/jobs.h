@@ -22,8 +22,8 @@ class Jobs {
   Jobs(Executor executor, Parts& parts);
   ~Jobs();
 
-  // Inside the transaction that also writes the release: the app's work is recorded with it or not at all. Throws conflict
-  // when other work on the app is under way.
+  // Inside the transaction that also writes the release: the app's work is recorded with it or not at all. Throws
+  // conflict when other work on the app is under way.
   static std::int64_t insert(sql::Tx& tx, const App& app, const std::string& kind, const std::string& release_uuid,
                              const json::object& structure, const std::string& holder);
   const std::string& holder() const { return parts_.holder; }
@@ -36,7 +36,8 @@ class Jobs {
   static std::string release_of(sql::Tx& tx, std::int64_t id);
   // Ends the work on an app that is about to be destroyed.
   Task<> abandon(std::string app_uuid);
-  // Adopts jobs of controllers that died, renews slug URLs, brings the cluster to what the database says; until cancelled.
+  // Adopts jobs of controllers that died, renews slug URLs, brings the cluster to what the database says; until
+  // cancelled.
   void run();
   Task<> stop();
 
@@ -44,8 +45,8 @@ class Jobs {
   void announce(const App& app, const Release& release);
   // Routes and settings of one app as the database has them. Throws not_found when there is no such app.
   Task<> apply_app(std::string app_uuid);
-  // The same after a change was stored; when the cluster refuses it, `take_back` undoes it in the database and `message` is
-  // thrown as unavailable.
+  // The same after a change was stored; when the cluster refuses it, `take_back` undoes it in the database and
+  // `message` is thrown as unavailable.
   Task<> apply_or_take_back(std::string app_uuid, std::string message, std::function<void(sql::Tx&)> take_back,
                             ErrorKind kind = ErrorKind::unavailable);
   // What a release is in the cluster; the release must have a build.
@@ -85,7 +86,7 @@ class Jobs {
   std::map<std::int64_t, Running> running_;
   std::map<std::int64_t, JobResult> finished_;
   Notifier changes_;
-  Notifier orphans_;   // there may be jobs to adopt
+  Notifier orphans_;  // there may be jobs to adopt
   Notifier has_lines_;
   std::vector<json::object> lines_;  // progress that is not told yet
 };

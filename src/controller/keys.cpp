@@ -6,24 +6,30 @@
 namespace workflow::controller {
 namespace {
 
-#define WF_KEY_COLUMNS                                                                                                  \
+#define WF_KEY_COLUMNS                                                                                                \
   "uuid, id, public, fingerprint, to_char(created AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS created, " \
   "to_char(updated AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS updated"
 constexpr sql::Query count_keys{"count_keys", "SELECT count(*) AS n FROM keys WHERE owner_id = $1::bigint"};
-constexpr sql::Query select_keys{"select_keys", "SELECT " WF_KEY_COLUMNS " FROM keys WHERE owner_id = $1::bigint ORDER BY public "
+constexpr sql::Query select_keys{"select_keys", "SELECT " WF_KEY_COLUMNS
+                                                " FROM keys WHERE owner_id = $1::bigint ORDER BY public "
                                                 "LIMIT $2::bigint OFFSET $3::bigint"};
-constexpr sql::Query select_key{"select_key", "SELECT " WF_KEY_COLUMNS " FROM keys WHERE owner_id = $1::bigint AND id = $2"};
+constexpr sql::Query select_key{"select_key",
+                                "SELECT " WF_KEY_COLUMNS " FROM keys WHERE owner_id = $1::bigint AND id = $2"};
 constexpr sql::Query key_id_taken{"key_id_taken", "SELECT 1 FROM keys WHERE id = $1"};
 constexpr sql::Query key_taken{"key_taken", "SELECT 1 FROM keys WHERE fingerprint = $1"};
-constexpr sql::Query insert_key{"insert_key",
-                                "INSERT INTO keys (owner_id, id, public, fingerprint, sha256) VALUES ($1::bigint, $2, $3, $4, $5) "
-                                "ON CONFLICT DO NOTHING"};
+constexpr sql::Query insert_key{
+    "insert_key",
+    "INSERT INTO keys (owner_id, id, public, fingerprint, sha256) VALUES ($1::bigint, $2, $3, $4, $5) "
+    "ON CONFLICT DO NOTHING"};
 constexpr sql::Query delete_key{"delete_key", "DELETE FROM keys WHERE owner_id = $1::bigint AND id = $2"};
 
 json::object key_json(const sql::Row& row, const std::string& owner) {
-  return {{"uuid", row.text("uuid")},       {"owner", owner},
-          {"created", row.text("created")}, {"updated", row.text("updated")},
-          {"id", row.text("id")},           {"public", row.text("public")},
+  return {{"uuid", row.text("uuid")},
+          {"owner", owner},
+          {"created", row.text("created")},
+          {"updated", row.text("updated")},
+          {"id", row.text("id")},
+          {"public", row.text("public")},
           {"fingerprint", row.text("fingerprint")}};
 }
 

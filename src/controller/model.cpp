@@ -19,8 +19,10 @@ Difference difference(const json::object& before, const json::object& after) {
   Difference out;
   for (const auto& [key, value] : after) {
     const auto* old = before.if_contains(key);
-    if (!old) out.added.emplace_back(key);
-    else if (*old != value) out.changed.emplace_back(key);
+    if (!old)
+      out.added.emplace_back(key);
+    else if (*old != value)
+      out.changed.emplace_back(key);
   }
   for (const auto& [key, value] : before) {
     if (!after.contains(key)) out.deleted.emplace_back(key);
@@ -32,8 +34,8 @@ Difference difference(const json::object& before, const json::object& after) {
 // "added A, B, changed C": only the clauses that apply.
 std::string clauses(const Difference& difference, const std::string& what) {
   std::vector<std::string> parts;
-  for (const auto& [verb, names] : {std::pair{"added", &difference.added}, {"changed", &difference.changed},
-                                   {"deleted", &difference.deleted}}) {
+  for (const auto& [verb, names] :
+       {std::pair{"added", &difference.added}, {"changed", &difference.changed}, {"deleted", &difference.deleted}}) {
     if (!names->empty()) parts.push_back(std::string(verb) + " " + what + join(*names, ", "));
   }
   return join(parts, ", ");
@@ -69,9 +71,7 @@ std::vector<ProcessType> process_types_of(const Build& build) {
   return types;
 }
 
-bool TokenPower::covers(std::string_view app) const {
-  return !apps || std::ranges::find(*apps, app) != apps->end();
-}
+bool TokenPower::covers(std::string_view app) const { return !apps || std::ranges::find(*apps, app) != apps->end(); }
 
 BeforeAfter object_difference(const json::object& before, const json::object& after) {
   BeforeAfter told;
@@ -115,7 +115,9 @@ json::object merge_map(json::object base, const json::object& change, std::strin
 
 json::object merge_healthcheck(json::object base, const json::object& change) {
   for (const auto& [type, probes] : change) {
-    auto absent = [&type]() { return Error(ErrorKind::unprocessable, std::string(type) + " does not exist under healthcheck"); };
+    auto absent = [&type]() {
+      return Error(ErrorKind::unprocessable, std::string(type) + " does not exist under healthcheck");
+    };
     if (probes.is_null()) {
       if (base.erase(type) == 0) throw absent();
       continue;
@@ -123,8 +125,10 @@ json::object merge_healthcheck(json::object base, const json::object& change) {
     json::object merged;
     if (const auto* old = base.if_contains(type); old && old->is_object()) merged = old->get_object();
     for (const auto& [probe, setting] : probes.as_object()) {
-      if (!setting.is_null()) merged[probe] = setting;
-      else if (merged.erase(probe) == 0) throw absent();
+      if (!setting.is_null())
+        merged[probe] = setting;
+      else if (merged.erase(probe) == 0)
+        throw absent();
     }
     base[type] = std::move(merged);
   }
@@ -165,7 +169,8 @@ std::string change_summary(const std::string& who, const Config& before, const C
   if (!limits.empty()) add("changed limits for " + join(limits, ", "));
   add(clauses(difference(before.lifecycle_post_start, after.lifecycle_post_start), "lifecycle_post_start "));
   add(clauses(difference(before.lifecycle_pre_stop, after.lifecycle_pre_stop), "lifecycle_pre_stop "));
-  if (before.termination_grace_period != after.termination_grace_period) add("changed timeouts for termination_grace_period");
+  if (before.termination_grace_period != after.termination_grace_period)
+    add("changed timeouts for termination_grace_period");
   add(clauses(difference(before.tags, after.tags), "tag "));
   add(clauses(difference(before.registry, after.registry), "registry info "));
   add(clauses(difference(before.healthcheck, after.healthcheck), "healthcheck info for proc type "));

@@ -28,8 +28,12 @@ TEST(ConfigDifference, tells_keys_but_no_value_that_may_be_a_secret) {
   after.memory = {{"web", "2G"}};
   after.registry = {{"password", "s3cret"}};
   const auto told = config_difference(before, after);
-  EXPECT_EQ(told.before, (json::object{{"memory", {{"web", "1G"}}}, {"registry", json::object{}}, {"values", {{"OLD", "***"}, {"CHANGED", "***"}}}}));
-  EXPECT_EQ(told.after, (json::object{{"memory", {{"web", "2G"}}}, {"registry", {{"password", "***"}}}, {"values", {{"NEW", "***"}, {"CHANGED", "***"}}}}));
+  EXPECT_EQ(told.before, (json::object{{"memory", {{"web", "1G"}}},
+                                       {"registry", json::object{}},
+                                       {"values", {{"OLD", "***"}, {"CHANGED", "***"}}}}));
+  EXPECT_EQ(told.after, (json::object{{"memory", {{"web", "2G"}}},
+                                      {"registry", {{"password", "***"}}},
+                                      {"values", {{"NEW", "***"}, {"CHANGED", "***"}}}}));
   EXPECT_EQ(config_difference(after, after), BeforeAfter{});
 }
 
@@ -46,7 +50,8 @@ TEST(MergeHealthcheck, replaces_whole_probes_of_a_type) {
   const json::object base{{"web/cmd", {{"livenessProbe", live}, {"readinessProbe", live}}}};
   EXPECT_EQ(merge_healthcheck(base, {{"web/cmd", {{"readinessProbe", ready}}}}),
             (json::object{{"web/cmd", {{"livenessProbe", live}, {"readinessProbe", ready}}}}));
-  EXPECT_EQ(merge_healthcheck(base, {{"web/cmd", {{"readinessProbe", nullptr}}}}), (json::object{{"web/cmd", {{"livenessProbe", live}}}}));
+  EXPECT_EQ(merge_healthcheck(base, {{"web/cmd", {{"readinessProbe", nullptr}}}}),
+            (json::object{{"web/cmd", {{"livenessProbe", live}}}}));
   EXPECT_EQ(merge_healthcheck(base, {{"web/cmd", nullptr}}), json::object{});
   EXPECT_THROW(merge_healthcheck(base, {{"worker", nullptr}}), Error);
   EXPECT_THROW(merge_healthcheck(json::object{}, {{"web/cmd", {{"livenessProbe", nullptr}}}}), Error);
@@ -88,8 +93,10 @@ TEST(ChangeSummary, names_what_changed) {
       {[](Config& c) { c.lifecycle_pre_stop["web"] = "x"; }, "bob added lifecycle_pre_stop web"},
       {[](Config& c) { c.termination_grace_period["web"] = "5"; }, "bob changed timeouts for termination_grace_period"},
       {[](Config& c) { c.tags = {{"ssd", "1"}}; }, "bob added tag ssd, deleted tag rack"},
-      {[](Config& c) { c.registry = {{"username", "u"}, {"password", "p"}}; }, "bob added registry info password, username"},
-      {[](Config& c) { c.healthcheck["web/cmd"] = json::object{}; }, "bob added healthcheck info for proc type web/cmd"},
+      {[](Config& c) { c.registry = {{"username", "u"}, {"password", "p"}}; },
+       "bob added registry info password, username"},
+      {[](Config& c) { c.healthcheck["web/cmd"] = json::object{}; },
+       "bob added healthcheck info for proc type web/cmd"},
   };
   for (const auto& [change, summary] : cases) {
     auto after = before;
@@ -118,21 +125,19 @@ TEST(StructureAfter, a_first_build_starts_its_default_process) {
     json::object counts;
   };
   const Case cases[] = {
-      {build_of({{"web", "x"}}), {{"web", 1}}},
-      {build_of({{"web", "x"}, {"worker", "x"}}), {{"web", 1}}},
-      {build_of({{"worker", "x"}}), {{"cmd", 1}}},
-      {build_of({}), {{"cmd", 1}}},
-      {build_of({}, "abc", "true"), {{"cmd", 1}}},
-      {build_of({}, "abc"), {{"web", 1}}},
-      {build_of({{"web", "x"}}, "abc"), {{"web", 1}}},
-      {build_of({{"worker", "x"}}, "abc"), {}},
+      {build_of({{"web", "x"}}), {{"web", 1}}},        {build_of({{"web", "x"}, {"worker", "x"}}), {{"web", 1}}},
+      {build_of({{"worker", "x"}}), {{"cmd", 1}}},     {build_of({}), {{"cmd", 1}}},
+      {build_of({}, "abc", "true"), {{"cmd", 1}}},     {build_of({}, "abc"), {{"web", 1}}},
+      {build_of({{"web", "x"}}, "abc"), {{"web", 1}}}, {build_of({{"worker", "x"}}, "abc"), {}},
   };
-  for (const auto& [build, counts] : cases) EXPECT_EQ(structure_after({}, std::nullopt, build, true), counts) << json::serialize(build.procfile);
+  for (const auto& [build, counts] : cases)
+    EXPECT_EQ(structure_after({}, std::nullopt, build, true), counts) << json::serialize(build.procfile);
 }
 
 TEST(StructureAfter, a_later_build_keeps_counts_and_stops_what_left_the_procfile) {
   const json::object counts{{"web", 3}, {"worker", 2}};
-  const auto both = build_of({{"web", "x"}, {"worker", "x"}}, "abc"), web = build_of({{"web", "x"}}, "abc"), none = build_of({}, "abc");
+  const auto both = build_of({{"web", "x"}, {"worker", "x"}}, "abc"), web = build_of({{"web", "x"}}, "abc"),
+             none = build_of({}, "abc");
   EXPECT_EQ(structure_after(counts, both, both, true), counts);
   EXPECT_EQ(structure_after({{"web", 0}}, web, web, true), (json::object{{"web", 0}}));
   EXPECT_EQ(structure_after(counts, both, web, true), (json::object{{"web", 3}, {"worker", 0}}));

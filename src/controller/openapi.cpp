@@ -26,7 +26,8 @@ json::object content_of(const std::string& schema) {
   const json::object text{{"schema", {{"type", "string"}}}};
   if (schema == "stream") return {{"text/event-stream", text}};
   if (schema == "text") return {{"text/plain", text}, {"text/html", text}};
-  return {{"application/json", {{"schema", is_page(schema) ? page_of(schema.substr(0, schema.size() - 2)) : reference(schema)}}}};
+  return {{"application/json",
+           {{"schema", is_page(schema) ? page_of(schema.substr(0, schema.size() - 2)) : reference(schema)}}}};
 }
 
 std::string_view words_for(int status) {
@@ -55,10 +56,16 @@ std::string_view words_for(int status) {
 
 json::object error_answer(int status) {
   json::object content;
-  if (status == 400) content = {{"application/json", {{"schema", {{"anyOf", {reference("FieldErrors"), reference("Detail")}}}}}}};
-  else if (status == 404) content = {{"application/json", {{"schema", {{"anyOf", {reference("Missing"), reference("Detail")}}}}}}, {"text/html", {{"schema", {{"type", "string"}}}}}};
-  else if (status == 503 || status == 500) content = {{"application/json", {{"schema", reference("Detail")}}}, {"text/plain", {{"schema", {{"type", "string"}}}}}};
-  else if (status != 304) content = {{"application/json", {{"schema", reference("Detail")}}}};
+  if (status == 400)
+    content = {{"application/json", {{"schema", {{"anyOf", {reference("FieldErrors"), reference("Detail")}}}}}}};
+  else if (status == 404)
+    content = {{"application/json", {{"schema", {{"anyOf", {reference("Missing"), reference("Detail")}}}}}},
+               {"text/html", {{"schema", {{"type", "string"}}}}}};
+  else if (status == 503 || status == 500)
+    content = {{"application/json", {{"schema", reference("Detail")}}},
+               {"text/plain", {{"schema", {{"type", "string"}}}}}};
+  else if (status != 304)
+    content = {{"application/json", {{"schema", reference("Detail")}}}};
   json::object response{{"description", words_for(status)}};
   if (!content.empty()) response["content"] = std::move(content);
   return response;
@@ -74,14 +81,19 @@ std::set<int> errors_of(const Api::Described& route) {
   if (route.who == Who::user || route.who == Who::admin || route.who == Who::builder) errors.insert({401, 403});
   if (route.path.find('{') != std::string::npos) errors.insert(404);
   if (!reads(route)) errors.insert({413, 415, 422});
-  const bool has_json = std::ranges::any_of(route.about.answers, [](const auto& a) { return a.first == 200 && a.second != "stream"; });
+  const bool has_json =
+      std::ranges::any_of(route.about.answers, [](const auto& a) { return a.first == 200 && a.second != "stream"; });
   if (reads(route) && is_api && has_json) errors.insert(304);
   if (is_api || route.path == "/readiness") errors.insert(503);
   return errors;
 }
 
 json::object parameter(std::string_view name, std::string_view in, json::object schema, std::string_view description) {
-  return {{"name", name}, {"in", in}, {"required", in == "path"}, {"schema", std::move(schema)}, {"description", description}};
+  return {{"name", name},
+          {"in", in},
+          {"required", in == "path"},
+          {"schema", std::move(schema)},
+          {"description", description}};
 }
 
 // "/v2/keys/{id...}" is "/v2/keys/{id}" to a reader.
@@ -107,11 +119,14 @@ json::array parameters_of(const Api::Described& route) {
     out.push_back(parameter("offset", "query", number, "How many to leave out first"));
   }
   for (const auto& name : route.about.query) {
-    if (name == "dry_run") out.push_back(parameter(name, "query", {{"type", "boolean"}}, "Tell what would change, and change nothing"));
-    else out.push_back(parameter(name, "query", number, ""));
+    if (name == "dry_run")
+      out.push_back(parameter(name, "query", {{"type", "boolean"}}, "Tell what would change, and change nothing"));
+    else
+      out.push_back(parameter(name, "query", number, ""));
   }
   if (!reads(route) && route.who != Who::builder && route.path.starts_with("/v2/")) {
-    out.push_back(parameter("Idempotency-Key", "header", {{"type", "string"}, {"minLength", 1}, {"maxLength", 255}, {"pattern", "^[!-~]+$"}},
+    out.push_back(parameter("Idempotency-Key", "header",
+                            {{"type", "string"}, {"minLength", 1}, {"maxLength", 255}, {"pattern", "^[!-~]+$"}},
                             "The request is done once, however often it is sent with this key"));
   }
   return out;
@@ -132,12 +147,16 @@ json::object operation_of(const Api::Described& route) {
   if (route.path.starts_with("/v2/apps/{app}/")) operation["tags"] = json::array{"app"};
   if (auto parameters = parameters_of(route); !parameters.empty()) operation["parameters"] = std::move(parameters);
   if (!about.request.empty()) {
-    operation["requestBody"] = {{"required", false}, {"content", {{"application/json", {{"schema", reference(about.request)}}}}}};
+    operation["requestBody"] = {{"required", false},
+                                {"content", {{"application/json", {{"schema", reference(about.request)}}}}}};
   }
   operation["responses"] = std::move(responses);
-  if (route.who == Who::builder) operation["security"] = json::array{json::object{{"builder", json::array()}}};
-  else if (route.who == Who::user || route.who == Who::admin) operation["security"] = json::array{json::object{{"token", json::array()}}};
-  else operation["security"] = json::array();
+  if (route.who == Who::builder)
+    operation["security"] = json::array{json::object{{"builder", json::array()}}};
+  else if (route.who == Who::user || route.who == Who::admin)
+    operation["security"] = json::array{json::object{{"token", json::array()}}};
+  else
+    operation["security"] = json::array();
   return operation;
 }
 
@@ -150,18 +169,20 @@ json::object describe_api(const std::vector<Api::Described>& routes) {
     if (!path.is_object()) path = json::object();
     path.get_object()[lower(route.method)] = operation_of(route);
   }
-  return {{"openapi", "3.1.0"},
-          {"info",
-           {{"title", "Workflow controller"},
-            {"version", "2.3"},
-            {"description", "Apps, builds, releases and processes. Every path works with and without its last slash."},
-            {"license", {{"name", "Apache-2.0"}, {"identifier", "Apache-2.0"}}}}},
-          {"paths", std::move(paths)},
-          {"components",
-           {{"schemas", api_schemas()},
-            {"securitySchemes",
-             {{"token", {{"type", "apiKey"}, {"in", "header"}, {"name", "Authorization"}, {"description", "token <40 hex digits>"}}},
-              {"builder", {{"type", "apiKey"}, {"in", "header"}, {"name", "X-Deis-Builder-Auth"}}}}}}}};
+  return {
+      {"openapi", "3.1.0"},
+      {"info",
+       {{"title", "Workflow controller"},
+        {"version", "2.3"},
+        {"description", "Apps, builds, releases and processes. Every path works with and without its last slash."},
+        {"license", {{"name", "Apache-2.0"}, {"identifier", "Apache-2.0"}}}}},
+      {"paths", std::move(paths)},
+      {"components",
+       {{"schemas", api_schemas()},
+        {"securitySchemes",
+         {{"token",
+           {{"type", "apiKey"}, {"in", "header"}, {"name", "Authorization"}, {"description", "token <40 hex digits>"}}},
+          {"builder", {{"type", "apiKey"}, {"in", "header"}, {"name", "X-Deis-Builder-Auth"}}}}}}}};
 }
 
 void add_description_route(Api& api) {

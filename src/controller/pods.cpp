@@ -11,8 +11,12 @@ namespace {
 json::array pods_json(const std::vector<cluster::PodInfo>& pods) {
   json::array out;
   for (const auto& pod : pods) {
-    out.push_back(json::object{{"name", pod.name}, {"type", pod.type}, {"release", pod.release}, {"state", pod.state},
-                               {"started", pod.started}, {"restarts", pod.restarts}});
+    out.push_back(json::object{{"name", pod.name},
+                               {"type", pod.type},
+                               {"release", pod.release},
+                               {"state", pod.state},
+                               {"started", pod.started},
+                               {"restarts", pod.restarts}});
   }
   return out;
 }
@@ -90,7 +94,8 @@ Task<http::Response> scale(Parts& parts, AppCall& call) {
   auto record = [&](sql::Tx& tx) -> std::optional<std::int64_t> {
     const auto plan = plan_scale(tx, call);
     if (!plan) return std::nullopt;
-    record_event(tx, call.caller().username, plan->app, plan->summary, object_difference(plan->app.structure, plan->structure));
+    record_event(tx, call.caller().username, plan->app, plan->summary,
+                 object_difference(plan->app.structure, plan->structure));
     const auto job = Jobs::insert(tx, plan->app, "scale", plan->live.uuid, plan->structure, parts.jobs.holder());
     remember_job(tx, call, job);
     return job;
@@ -113,7 +118,8 @@ Task<http::Response> run(Parts& parts, AppCall& call) {
     return live;
   };
   const auto live = co_await parts.db.transact(read);
-  auto running = cluster::run(parts.kube, parts.settings.cluster, parts.jobs.release_spec(call.app, live, {}, {}), command, {});
+  auto running =
+      cluster::run(parts.kube, parts.settings.cluster, parts.jobs.release_spec(call.app, live, {}, {}), command, {});
   const auto result = co_await on_platform(call.app.id + " (run): ", std::move(running));
   co_return answer(200, json::object{{"exit_code", result.exit_code}, {"output", result.output}});
 }
@@ -128,18 +134,26 @@ void add_pod_routes(Api& api) {
   for (const auto& [path, id, summary] : {Path{"/pods/", "listPods", "Pods of the live release, newest first"},
                                           {"/pods/{type}/", "listPodsOfType", "Pods of one process type"},
                                           {"/pods/{type}/{name}/", "getPod", "One pod, as a list"}}) {
-    api.add_app("GET", path, Access::use, {id, summary, "", {{200, "PodList"}}}, [&parts](AppCall& call) { return list_pods(parts, call); });
+    api.add_app("GET", path, Access::use, {id, summary, "", {{200, "PodList"}}},
+                [&parts](AppCall& call) { return list_pods(parts, call); });
   }
-  for (const auto& [path, id, summary] : {Path{"/pods/restart/", "restart", "Restart all pods"},
-                                          {"/pods/{type}/restart/", "restartType", "Restart the pods of one process type"},
-                                          {"/pods/{type}/{name}/restart/", "restartPod", "Restart one pod"}}) {
+  for (const auto& [path, id, summary] :
+       {Path{"/pods/restart/", "restart", "Restart all pods"},
+        {"/pods/{type}/restart/", "restartType", "Restart the pods of one process type"},
+        {"/pods/{type}/{name}/restart/", "restartPod", "Restart one pod"}}) {
     api.add_app("POST", path, Access::use, {id, summary, "Nothing", {{200, "Pods"}}, {409}},
                 [&parts](AppCall& call) { return restart_pods(parts, call); });
   }
   api.add_app("POST", "/scale/", Access::use,
-              {"scale", "Set the counts of process types and wait until they are so", "Counts", {{200, "DryRun"}, {204, ""}}, {409, 422}, {"dry_run"}},
+              {"scale",
+               "Set the counts of process types and wait until they are so",
+               "Counts",
+               {{200, "DryRun"}, {204, ""}},
+               {409, 422},
+               {"dry_run"}},
               [&parts](AppCall& call) { return scale(parts, call); });
-  api.add_app("POST", "/run/", Access::use, {"run", "Run a command in a pod of its own and wait for its end", "Command", {{200, "CommandResult"}}},
+  api.add_app("POST", "/run/", Access::use,
+              {"run", "Run a command in a pod of its own and wait for its end", "Command", {{200, "CommandResult"}}},
               [&parts](AppCall& call) { return run(parts, call); });
 }
 

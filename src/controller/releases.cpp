@@ -15,12 +15,14 @@ constexpr sql::Query select_builds{
     "select_builds",
     "SELECT b.uuid, u.username AS owner, b.image, b.sha, b.procfile, b.dockerfile, "
     "to_char(b.created AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS created, "
-    "to_char(b.updated AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS updated FROM builds b JOIN users u ON u.id = b.owner_id "
+    "to_char(b.updated AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS updated FROM builds b JOIN users u ON "
+    "u.id = b.owner_id "
     "WHERE b.app_uuid = $1::uuid ORDER BY b.created DESC LIMIT $2::bigint OFFSET $3::bigint"};
-constexpr sql::Query count_releases{"count_releases", "SELECT count(*) AS n FROM releases WHERE app_uuid = $1::uuid AND state <> 'pending'"};
-constexpr sql::Query select_releases{
-    "select_releases",
-    "SELECT uuid FROM releases WHERE app_uuid = $1::uuid AND state <> 'pending' ORDER BY version DESC LIMIT $2::bigint OFFSET $3::bigint"};
+constexpr sql::Query count_releases{
+    "count_releases", "SELECT count(*) AS n FROM releases WHERE app_uuid = $1::uuid AND state <> 'pending'"};
+constexpr sql::Query select_releases{"select_releases",
+                                     "SELECT uuid FROM releases WHERE app_uuid = $1::uuid AND state <> 'pending' ORDER "
+                                     "BY version DESC LIMIT $2::bigint OFFSET $3::bigint"};
 
 // What a change comes to: a release that is live at once, or one that a job makes live.
 struct Begun {
@@ -34,7 +36,8 @@ Begun begin(sql::Tx& tx, const Jobs& jobs, const Call& call, const App& app, New
   const auto release_before = live_release(tx, app.uuid).version;
   Begun begun{insert_release(tx, release), std::nullopt};
   if (!build) {
-    record_event(tx, begun.release.owner, app, release.summary, {{{"release", release_before}}, {{"release", begun.release.version}}});
+    record_event(tx, begun.release.owner, app, release.summary,
+                 {{{"release", release_before}}, {{"release", begun.release.version}}});
     return begun;
   }
   begun.job = Jobs::insert(tx, app, "deploy", begun.release.uuid, structure, jobs.holder());
@@ -59,7 +62,8 @@ Task<Release> finished_before(Parts& parts, std::int64_t job) {
 
 // What ?dry_run=true answers: nothing of it is done.
 http::Response would_change(const std::string& summary, const BeforeAfter& change) {
-  return answer(200, json::object{{"dry_run", true}, {"summary", summary}, {"before", change.before}, {"after", change.after}});
+  return answer(
+      200, json::object{{"dry_run", true}, {"summary", summary}, {"before", change.before}, {"after", change.after}});
 }
 
 Task<> check_tags(Parts& parts, const Config& before, const Config& after) {
@@ -88,8 +92,10 @@ Config changed_config(const Settings& settings, const Config& live, const json::
   fields.done();
   Config next = live;
   for (const auto& [name, map] : config_maps()) {
-    if (name == "healthcheck") next.healthcheck = merge_healthcheck(std::move(next.healthcheck), changes[name]);
-    else next.*map = merge_map(std::move(next.*map), changes[name], name);
+    if (name == "healthcheck")
+      next.healthcheck = merge_healthcheck(std::move(next.healthcheck), changes[name]);
+    else
+      next.*map = merge_map(std::move(next.*map), changes[name], name);
   }
   migrate_healthcheck_values(next);
   json::object registry;
@@ -119,7 +125,8 @@ ConfigPlan plan_config(sql::Tx& tx, const Parts& parts, const AppCall& call) {
   }
   plan.next = changed_config(parts.settings, plan.current.config, call.body);
   plan.summary = change_summary(call.caller().username, plan.current.config, plan.next);
-  if (plan.summary.empty()) throw Error(ErrorKind::conflict, call.caller().username + " changed nothing - release stopped");
+  if (plan.summary.empty())
+    throw Error(ErrorKind::conflict, call.caller().username + " changed nothing - release stopped");
   return plan;
 }
 
@@ -143,7 +150,8 @@ Task<http::Response> set_config(Parts& parts, AppCall& call) {
     const auto& build = plan.current.build;
     if (build) release.build_uuid = build->uuid;
     release.summary = plan.summary;
-    record_event(tx, call.caller().username, app, "config " + app.id + "-" + release.config_uuid.substr(0, 7) + " updated",
+    record_event(tx, call.caller().username, app,
+                 "config " + app.id + "-" + release.config_uuid.substr(0, 7) + " updated",
                  config_difference(plan.current.config, plan.next));
     return begin(tx, parts.jobs, call, plan.app, release, build ? &*build : nullptr, plan.app.structure);
   };
@@ -159,10 +167,13 @@ Build build_from(const json::object& body, const std::string& owner) {
   build.image = fields.text("image", {}).value_or("");
   build.sha = fields.text("sha", {.required = false, .blank_allowed = true, .max = 40}).value_or("");
   build.dockerfile = fields.text("dockerfile", {.required = false, .blank_allowed = true}).value_or("");
-  if (fields.is_null("procfile")) fields.problem("procfile", "This field may not be null.");
-  else if (auto procfile = fields.map("procfile")) build.procfile = *std::move(procfile);
+  if (fields.is_null("procfile"))
+    fields.problem("procfile", "This field may not be null.");
+  else if (auto procfile = fields.map("procfile"))
+    build.procfile = *std::move(procfile);
   for (const auto& [type, command] : build.procfile) {
-    if (!is_process_type(type)) fields.problem("procfile", "Process types can only contain lowercase alphanumeric characters");
+    if (!is_process_type(type))
+      fields.problem("procfile", "Process types can only contain lowercase alphanumeric characters");
     if (command.is_null() || (command.is_string() && trim(command.get_string()).empty())) {
       fields.problem("procfile", "Command can't be empty for process type");
     } else if (!command.is_string()) {
@@ -188,8 +199,9 @@ Task<http::Response> list_builds(Parts& parts, AppCall& call) {
     const auto rows = tx.query(select_builds, {call.app.uuid, page.limit, page.offset});
     for (int i = 0; i < rows.size(); ++i) {
       const auto row = rows[i];
-      builds.push_back(to_json(call.app, Build{row.text("uuid"), row.text("owner"), row.text("image"), row.text("sha"), row.text("dockerfile"),
-                                               row.text("created"), row.text("updated"), object_from(row.text("procfile"))}));
+      builds.push_back(to_json(call.app, Build{row.text("uuid"), row.text("owner"), row.text("image"), row.text("sha"),
+                                               row.text("dockerfile"), row.text("created"), row.text("updated"),
+                                               object_from(row.text("procfile"))}));
     }
   });
   co_return page_answer(call.request, page, count, std::move(builds));
@@ -197,7 +209,8 @@ Task<http::Response> list_builds(Parts& parts, AppCall& call) {
 
 Task<http::Response> show_build(Parts& parts, AppCall& call) {
   constexpr sql::Query select_release_of_build{
-      "select_release_of_build", "SELECT uuid FROM releases WHERE app_uuid = $1::uuid AND build_uuid::text = $2 ORDER BY version DESC LIMIT 1"};
+      "select_release_of_build",
+      "SELECT uuid FROM releases WHERE app_uuid = $1::uuid AND build_uuid::text = $2 ORDER BY version DESC LIMIT 1"};
   auto read = [&](sql::Tx& tx) {
     const auto rows = tx.query(select_release_of_build, {call.app.uuid, call.param("uuid")});
     if (rows.empty()) throw not_found("Build");
@@ -223,7 +236,8 @@ Task<http::Response> show_release(Parts& parts, AppCall& call) {
   const auto version = call.param("version");
   const auto number = version.starts_with('v') ? parse_integer(std::string_view(version).substr(1)) : std::nullopt;
   if (!number) throw not_found("Release");
-  const auto release = co_await parts.db.transact([&](sql::Tx& tx) { return find_release(tx, call.app.uuid, *number); });
+  const auto release =
+      co_await parts.db.transact([&](sql::Tx& tx) { return find_release(tx, call.app.uuid, *number); });
   if (!release) throw not_found("Release");
   co_return answer(200, to_json(call.app, *release));
 }
@@ -231,7 +245,8 @@ Task<http::Response> show_release(Parts& parts, AppCall& call) {
 std::optional<std::int64_t> wanted_version(const json::object& body) {
   const auto* value = body.if_contains("version");
   if (!value || value->is_null()) return std::nullopt;
-  const auto version = value->is_structured() || value->is_bool() ? std::nullopt : parse_integer(trim(python_text(*value)));
+  const auto version =
+      value->is_structured() || value->is_bool() ? std::nullopt : parse_integer(trim(python_text(*value)));
   if (!version) throw Error(ErrorKind::invalid, "version must be a whole number, the v left out");
   return version;
 }
@@ -252,7 +267,8 @@ RollbackPlan plan_rollback(sql::Tx& tx, const AppCall& call, std::optional<std::
   auto target = find_release(tx, plan.app.uuid, version);
   if (!target) throw Error(ErrorKind::invalid, "Release matching query does not exist.");
   if (target->state != "live") throw Error(ErrorKind::invalid, "Cannot roll back to failed release.");
-  if (plan.current.build && !target->build) throw Error(ErrorKind::invalid, "Cannot roll back to a release without a build.");
+  if (plan.current.build && !target->build)
+    throw Error(ErrorKind::invalid, "Cannot roll back to a release without a build.");
   plan.target = *std::move(target);
   const auto& build = plan.target.build;
   plan.structure = build ? structure_after(plan.app.structure, plan.current.build, *build, true) : plan.app.structure;
@@ -262,7 +278,9 @@ RollbackPlan plan_rollback(sql::Tx& tx, const AppCall& call, std::optional<std::
 
 BeforeAfter rollback_difference(const RollbackPlan& plan) {
   auto change = config_difference(plan.current.config, plan.target.config);
-  auto image = [](const Release& release) { return release.build ? json::value(json::string(release.build->image)) : json::value(nullptr); };
+  auto image = [](const Release& release) {
+    return release.build ? json::value(json::string(release.build->image)) : json::value(nullptr);
+  };
   const auto rest = object_difference({{"image", image(plan.current)}, {"structure", plan.app.structure}},
                                       {{"image", image(plan.target)}, {"structure", plan.structure}});
   for (const auto& [key, value] : rest.before) change.before[key] = value;
@@ -308,14 +326,16 @@ Task<Release> deploy_build(Parts& parts, const Call& call, App app, User user) {
     const bool procfile_gone = live.build && !live.build->procfile.empty() && build.procfile.empty();
     if (procfile_gone && parts.settings.reject_missing_procfile) {
       throw Error(ErrorKind::conflict,
-                  "Last deployment had a Procfile but is missing in this deploy. For a successful deployment provide a Procfile.");
+                  "Last deployment had a Procfile but is missing in this deploy. For a successful deployment provide a "
+                  "Procfile.");
     }
     if (procfile_gone && !parts.settings.remove_missing_procfile) build.procfile = live.build->procfile;
     NewRelease release{.app_uuid = app.uuid, .owner = user.id, .config_uuid = live.config.uuid};
     release.build_uuid = insert_build(tx, app.uuid, user.id, build);
     release.summary = build_summary(build);
     record_event(tx, user.username, app, "build " + app.id + "-" + release.build_uuid->substr(0, 7) + " created",
-                 {{{"image", live.build ? json::value(json::string(live.build->image)) : json::value(nullptr)}}, {{"image", build.image}}});
+                 {{{"image", live.build ? json::value(json::string(live.build->image)) : json::value(nullptr)}},
+                  {{"image", build.image}}});
     const auto structure = structure_after(locked.structure, live.build, build, parts.settings.remove_missing_procfile);
     return begin(tx, parts.jobs, call, locked, release, &build, structure);
   };
@@ -328,12 +348,17 @@ void add_release_routes(Api& api) {
   auto& parts = api.parts();
   api.add_app("GET", "/config/", Access::use, {"getConfig", "The config of the live release", "", {{200, "Config"}}},
               [&parts](AppCall& call) -> Task<http::Response> {
-                const auto live = co_await parts.db.transact([&](sql::Tx& tx) { return live_release(tx, call.app.uuid); });
+                const auto live =
+                    co_await parts.db.transact([&](sql::Tx& tx) { return live_release(tx, call.app.uuid); });
                 co_return answer(200, to_json(call.app, live.config));
               });
   api.add_app("POST", "/config/", Access::use,
-              {"setConfig", "Merge a change over the live config, as a new release, and deploy it; null takes a key away", "ConfigChange",
-               {{200, "DryRun"}, {201, "Config"}}, {409, 412, 422}, {"dry_run"}},
+              {"setConfig",
+               "Merge a change over the live config, as a new release, and deploy it; null takes a key away",
+               "ConfigChange",
+               {{200, "DryRun"}, {201, "Config"}},
+               {409, 412, 422},
+               {"dry_run"}},
               [&parts](AppCall& call) { return set_config(parts, call); });
   api.add_app("GET", "/builds/", Access::use, {"listBuilds", "Builds, newest first", "", {{200, "Build[]"}}},
               [&parts](AppCall& call) { return list_builds(parts, call); });
@@ -342,13 +367,19 @@ void add_release_routes(Api& api) {
               [&parts](AppCall& call) { return add_build(parts, call); });
   api.add_app("GET", "/builds/{uuid}/", Access::use, {"getBuild", "One build", "", {{200, "Build"}}},
               [&parts](AppCall& call) { return show_build(parts, call); });
-  api.add_app("GET", "/releases/", Access::use, {"listReleases", "Releases, newest first, with those that failed", "", {{200, "Release[]"}}},
+  api.add_app("GET", "/releases/", Access::use,
+              {"listReleases", "Releases, newest first, with those that failed", "", {{200, "Release[]"}}},
               [&parts](AppCall& call) { return list_releases(parts, call); });
-  api.add_app("GET", "/releases/{version}/", Access::use, {"getRelease", "One release, by its version: v2", "", {{200, "Release"}}},
+  api.add_app("GET", "/releases/{version}/", Access::use,
+              {"getRelease", "One release, by its version: v2", "", {{200, "Release"}}},
               [&parts](AppCall& call) { return show_release(parts, call); });
   api.add_app("POST", "/releases/rollback/", Access::use,
-              {"rollBack", "Make a new release of an earlier one, by default the one before, and deploy it", "Rollback",
-               {{200, "DryRun"}, {201, "ReleaseVersion"}}, {409, 422}, {"dry_run"}},
+              {"rollBack",
+               "Make a new release of an earlier one, by default the one before, and deploy it",
+               "Rollback",
+               {{200, "DryRun"}, {201, "ReleaseVersion"}},
+               {409, 422},
+               {"dry_run"}},
               [&parts](AppCall& call) { return roll_back(parts, call); });
 }
 

@@ -16,22 +16,26 @@ constexpr std::size_t longest_key = 255;
 constexpr sql::Query forget_old_requests{
     "forget_old_requests", "DELETE FROM requests WHERE user_id = $1::bigint AND created < now() - interval '1 day'"};
 constexpr sql::Query insert_request{
-    "insert_request", "INSERT INTO requests (user_id, key, fingerprint, lease_holder, lease_until) VALUES ($1::bigint, $2, $3, $4, "
-                      "now() + $5::interval) ON CONFLICT DO NOTHING"};
+    "insert_request",
+    "INSERT INTO requests (user_id, key, fingerprint, lease_holder, lease_until) VALUES ($1::bigint, $2, $3, $4, "
+    "now() + $5::interval) ON CONFLICT DO NOTHING"};
 constexpr sql::Query select_request{
-    "select_request", "SELECT fingerprint, job_id, status, answer, lease_until < now() OR (lease_until < now() + interval '8 seconds' AND "
-                      "NOT EXISTS (SELECT 1 FROM pg_stat_activity s WHERE s.application_name = lease_holder)) AS orphaned FROM requests "
-                      "WHERE user_id = $1::bigint AND key = $2 FOR UPDATE"};
-constexpr sql::Query adopt_request{
-    "adopt_request",
-    "UPDATE requests SET lease_holder = $3, lease_until = now() + $4::interval WHERE user_id = $1::bigint AND key = $2"};
+    "select_request",
+    "SELECT fingerprint, job_id, status, answer, lease_until < now() OR (lease_until < now() + interval '8 seconds' "
+    "AND "
+    "NOT EXISTS (SELECT 1 FROM pg_stat_activity s WHERE s.application_name = lease_holder)) AS orphaned FROM requests "
+    "WHERE user_id = $1::bigint AND key = $2 FOR UPDATE"};
+constexpr sql::Query adopt_request{"adopt_request",
+                                   "UPDATE requests SET lease_holder = $3, lease_until = now() + $4::interval WHERE "
+                                   "user_id = $1::bigint AND key = $2"};
 constexpr sql::Query answer_request{
     "answer_request", "UPDATE requests SET status = $3::integer, answer = $4 WHERE user_id = $1::bigint AND key = $2"};
 constexpr sql::Query forget_request{"forget_request", "DELETE FROM requests WHERE user_id = $1::bigint AND key = $2"};
-constexpr sql::Query insert_request_job{"insert_request_job",
-                                        "UPDATE requests SET job_id = $3::bigint WHERE user_id = $1::bigint AND key = $2"};
+constexpr sql::Query insert_request_job{
+    "insert_request_job", "UPDATE requests SET job_id = $3::bigint WHERE user_id = $1::bigint AND key = $2"};
 constexpr sql::Query renew_requests_query{
-    "renew_requests", "UPDATE requests SET lease_until = now() + $2::interval WHERE lease_holder = $1 AND status IS NULL"};
+    "renew_requests",
+    "UPDATE requests SET lease_until = now() + $2::interval WHERE lease_holder = $1 AND status IS NULL"};
 constexpr sql::Query release_requests_query{
     "release_requests", "UPDATE requests SET lease_until = now() WHERE lease_holder = $1 AND status IS NULL"};
 
@@ -76,8 +80,10 @@ http::Response answer_again(const Found& found) {
 Task<> remember_answer(Parts& parts, const Call& call, const http::Response& response) {
   const auto* body = std::get_if<std::string>(&response.body);
   auto store = [&](sql::Tx& tx) {
-    if (response.status >= 500 || body == nullptr) tx.execute(forget_request, {call.caller().id, *call.repeat_key});
-    else tx.execute(answer_request, {call.caller().id, *call.repeat_key, response.status, *body});
+    if (response.status >= 500 || body == nullptr)
+      tx.execute(forget_request, {call.caller().id, *call.repeat_key});
+    else
+      tx.execute(answer_request, {call.caller().id, *call.repeat_key, response.status, *body});
     tell(tx, {{"request", call.caller().id}});
   };
   co_await parts.db.transact(store);
@@ -107,8 +113,8 @@ Task<http::Response> done_once(Parts& parts, Call& call, std::function<Task<http
     throw Error(ErrorKind::invalid, "An Idempotency-Key has 1 to 255 visible ASCII characters");
   }
   call.repeat_key = *key;
-  const auto fingerprint =
-      to_hex(sha256(call.request.method + " " + call.request.raw_path + "?" + call.request.raw_query + "\n" + print_json(call.body)));
+  const auto fingerprint = to_hex(sha256(call.request.method + " " + call.request.raw_path + "?" +
+                                         call.request.raw_query + "\n" + print_json(call.body)));
   for (;;) {
     const auto seen = parts.feed.changes().version();
     auto read = [&](sql::Tx& tx) { return look_up(tx, call, fingerprint, parts.jobs.holder()); };

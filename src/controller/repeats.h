@@ -6,9 +6,10 @@
 
 namespace workflow::controller {
 
-// Runs `work` unless the call's key was used before: then the first answer is given again, and an answer that is still being
-// worked on is waited for. What a controller that died had begun is taken up (Call::begun_job). Throws unprocessable when the
-// key was used for another request. A key is remembered for a day. Answers of 500 and above are not: sending again tries again.
+// Runs `work` unless the call's key was used before: then the first answer is given again, and an answer that is still
+// being worked on is waited for. What a controller that died had begun is taken up (Call::begun_job). Throws
+// unprocessable when the key was used for another request. A key is remembered for a day. Answers of 500 and above are
+// not: sending again tries again.
 Task<http::Response> done_once(Parts& parts, Call& call, std::function<Task<http::Response>(Call&)> work);
 
 // In the transaction that begins the work of a call: whoever sends the request again waits for this job.

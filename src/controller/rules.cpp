@@ -40,7 +40,8 @@ Problem config_value(const std::string& key, const json::value& value) {
       return "HEALTHCHECK_URL is missing a URI path (such as /healthz). Without it no health check can be done";
     }
     if (text.find_first_of("?#") != std::string::npos || text.starts_with("//")) {
-      return "HEALTHCHECK_URL can only be a URI path (such as /healthz) that does not contain other things such as query params";
+      return "HEALTHCHECK_URL can only be a URI path (such as /healthz) that does not contain other things such as "
+             "query params";
     }
   } else if (key.starts_with("HEALTHCHECK_") && !all_digits(text)) {
     return key + " can only be a numeric value";
@@ -112,8 +113,10 @@ Problem probe_problem(std::string_view kind, const json::value& probe) {
     const auto port = find_integer(object, {handler, "port"});
     if (!port || *port < 1 || *port > 65535) return bad(std::string(handler) + " needs a port");
   }
-  for (const char* name : {"initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"}) {
-    if (object.contains(name) && !find_integer(object, {name})) return bad(std::string(name) + " must be a whole number");
+  for (const char* name :
+       {"initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"}) {
+    if (object.contains(name) && !find_integer(object, {name}))
+      return bad(std::string(name) + " must be a whole number");
   }
   if (kind == "livenessProbe" && find_integer(object, {"successThreshold"}).value_or(1) != 1) {
     return "livenessProbe successThreshold can only be 1";
@@ -143,10 +146,14 @@ struct MapRule {
   std::string_view map;
   Problem (*check)(const std::string& key, const json::value& value);
 };
-constexpr MapRule map_rules[] = {{"values", config_value},       {"memory", memory_value},
-                                 {"cpu", cpu_value},             {"termination_grace_period", grace_value},
-                                 {"tags", tag_value},            {"registry", registry_value},
-                                 {"healthcheck", healthcheck_value}, {"lifecycle_post_start", lifecycle_value},
+constexpr MapRule map_rules[] = {{"values", config_value},
+                                 {"memory", memory_value},
+                                 {"cpu", cpu_value},
+                                 {"termination_grace_period", grace_value},
+                                 {"tags", tag_value},
+                                 {"registry", registry_value},
+                                 {"healthcheck", healthcheck_value},
+                                 {"lifecycle_post_start", lifecycle_value},
                                  {"lifecycle_pre_stop", lifecycle_value}};
 
 [[noreturn]] void bad_domain(std::string what) { throw Error(Error::Fields{{"domain", {std::move(what)}}}); }
@@ -193,8 +200,10 @@ std::optional<bool> Fields::boolean(std::string_view name) {
   if (!value || value->is_null()) return std::nullopt;
   if (value->is_bool()) return value->get_bool();
   const auto word = lower(value->is_structured() ? "" : python_text(*value));
-  for (const char* yes : {"t", "true", "y", "yes", "on", "1"}) if (word == yes) return true;
-  for (const char* no : {"f", "false", "n", "no", "off", "0"}) if (word == no) return false;
+  for (const char* yes : {"t", "true", "y", "yes", "on", "1"})
+    if (word == yes) return true;
+  for (const char* no : {"f", "false", "n", "no", "off", "0"})
+    if (word == no) return false;
   problem(name, "Must be a valid boolean.");
   return std::nullopt;
 }
@@ -221,8 +230,9 @@ std::vector<std::string> app_name_problems(const std::string& name, const std::s
   const bool is_slug = std::ranges::all_of(name, [](char c) { return is_alnum(c) || c == '_' || c == '-'; });
   if (!is_slug) problems.emplace_back("Enter a valid \"slug\" consisting of letters, numbers, underscores or hyphens.");
   if (!AppName::parse(name.substr(0, 63)) || !is_slug) {
-    problems.emplace_back("App name must start with an alphabetic character, cannot end with a hyphen and can only contain a-z "
-                          "(lowercase), 0-9 and hyphens.");
+    problems.emplace_back(
+        "App name must start with an alphabetic character, cannot end with a hyphen and can only contain a-z "
+        "(lowercase), 0-9 and hyphens.");
   }
   if (reserved.contains(name)) problems.emplace_back(name + " is a reserved name.");
   return problems;
@@ -236,10 +246,13 @@ bool is_email(std::string_view text) {
     return is_alnum(c) || std::string_view("!#$%&'*+/=?^_`{}|~.-").find(c) != std::string_view::npos;
   });
   if (!sane || local.front() == '.' || local.back() == '.' || local.find("..") != std::string_view::npos) return false;
-  return domain == "localhost" || (domain.find('.') != std::string_view::npos && !domain.starts_with('*') && DomainName::parse(domain));
+  return domain == "localhost" ||
+         (domain.find('.') != std::string_view::npos && !domain.starts_with('*') && DomainName::parse(domain));
 }
 
-bool is_process_type(std::string_view text) { return ProcessType::parse(text) && text.find("--") == std::string_view::npos; }
+bool is_process_type(std::string_view text) {
+  return ProcessType::parse(text) && text.find("--") == std::string_view::npos;
+}
 
 json::object config_change(Fields& fields, std::string_view map_name) {
   auto change = fields.map(map_name);
@@ -250,7 +263,8 @@ json::object config_change(Fields& fields, std::string_view map_name) {
       if (value.is_null()) continue;
       if (auto problem = rule.check(std::string(key), value)) fields.problem(map_name, *problem);
       // Everything but probes is text to whoever reads it back.
-      else if (map_name != "healthcheck") value = json::string(python_text(value));
+      else if (map_name != "healthcheck")
+        value = json::string(python_text(value));
     }
   }
   return *std::move(change);
@@ -265,16 +279,17 @@ std::string checked_domain(const std::string& text) {
   const bool wildcard = domain.starts_with("*.");
   const auto rest = wildcard ? domain.substr(2) : domain;
   char* converted = nullptr;
-  const int failed = idn2_lookup_u8(reinterpret_cast<const uint8_t*>(rest.c_str()), reinterpret_cast<uint8_t**>(&converted),
-                                    IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+  const int failed = idn2_lookup_u8(reinterpret_cast<const uint8_t*>(rest.c_str()),
+                                    reinterpret_cast<uint8_t**>(&converted), IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
   const std::unique_ptr<char, void (*)(void*)> owner(converted, idn2_free);
   if (failed != IDN2_OK) {
     bad_domain("Hostname does not look valid, could not convert to ACE " + domain + ": " + idn2_strerror(failed));
   }
   const auto ascii = (wildcard ? "*." : "") + lower(converted);
   if (!DomainName::parse(ascii)) {
-    bad_domain(ascii.size() > 253 ? "Hostname must be 253 characters or less."
-                                  : "Hostname does not look valid, could not convert to ACE " + domain + ": not a host name");
+    bad_domain(ascii.size() > 253
+                   ? "Hostname must be 253 characters or less."
+                   : "Hostname does not look valid, could not convert to ACE " + domain + ": not a host name");
   }
   if (all_digits(ascii.substr(ascii.rfind('.') + 1))) bad_domain("Hostname does not look valid.");
   return ascii;
@@ -298,8 +313,10 @@ std::optional<PublicKey> parse_public_key(std::string_view text) {
   const auto blob = from_base64(words[1]);
   // RFC 4253, section 6.6: the blob begins with its own type, as a string; it must be the type that the line names.
   if (!blob || blob->size() < 4) return std::nullopt;
-  const auto length = static_cast<std::size_t>(static_cast<unsigned char>((*blob)[2])) << 8 | static_cast<unsigned char>((*blob)[3]);
-  if ((*blob)[0] != 0 || (*blob)[1] != 0 || blob->size() < 4 + length || blob->substr(4, length) != words[0]) return std::nullopt;
+  const auto length =
+      static_cast<std::size_t>(static_cast<unsigned char>((*blob)[2])) << 8 | static_cast<unsigned char>((*blob)[3]);
+  if ((*blob)[0] != 0 || (*blob)[1] != 0 || blob->size() < 4 + length || blob->substr(4, length) != words[0])
+    return std::nullopt;
   const auto hex = to_hex(md5(*blob));
   PublicKey key;
   for (std::size_t i = 0; i < hex.size(); i += 2) key.md5 += (i ? ":" : "") + hex.substr(i, 2);
@@ -321,13 +338,16 @@ std::int64_t scale_count(const json::value& value) {
     count = parse_integer(trim(python_text(value)));
   }
   if (!count) {
-    throw Error(ErrorKind::invalid, "Invalid scaling format: invalid literal for int() with base 10: '" + python_text(value) + "'");
+    throw Error(ErrorKind::invalid,
+                "Invalid scaling format: invalid literal for int() with base 10: '" + python_text(value) + "'");
   }
   if (*count < 0) {
-    throw Error(ErrorKind::invalid,
-                "Invalid scaling format: [ErrorDetail(string='Must be greater than or equal to zero', code='invalid')]");
+    throw Error(
+        ErrorKind::invalid,
+        "Invalid scaling format: [ErrorDetail(string='Must be greater than or equal to zero', code='invalid')]");
   }
-  if (*count > most) throw Error(ErrorKind::invalid, "Invalid scaling format: at most " + std::to_string(most) + " processes of a type");
+  if (*count > most)
+    throw Error(ErrorKind::invalid, "Invalid scaling format: at most " + std::to_string(most) + " processes of a type");
   return *count;
 }
 

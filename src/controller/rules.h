@@ -19,12 +19,12 @@ class Fields {
   explicit Fields(const json::object& body) : body_(body) {}
   struct Text {
     bool required = true, blank_allowed = false;
-    bool stripped = true;     // of surrounding blanks
-    std::size_t max = 0;  // characters; 0: any
+    bool stripped = true;  // of surrounding blanks
+    std::size_t max = 0;   // characters; 0: any
   };
   std::optional<std::string> text(std::string_view name, Text rule);
-  std::optional<bool> boolean(std::string_view name);          // null and absent: nullopt
-  std::optional<json::object> map(std::string_view name);      // an object, or JSON text of one
+  std::optional<bool> boolean(std::string_view name);      // null and absent: nullopt
+  std::optional<json::object> map(std::string_view name);  // an object, or JSON text of one
   bool has(std::string_view name) const { return body_.contains(name); }
   bool is_null(std::string_view name) const;
   void problem(std::string_view name, std::string what) { problems_[std::string(name)].push_back(std::move(what)); }

@@ -40,8 +40,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         for (const auto& [name, map] : config_maps()) {
           auto change = config_change(fields, name);
           fields.done();
-          if (name == "healthcheck") config.healthcheck = merge_healthcheck({}, change);
-          else config.*map = merge_map({}, change, name);
+          if (name == "healthcheck")
+            config.healthcheck = merge_healthcheck({}, change);
+          else
+            config.*map = merge_map({}, change, name);
         }
         migrate_healthcheck_values(config);
         change_summary("bob", {}, config);

@@ -12,13 +12,13 @@ namespace {
 // A time as every client of the API reads it.
 #define WF_TIME(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 
-#define WF_USER_COLUMNS                                                                                            \
-  "u.id, u.username, u.email, u.first_name, u.last_name, u.is_superuser, u.is_active, u.groups, " WF_TIME("u.last_login") " AS last_login, " \
-  WF_TIME("u.date_joined") " AS date_joined"
-#define WF_APP_COLUMNS                                                                                            \
-  "a.uuid, a.id, a.owner_id, o.username AS owner, a.structure, a.procfile_structure, " WF_TIME("a.created") " AS created, " \
-  WF_TIME("a.updated") " AS updated"
-#define WF_RELEASE_QUERY                                                                                          \
+#define WF_USER_COLUMNS                                                                                    \
+  "u.id, u.username, u.email, u.first_name, u.last_name, u.is_superuser, u.is_active, u.groups, " WF_TIME( \
+      "u.last_login") " AS last_login, " WF_TIME("u.date_joined") " AS date_joined"
+#define WF_APP_COLUMNS                                                                          \
+  "a.uuid, a.id, a.owner_id, o.username AS owner, a.structure, a.procfile_structure, " WF_TIME( \
+      "a.created") " AS created, " WF_TIME("a.updated") " AS updated"
+#define WF_RELEASE_QUERY \
   "SELECT r.uuid, r.version, r.summary, r.state, r.exception, ro.username AS owner, " WF_TIME("r.created") " AS created, " \
   WF_TIME("r.updated") " AS updated, c.uuid AS config_uuid, co.username AS config_owner, c.vars, c.memory, c.cpu, c.tags, "  \
   "c.registry, c.healthcheck, c.lifecycle_post_start, c.lifecycle_pre_stop, c.termination_grace_period, "           \
@@ -29,62 +29,79 @@ namespace {
   "LEFT JOIN builds b ON b.uuid = r.build_uuid LEFT JOIN users bo ON bo.id = b.owner_id "
 
 constexpr sql::Query select_user{"select_user", "SELECT " WF_USER_COLUMNS " FROM users u WHERE username = $1"};
-constexpr sql::Query select_bearer{
-    "select_bearer", "SELECT " WF_USER_COLUMNS ", t.scope, t.apps FROM tokens t JOIN users u ON u.id = t.user_id "
-                     "WHERE t.hash = $1 AND (t.expires IS NULL OR t.expires > now())"};
+constexpr sql::Query select_bearer{"select_bearer", "SELECT " WF_USER_COLUMNS
+                                                    ", t.scope, t.apps FROM tokens t JOIN users u ON u.id = t.user_id "
+                                                    "WHERE t.hash = $1 AND (t.expires IS NULL OR t.expires > now())"};
 constexpr sql::Query insert_token{
-    "insert_token", "INSERT INTO tokens (hash, user_id, name, scope, apps, expires) VALUES ($1, $2::bigint, $3, $4, $5, "
-                    "now() + make_interval(secs => $6::bigint)) RETURNING id"};
-constexpr sql::Query select_app{"select_app",
-                                "SELECT " WF_APP_COLUMNS " FROM apps a JOIN users o ON o.id = a.owner_id WHERE a.id = $1"};
+    "insert_token",
+    "INSERT INTO tokens (hash, user_id, name, scope, apps, expires) VALUES ($1, $2::bigint, $3, $4, $5, "
+    "now() + make_interval(secs => $6::bigint)) RETURNING id"};
+constexpr sql::Query select_app{
+    "select_app", "SELECT " WF_APP_COLUMNS " FROM apps a JOIN users o ON o.id = a.owner_id WHERE a.id = $1"};
 constexpr sql::Query lock_app_row{"lock_app", "SELECT 1 FROM apps WHERE uuid = $1::uuid FOR UPDATE"};
 constexpr sql::Query select_app_by_uuid{"select_app_by_uuid",
-                                        "SELECT " WF_APP_COLUMNS " FROM apps a JOIN users o ON o.id = a.owner_id WHERE a.uuid = $1::uuid"};
-constexpr sql::Query select_grant{"select_grant", "SELECT 1 FROM grants WHERE app_uuid = $1::uuid AND user_id = $2::bigint"};
+                                        "SELECT " WF_APP_COLUMNS
+                                        " FROM apps a JOIN users o ON o.id = a.owner_id WHERE a.uuid = $1::uuid"};
+constexpr sql::Query select_grant{"select_grant",
+                                  "SELECT 1 FROM grants WHERE app_uuid = $1::uuid AND user_id = $2::bigint"};
 constexpr sql::Query update_structure{
-    "update_structure", "UPDATE apps SET structure = $2, procfile_structure = $3, updated = now() WHERE uuid = $1::uuid"};
+    "update_structure",
+    "UPDATE apps SET structure = $2, procfile_structure = $3, updated = now() WHERE uuid = $1::uuid"};
 constexpr sql::Query insert_config_query{
     "insert_config",
     "INSERT INTO configs (app_uuid, owner_id, vars, memory, cpu, tags, registry, healthcheck, lifecycle_post_start, "
-    "lifecycle_pre_stop, termination_grace_period) VALUES ($1::uuid, $2::bigint, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING uuid"};
-constexpr sql::Query insert_build_query{
-    "insert_build",
-    "INSERT INTO builds (app_uuid, owner_id, image, sha, procfile, dockerfile) VALUES ($1::uuid, $2::bigint, $3, $4, $5, $6) RETURNING uuid"};
+    "lifecycle_pre_stop, termination_grace_period) VALUES ($1::uuid, $2::bigint, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
+    "RETURNING uuid"};
+constexpr sql::Query insert_build_query{"insert_build",
+                                        "INSERT INTO builds (app_uuid, owner_id, image, sha, procfile, dockerfile) "
+                                        "VALUES ($1::uuid, $2::bigint, $3, $4, $5, $6) RETURNING uuid"};
 constexpr sql::Query insert_release_query{
     "insert_release",
-    "INSERT INTO releases (app_uuid, owner_id, version, config_uuid, build_uuid, summary, state) SELECT $1::uuid, $2::bigint, "
+    "INSERT INTO releases (app_uuid, owner_id, version, config_uuid, build_uuid, summary, state) SELECT $1::uuid, "
+    "$2::bigint, "
     "coalesce(max(version), 0) + 1, $3::uuid, $4::uuid, $5, $6 FROM releases WHERE app_uuid = $1::uuid RETURNING uuid"};
 constexpr sql::Query select_live_release{
-    "select_live_release", WF_RELEASE_QUERY "WHERE r.app_uuid = $1::uuid AND r.state = 'live' ORDER BY r.version DESC LIMIT 1"};
-constexpr sql::Query select_release{"select_release", WF_RELEASE_QUERY "WHERE r.app_uuid = $1::uuid AND r.version = $2::bigint"};
+    "select_live_release",
+    WF_RELEASE_QUERY "WHERE r.app_uuid = $1::uuid AND r.state = 'live' ORDER BY r.version DESC LIMIT 1"};
+constexpr sql::Query select_release{"select_release",
+                                    WF_RELEASE_QUERY "WHERE r.app_uuid = $1::uuid AND r.version = $2::bigint"};
 constexpr sql::Query select_release_by_uuid{"select_release_by_uuid", WF_RELEASE_QUERY "WHERE r.uuid = $1::uuid"};
 constexpr sql::Query select_running_job{
     "select_running_job", "SELECT kind, structure FROM jobs WHERE app_uuid = $1::uuid AND state = 'running'"};
-constexpr sql::Query select_current_settings{
-    "select_current_settings",
-    "SELECT maintenance, routable, whitelist, autoscale FROM settings WHERE app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
-constexpr sql::Query select_current_tls{
-    "select_current_tls", "SELECT coalesce(https_enforced, false) AS enforced FROM tls WHERE app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
+constexpr sql::Query select_current_settings{"select_current_settings",
+                                             "SELECT maintenance, routable, whitelist, autoscale FROM settings WHERE "
+                                             "app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
+constexpr sql::Query select_current_tls{"select_current_tls",
+                                        "SELECT coalesce(https_enforced, false) AS enforced FROM tls WHERE app_uuid = "
+                                        "$1::uuid ORDER BY serial DESC LIMIT 1"};
 constexpr sql::Query select_app_domains{
     "select_app_domains",
     "SELECT d.domain, c.name, c.certificate, c.key FROM domains d LEFT JOIN certificates c ON c.id = d.certificate_id "
     "WHERE d.app_uuid = $1::uuid ORDER BY d.id"};
 constexpr sql::Query select_app_services{
-    "select_app_services", "SELECT procfile_type, path_pattern FROM services WHERE app_uuid = $1::uuid ORDER BY id DESC"};
+    "select_app_services",
+    "SELECT procfile_type, path_pattern FROM services WHERE app_uuid = $1::uuid ORDER BY id DESC"};
 // Events of one app get their numbers in the order of their commits: whoever reads on from a number misses none.
 constexpr sql::Query lock_events{"lock_events", "SELECT pg_advisory_xact_lock(hashtextextended($1, 7305474))"};
-constexpr sql::Query insert_event{
-    "insert_event", "INSERT INTO events (username, app, app_uuid, what, before, after) VALUES ($1, $2, $3::uuid, $4, $5, $6) RETURNING id"};
+constexpr sql::Query insert_event{"insert_event",
+                                  "INSERT INTO events (username, app, app_uuid, what, before, after) VALUES ($1, $2, "
+                                  "$3::uuid, $4, $5, $6) RETURNING id"};
 
 User user_from(const sql::Row& row) {
-  return {row.integer("id"),           row.text("username"),     row.text("email"),      row.text("first_name"), row.text("last_name"),
-          row.boolean("is_superuser"), row.boolean("is_active"), row.find("last_login"), row.text("date_joined"),
-          array_from(row.text("groups"))};
+  return {row.integer("id"),       row.text("username"),          row.text("email"),        row.text("first_name"),
+          row.text("last_name"),   row.boolean("is_superuser"),   row.boolean("is_active"), row.find("last_login"),
+          row.text("date_joined"), array_from(row.text("groups"))};
 }
 
 App app_from(const sql::Row& row) {
-  return {row.text("uuid"), row.text("id"), row.integer("owner_id"), row.text("owner"), object_from(row.text("structure")),
-          object_from(row.text("procfile_structure")), row.text("created"), row.text("updated")};
+  return {row.text("uuid"),
+          row.text("id"),
+          row.integer("owner_id"),
+          row.text("owner"),
+          object_from(row.text("structure")),
+          object_from(row.text("procfile_structure")),
+          row.text("created"),
+          row.text("updated")};
 }
 
 Release release_from(const sql::Row& row) {
@@ -104,8 +121,9 @@ Release release_from(const sql::Row& row) {
   config.updated = row.text("config_updated");
   for (const auto& [name, map] : config_maps()) config.*map = object_from(row.text(name == "values" ? "vars" : name));
   if (!row.is_null("build_uuid")) {
-    release.build = Build{row.text("build_uuid"), row.text("build_owner"), row.text("image"), row.text("sha"), row.text("dockerfile"),
-                          row.text("build_created"), row.text("build_updated"), object_from(row.text("procfile"))};
+    release.build = Build{row.text("build_uuid"),    row.text("build_owner"),          row.text("image"),
+                          row.text("sha"),           row.text("dockerfile"),           row.text("build_created"),
+                          row.text("build_updated"), object_from(row.text("procfile"))};
   }
   return release;
 }
@@ -149,8 +167,9 @@ IssuedToken issue_token(sql::Tx& tx, std::int64_t user_id, const NewToken& token
   IssuedToken issued{.text = random_hex(40)};
   std::optional<std::string> apps;
   if (token.power.apps) apps = print_json(json::array(token.power.apps->begin(), token.power.apps->end()));
-  issued.id = tx.query(insert_token, {to_hex(sha256(issued.text)), user_id, token.name, token.power.read_only ? "read" : "all", apps,
-                                      token.lives_seconds})[0].integer("id");
+  issued.id = tx.query(insert_token, {to_hex(sha256(issued.text)), user_id, token.name,
+                                      token.power.read_only ? "read" : "all", apps, token.lives_seconds})[0]
+                  .integer("id");
   return issued;
 }
 
@@ -176,23 +195,30 @@ bool may_use(sql::Tx& tx, const User& user, const App& app) {
   return !tx.query(select_grant, {app.uuid, user.id}).empty();
 }
 
-void set_structure(sql::Tx& tx, const std::string& app_uuid, const json::object& structure, const json::object& procfile) {
+void set_structure(sql::Tx& tx, const std::string& app_uuid, const json::object& structure,
+                   const json::object& procfile) {
   tx.execute(update_structure, {app_uuid, print_json(structure), print_json(procfile)});
 }
 
 std::string insert_config(sql::Tx& tx, const std::string& app_uuid, std::int64_t owner, const Config& c) {
-  return tx.query(insert_config_query, {app_uuid, owner, print_json(c.values), print_json(c.memory), print_json(c.cpu), print_json(c.tags),
-                                        print_json(c.registry), print_json(c.healthcheck), print_json(c.lifecycle_post_start),
-                                        print_json(c.lifecycle_pre_stop), print_json(c.termination_grace_period)})[0].text("uuid");
+  return tx
+      .query(insert_config_query,
+             {app_uuid, owner, print_json(c.values), print_json(c.memory), print_json(c.cpu), print_json(c.tags),
+              print_json(c.registry), print_json(c.healthcheck), print_json(c.lifecycle_post_start),
+              print_json(c.lifecycle_pre_stop), print_json(c.termination_grace_period)})[0]
+      .text("uuid");
 }
 
 std::string insert_build(sql::Tx& tx, const std::string& app_uuid, std::int64_t owner, const Build& build) {
-  return tx.query(insert_build_query, {app_uuid, owner, build.image, build.sha, print_json(build.procfile), build.dockerfile})[0].text("uuid");
+  return tx
+      .query(insert_build_query,
+             {app_uuid, owner, build.image, build.sha, print_json(build.procfile), build.dockerfile})[0]
+      .text("uuid");
 }
 
 Release insert_release(sql::Tx& tx, const NewRelease& release) {
-  const auto rows = tx.query(insert_release_query, {release.app_uuid, release.owner, release.config_uuid, release.build_uuid,
-                                                    release.summary, release.state});
+  const auto rows = tx.query(insert_release_query, {release.app_uuid, release.owner, release.config_uuid,
+                                                    release.build_uuid, release.summary, release.state});
   return get_release(tx, rows[0].text("uuid"));
 }
 
@@ -233,7 +259,8 @@ cluster::AppSpec app_spec(sql::Tx& tx, const App& app) {
   const auto autoscale = settings.empty() ? json::object{} : object_from(settings[0].text("autoscale"));
   for (const auto& [type, rule] : autoscale) {
     auto number = [&](std::string_view name) { return static_cast<int>(find_integer(rule, {name}).value_or(1)); };
-    if (const auto name = ProcessType::parse(std::string(type))) spec.autoscale[*name] = {number("min"), number("max"), number("cpu_percent")};
+    if (const auto name = ProcessType::parse(std::string(type)))
+      spec.autoscale[*name] = {number("min"), number("max"), number("cpu_percent")};
   }
   const auto tls = tx.query(select_current_tls, {app.uuid});
   spec.tls_enforced = !tls.empty() && tls[0].boolean("enforced");
@@ -244,12 +271,14 @@ cluster::AppSpec app_spec(sql::Tx& tx, const App& app) {
     const auto name = domains[i].find("name");
     if (!name) continue;
     spec.domain_certificates[domain] = *name;
-    const bool known = std::ranges::any_of(spec.certificates, [&](const auto& known_one) { return known_one.name == *name; });
+    const bool known =
+        std::ranges::any_of(spec.certificates, [&](const auto& known_one) { return known_one.name == *name; });
     if (!known) spec.certificates.push_back({*name, domains[i].text("certificate"), Secret(domains[i].text("key"))});
   }
   const auto services = tx.query(select_app_services, {app.uuid});
   for (int i = 0; i < services.size(); ++i) {
-    spec.path_services.push_back({*ProcessType::parse(services[i].text("procfile_type")), split(services[i].text("path_pattern"), ',')});
+    spec.path_services.push_back(
+        {*ProcessType::parse(services[i].text("procfile_type")), split(services[i].text("path_pattern"), ',')});
   }
   return spec;
 }
@@ -257,8 +286,8 @@ cluster::AppSpec app_spec(sql::Tx& tx, const App& app) {
 void tell(sql::Tx& tx, json::object message) { tx.notify("workflow", print_json(message)); }
 
 namespace {
-void insert_event_row(sql::Tx& tx, const std::string& username, const std::string& app, const std::optional<std::string>& app_uuid,
-                      const std::string& what, const BeforeAfter& change) {
+void insert_event_row(sql::Tx& tx, const std::string& username, const std::string& app,
+                      const std::optional<std::string>& app_uuid, const std::string& what, const BeforeAfter& change) {
   tx.query(lock_events, {app_uuid.value_or("")});
   tx.query(insert_event, {username, app, app_uuid, what, print_json(change.before), print_json(change.after)});
   if (app_uuid) tell(tx, {{"event", *app_uuid}});
@@ -269,7 +298,8 @@ void insert_event_row(sql::Tx& tx, const std::string& username, const std::strin
 void record_event(sql::Tx& tx, const std::string& username, const std::string& what, const BeforeAfter& change) {
   insert_event_row(tx, username, "", std::nullopt, what, change);
 }
-void record_event(sql::Tx& tx, const std::string& username, const App& app, const std::string& what, const BeforeAfter& change) {
+void record_event(sql::Tx& tx, const std::string& username, const App& app, const std::string& what,
+                  const BeforeAfter& change) {
   insert_event_row(tx, username, app.id, app.uuid, what, change);
 }
 
@@ -293,14 +323,19 @@ json::object to_json(const User& user) {
 }
 
 json::object to_json(const App& app) {
-  return {{"uuid", app.uuid}, {"id", app.id}, {"owner", app.owner}, {"structure", app.structure},
-          {"procfile_structure", app.procfile_structure}, {"created", app.created}, {"updated", app.updated}};
+  return {{"uuid", app.uuid},
+          {"id", app.id},
+          {"owner", app.owner},
+          {"structure", app.structure},
+          {"procfile_structure", app.procfile_structure},
+          {"created", app.created},
+          {"updated", app.updated}};
 }
 
 json::object to_json(const App& app, const Config& config) {
   json::object out{{"uuid", config.uuid}, {"app", app.id}, {"owner", config.owner}};
-  for (const char* name : {"values", "memory", "lifecycle_post_start", "lifecycle_pre_stop", "cpu", "tags", "registry", "healthcheck",
-                           "termination_grace_period"}) {
+  for (const char* name : {"values", "memory", "lifecycle_post_start", "lifecycle_pre_stop", "cpu", "tags", "registry",
+                           "healthcheck", "termination_grace_period"}) {
     for (const auto& [map_name, map] : config_maps()) {
       if (map_name != name) continue;
       json::object shown;

@@ -34,7 +34,8 @@ App get_app(sql::Tx& tx, const std::string& id);  // throws not_found
 // Locks the app until the transaction ends: changes of one app come one after the other.
 App lock_app(sql::Tx& tx, const std::string& uuid);
 bool may_use(sql::Tx& tx, const User& user, const App& app);
-void set_structure(sql::Tx& tx, const std::string& app_uuid, const json::object& structure, const json::object& procfile);
+void set_structure(sql::Tx& tx, const std::string& app_uuid, const json::object& structure,
+                   const json::object& procfile);
 
 // --- configs, builds, releases
 std::string insert_config(sql::Tx& tx, const std::string& app_uuid, std::int64_t owner, const Config& config);
@@ -58,8 +59,10 @@ void refuse_while_busy(sql::Tx& tx, const App& app, ErrorKind kind = ErrorKind::
 cluster::AppSpec app_spec(sql::Tx& tx, const App& app);
 
 // --- events: who changed what; append only, and told to every controller once the transaction is committed
-void record_event(sql::Tx& tx, const std::string& username, const std::string& what, const BeforeAfter& change = {});  // of accounts
-void record_event(sql::Tx& tx, const std::string& username, const App& app, const std::string& what, const BeforeAfter& change = {});
+void record_event(sql::Tx& tx, const std::string& username, const std::string& what,
+                  const BeforeAfter& change = {});  // of accounts
+void record_event(sql::Tx& tx, const std::string& username, const App& app, const std::string& what,
+                  const BeforeAfter& change = {});
 void tell(sql::Tx& tx, json::object message);  // to every controller's Feed, on commit
 
 // --- JSON of the API

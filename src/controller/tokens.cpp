@@ -9,22 +9,22 @@ namespace {
 
 #define WF_AT(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 #define WF_TOKEN_COLUMNS "id, name, scope, apps, " WF_AT("created") " AS created, " WF_AT("expires") " AS expires"
-constexpr sql::Query count_tokens{"count_tokens", "SELECT count(*) AS n FROM tokens WHERE user_id = $1::bigint AND name <> ''"};
-constexpr sql::Query select_tokens{"select_tokens", "SELECT " WF_TOKEN_COLUMNS " FROM tokens WHERE user_id = $1::bigint AND name <> '' "
+constexpr sql::Query count_tokens{"count_tokens",
+                                  "SELECT count(*) AS n FROM tokens WHERE user_id = $1::bigint AND name <> ''"};
+constexpr sql::Query select_tokens{"select_tokens", "SELECT " WF_TOKEN_COLUMNS
+                                                    " FROM tokens WHERE user_id = $1::bigint AND name <> '' "
                                                     "ORDER BY id LIMIT $2::bigint OFFSET $3::bigint"};
-constexpr sql::Query select_token{"select_token", "SELECT " WF_TOKEN_COLUMNS " FROM tokens WHERE user_id = $1::bigint AND id = $2::bigint"};
-constexpr sql::Query delete_token{"delete_token",
-                                  "DELETE FROM tokens WHERE user_id = $1::bigint AND id = $2::bigint AND name <> '' RETURNING name"};
+constexpr sql::Query select_token{
+    "select_token", "SELECT " WF_TOKEN_COLUMNS " FROM tokens WHERE user_id = $1::bigint AND id = $2::bigint"};
+constexpr sql::Query delete_token{
+    "delete_token", "DELETE FROM tokens WHERE user_id = $1::bigint AND id = $2::bigint AND name <> '' RETURNING name"};
 constexpr std::int64_t longest_life = 10LL * 365 * 24 * 3600;
 
 json::object token_json(const sql::Row& row) {
   const auto apps = row.find("apps");
-  return {{"id", row.integer("id")},
-          {"name", row.text("name")},
-          {"scope", row.text("scope")},
-          {"apps", apps ? json::value(array_from(*apps)) : json::value(nullptr)},
-          {"created", row.text("created")},
-          {"expires", text_or_null(row.find("expires"))}};
+  return {{"id", row.integer("id")},        {"name", row.text("name")},
+          {"scope", row.text("scope")},     {"apps", apps ? json::value(array_from(*apps)) : json::value(nullptr)},
+          {"created", row.text("created")}, {"expires", text_or_null(row.find("expires"))}};
 }
 
 NewToken token_from(const json::object& body) {
@@ -37,13 +37,18 @@ NewToken token_from(const json::object& body) {
   if (const auto* apps = body.if_contains("apps"); apps && !apps->is_null()) {
     auto& names = token.power.apps.emplace();
     const auto* list = apps->if_array();
-    if (!list || list->empty()) fields.problem("apps", "must be a list of app names");
-    else if (list->size() > 1000) fields.problem("apps", "Ensure this field has no more than 1000 items.");
-    else for (const auto& item : *list) {
-      const auto name = item.is_string() ? AppName::parse(std::string_view(item.get_string())) : std::nullopt;
-      if (name) names.push_back(name->text());
-      else fields.problem("apps", python_text(item) + " is not an app name");
-    }
+    if (!list || list->empty())
+      fields.problem("apps", "must be a list of app names");
+    else if (list->size() > 1000)
+      fields.problem("apps", "Ensure this field has no more than 1000 items.");
+    else
+      for (const auto& item : *list) {
+        const auto name = item.is_string() ? AppName::parse(std::string_view(item.get_string())) : std::nullopt;
+        if (name)
+          names.push_back(name->text());
+        else
+          fields.problem("apps", python_text(item) + " is not an app name");
+      }
   }
   if (const auto* life = body.if_contains("expires_in"); life && !life->is_null()) {
     token.lives_seconds = find_integer(body, {"expires_in"});
@@ -103,11 +108,15 @@ Task<http::Response> remove_token(Parts& parts, Call& call) {
 
 void add_token_routes(Api& api) {
   auto& parts = api.parts();
-  api.add("GET", "/v2/tokens/", Who::user, {"listTokens", "Named tokens of the caller, without their text", "", {{200, "NamedToken[]"}}},
+  api.add("GET", "/v2/tokens/", Who::user,
+          {"listTokens", "Named tokens of the caller, without their text", "", {{200, "NamedToken[]"}}},
           [&parts](Call& call) { return list_tokens(parts, call); });
   api.add("POST", "/v2/tokens/", Who::user,
-          {"createToken", "Make a token that has a name, may end, and may be limited to reading or to some apps", "TokenRequest",
-           {{201, "NewToken"}}, {403}},
+          {"createToken",
+           "Make a token that has a name, may end, and may be limited to reading or to some apps",
+           "TokenRequest",
+           {{201, "NewToken"}},
+           {403}},
           [&parts](Call& call) { return create_token(parts, call); });
   api.add("DELETE", "/v2/tokens/{id}/", Who::user, {"deleteToken", "Remove a named token", "", {{204, ""}}, {403, 404}},
           [&parts](Call& call) { return remove_token(parts, call); });

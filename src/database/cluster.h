@@ -10,8 +10,8 @@
 namespace workflow::database {
 
 enum class Start { initialise, run };
-// What to do with a data folder that holds `entries`. Throws unprocessable, saying why, rather than initialise a new cluster
-// beside or over anything that may be an old one.
+// What to do with a data folder that holds `entries`. Throws unprocessable, saying why, rather than initialise a new
+// cluster beside or over anything that may be an old one.
 Start plan_start(const std::filesystem::path& folder, const std::set<std::string>& entries, bool cluster_has_version);
 
 // Arguments of `postgres`, after its name.

@@ -49,8 +49,8 @@ std::set<std::string> entries_of(const fs::path& folder) {
   return entries;
 }
 
-// The lock is inherited by PostgreSQL and all its processes, so it is free only when the last of them has gone: two servers
-// never meet on one cluster, whatever happened to their supervisors.
+// The lock is inherited by PostgreSQL and all its processes, so it is free only when the last of them has gone: two
+// servers never meet on one cluster, whatever happened to their supervisors.
 Fd lock_folder(const fs::path& folder) {
   Fd lock(::open((folder / "lock").c_str(), O_RDWR | O_CREAT, 0600));
   if (!lock) throw Error(ErrorKind::internal, "cannot write to " + folder.string());
@@ -81,8 +81,9 @@ void initialise(const Config& config, const fs::path& data, const Account& accou
   fs::create_directory(fresh);
   give_to(fresh, account);
   log::info("initialising a new database cluster", kv("folder", data.string()));
-  auto spec = as_server(account, {config.programs + "/initdb", "-D", fresh.string(), "-U", "postgres", "--encoding=UTF8",
-                                  "--locale=C.UTF-8", "--data-checksums", "--auth-local=trust", "--auth-host=scram-sha-256"});
+  auto spec =
+      as_server(account, {config.programs + "/initdb", "-D", fresh.string(), "-U", "postgres", "--encoding=UTF8",
+                          "--locale=C.UTF-8", "--data-checksums", "--auth-local=trust", "--auth-host=scram-sha-256"});
   spec.out = spec.err = ProcessSpec::Stream::pipe;
   const auto made = run_process(std::move(spec), 5min);
   if (made.status != 0) throw Error(ErrorKind::internal, "initdb failed: " + made.err);
@@ -113,10 +114,12 @@ class ReadyNote {
 };
 
 Task<> set_up(const Config& config, const Account& account, fs::path sockets) {
-  auto spec = as_server(account, {config.programs + "/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", sockets.string(), "-p",
-                                  std::to_string(config.port), "-U", "postgres", "-d", "postgres", "-f", "-"});
+  auto spec =
+      as_server(account, {config.programs + "/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", sockets.string(), "-p",
+                          std::to_string(config.port), "-U", "postgres", "-d", "postgres", "-f", "-"});
   const auto done = co_await run(std::move(spec), 30s, setup_sql(config));
-  if (done.status != 0) throw Error(ErrorKind::internal, "the role or the database could not be made").with_detail(done.err);
+  if (done.status != 0)
+    throw Error(ErrorKind::internal, "the role or the database could not be made").with_detail(done.err);
 }
 
 Task<> supervise(ChildProcess& child) {

@@ -1,4 +1,5 @@
-// src/engine/engine.h: the single-machine Kubernetes: store, API server, controllers, node agent, service proxy in one process.
+// src/engine/engine.h: the single-machine Kubernetes: store, API server, controllers, node agent, service proxy in one
+// process.
 //   Owns    its state folder: engine.db, pki/, kubeconfig, containerd/, volumes/, logs/.
 //   Needs   root, containerd, runc, the CNI plugins and nftables. The containers outlive it.
 #pragma once

@@ -15,7 +15,8 @@ struct Options {
   std::map<std::uint16_t, std::uint16_t> load_balancer_ports;  // Service port → host port
   std::string containerd = "containerd";
   bool teardown = false;
-  bool api_only = false;  // the API and the controllers, without pods: for tests and for looking at a copy of a state folder
+  bool api_only =
+      false;  // the API and the controllers, without pods: for tests and for looking at a copy of a state folder
 };
 // Prints help or what is wrong, and returns the exit status, when there is nothing to run.
 struct ParsedOptions {

@@ -76,7 +76,8 @@ Task<std::vector<Component>> components(kube::Client& client) {
   co_return out;
 }
 
-Task<> wait_until_ready(kube::Client& client, std::chrono::seconds limit, std::function<void(const std::string&)> ready) {
+Task<> wait_until_ready(kube::Client& client, std::chrono::seconds limit,
+                        std::function<void(const std::string&)> ready) {
   kube::Informer informer(client, kube::resources::deployments, platform_namespace, of_platform);
   TaskGroup tasks(co_await asio::this_coro::executor);
   tasks.spawn("deployments", informer.run());

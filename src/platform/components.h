@@ -21,6 +21,7 @@ std::string problem_of(const json::object& pod);
 
 Task<std::vector<Component>> components(kube::Client& client);
 // Follows the Deployments until all are current, telling each name once. Throws timeout that names who is not and why.
-Task<> wait_until_ready(kube::Client& client, std::chrono::seconds limit, std::function<void(const std::string&)> ready);
+Task<> wait_until_ready(kube::Client& client, std::chrono::seconds limit,
+                        std::function<void(const std::string&)> ready);
 
 }  // namespace workflow::platform

@@ -16,8 +16,8 @@ TEST(Component, is_current_once_its_newest_template_alone_serves) {
       {"{}", false},
   };
   for (const auto& [status, current] : cases) {
-    const auto deployment =
-        parse(R"({"metadata": {"name": "deis-router", "generation": 2}, "spec": {"replicas": 1}, "status": )" + status + "}");
+    const auto deployment = parse(
+        R"({"metadata": {"name": "deis-router", "generation": 2}, "spec": {"replicas": 1}, "status": )" + status + "}");
     EXPECT_EQ(component_from(deployment).current, current) << status;
   }
 }
@@ -28,7 +28,8 @@ TEST(Component, tells_why_its_pod_is_not_ready) {
       {R"({"status": {"containerStatuses": [{"ready": true, "state": {"running": {}}}]}})", ""},
       {R"({"status": {"containerStatuses": [{"ready": false, "state": {"running": {}}}]}})", "not ready yet"},
       {R"({"status": {"containerStatuses": [{"ready": false, "state": {"waiting":
-         {"reason": "ErrImageNeverPull", "message": "no such image"}}}]}})", "ErrImageNeverPull: no such image"},
+         {"reason": "ErrImageNeverPull", "message": "no such image"}}}]}})",
+       "ErrImageNeverPull: no such image"},
   };
   for (const auto& [pod, problem] : cases) EXPECT_EQ(problem_of(parse(pod)), problem) << pod;
 }

@@ -21,7 +21,8 @@ Task<> down(fs::path state) {
   argv.push_back("--teardown");
   auto torn_down = co_await run(ProcessSpec{.argv = std::move(argv)}, 5min);
   if (torn_down.status != 0) {
-    throw Error(ErrorKind::internal, "not everything could be removed; see the lines above and run `workflow down` again");
+    throw Error(ErrorKind::internal,
+                "not everything could be removed; see the lines above and run `workflow down` again");
   }
 }
 
@@ -38,7 +39,8 @@ int down_main(int argc, char** argv) {
     check_machine();
     const auto folder = fs::absolute(state).lexically_normal();
     if (!fs::exists(settings_file(folder))) {
-      throw Error(ErrorKind::not_found, "there is no platform in " + folder.string() + "; choose its folder with --state");
+      throw Error(ErrorKind::not_found,
+                  "there is no platform in " + folder.string() + "; choose its folder with --state");
     }
     const int ran = run_main([&](Executor) -> Task<> {
       try {

@@ -70,13 +70,14 @@ Task<> wait_ended(ProcessId id, std::chrono::seconds limit, std::string what) {
 
 Task<> keep_twin(fs::path state) {
   for (;;) {
-    const std::vector<std::string> argv{program(), "keeper", "--state", state.string(), "--watch",
-                                        std::to_string(getpid())};
+    const std::vector<std::string> argv{program(),      "keeper",  "--state",
+                                        state.string(), "--watch", std::to_string(getpid())};
     const auto twin = identify(start_in_background(argv, log_file(state)));
     if (twin) {
       write_process_file(state / "twin.pid", *twin);
       co_await gone(*twin);
-      while (::waitpid(twin->pid, nullptr, WNOHANG) > 0) {}
+      while (::waitpid(twin->pid, nullptr, WNOHANG) > 0) {
+      }
     }
     log::warn("the keeper's twin has ended; starting another");
     co_await sleep_for(200ms);
@@ -97,7 +98,8 @@ Task<> keep_engine(fs::path state) {
     }
     if (engine) {
       co_await gone(*engine);
-      while (::waitpid(engine->pid, nullptr, WNOHANG) > 0) {}
+      while (::waitpid(engine->pid, nullptr, WNOHANG) > 0) {
+      }
     }
     const auto lifetime = std::chrono::duration_cast<std::chrono::milliseconds>(Steady::now() - began);
     failures = lifetime > 10s ? 0 : failures + 1;

@@ -21,8 +21,12 @@ struct Needed {
   std::string_view package;
 };
 constexpr Needed needed_programs[] = {
-    {"containerd", "containerd"}, {"containerd-shim-runc-v2", "containerd"}, {"ctr", "containerd"},
-    {"runc", "runc"},             {"nft", "nftables"},                       {"ip", "iproute2"},
+    {"containerd", "containerd"},
+    {"containerd-shim-runc-v2", "containerd"},
+    {"ctr", "containerd"},
+    {"runc", "runc"},
+    {"nft", "nftables"},
+    {"ip", "iproute2"},
     {"ssh-keygen", "openssh-client"},
 };
 
@@ -55,7 +59,8 @@ Installation find_installation() {
     if (found.images.empty() && fs::exists(folder / "images.json")) found.images = folder;
   }
   for (const auto& folder : manifests) {
-    if (found.manifest.empty() && fs::exists(folder / "single-machine.yaml")) found.manifest = folder / "single-machine.yaml";
+    if (found.manifest.empty() && fs::exists(folder / "single-machine.yaml"))
+      found.manifest = folder / "single-machine.yaml";
   }
   if (found.images.empty()) {
     throw Error(ErrorKind::not_found, "no container images in " + images[0].string() + " or " + images[1].string() +
@@ -69,7 +74,8 @@ Installation find_installation() {
 }
 
 void check_machine() {
-  if (geteuid() != 0) throw Error(ErrorKind::forbidden, "this needs root, for containers and port 80: run it with sudo");
+  if (geteuid() != 0)
+    throw Error(ErrorKind::forbidden, "this needs root, for containers and port 80: run it with sudo");
   std::vector<std::string> packages;
   auto missing = [&](std::string_view package) {
     if (std::find(packages.begin(), packages.end(), package) == packages.end()) packages.emplace_back(package);
@@ -95,8 +101,8 @@ void check_ports(const Options& options) {
     if (!can_listen(port)) taken.push_back(std::to_string(port) + " (choose another with " + std::string(option) + ")");
   }
   if (!taken.empty()) {
-    throw Error(ErrorKind::unavailable, "another program listens on port " + join(taken, " and on port ") +
-                                            "; `ss -ltnp` shows which");
+    throw Error(ErrorKind::unavailable,
+                "another program listens on port " + join(taken, " and on port ") + "; `ss -ltnp` shows which");
   }
   struct statvfs disk{};
   constexpr std::uint64_t least_bytes = 2ull << 30;

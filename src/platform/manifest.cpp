@@ -22,9 +22,11 @@ std::string text_at(const json::value& value, std::initializer_list<std::string_
 }
 
 void add_build_env(json::object& deployment, const std::map<std::string, std::string>& build_env) {
-  auto& containers = deployment["spec"].as_object()["template"].as_object()["spec"].as_object()["containers"].as_array();
+  auto& containers =
+      deployment["spec"].as_object()["template"].as_object()["spec"].as_object()["containers"].as_array();
   auto& env = containers.at(0).as_object()["env"].as_array();
-  for (const auto& [name, value] : build_env) env.push_back(json::object{{"name", "BUILD_ENV_" + name}, {"value", value}});
+  for (const auto& [name, value] : build_env)
+    env.push_back(json::object{{"name", "BUILD_ENV_" + name}, {"value", value}});
 }
 
 }  // namespace
@@ -47,9 +49,10 @@ std::vector<json::object> fit_manifest(std::vector<json::object> objects, const 
                                        const std::vector<Image>& images) {
   std::map<std::string, std::string> replacements;
   for (const auto& image : images) replacements["localhost/workflow/" + image.name + ":latest"] = image.ref;
-  const auto settings = to_hex(sha256(print_json(json::object{
-                                   {"domain", options.domain}, {"build-env", to_json(options).at("build-env")}})))
-                            .substr(0, 16);
+  const auto settings =
+      to_hex(
+          sha256(print_json(json::object{{"domain", options.domain}, {"build-env", to_json(options).at("build-env")}})))
+          .substr(0, 16);
   for (auto& object : objects) {
     json::value value = std::move(object);
     replace_strings(value, replacements);
@@ -59,8 +62,11 @@ std::vector<json::object> fit_manifest(std::vector<json::object> objects, const 
     if (kind == "ConfigMap" && name == "workflow-settings") object["data"].as_object()["domain"] = options.domain;
     if (kind != "Deployment") continue;
     if (name == "deis-builder") add_build_env(object, options.build_env);
-    object["spec"].as_object()["template"].as_object()["metadata"].as_object()["annotations"].as_object()
-        ["checksum/settings"] = settings;
+    object["spec"]
+        .as_object()["template"]
+        .as_object()["metadata"]
+        .as_object()["annotations"]
+        .as_object()["checksum/settings"] = settings;
   }
   return objects;
 }

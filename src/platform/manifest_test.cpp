@@ -24,14 +24,19 @@ TEST(Manifest, names_images_by_their_content) {
 TEST(Manifest, carries_the_domain) {
   Options options;
   options.domain = "example.com";
-  auto settings = parse_json(R"({"kind": "ConfigMap", "metadata": {"name": "workflow-settings"}, "data": {"domain": "x"}})");
+  auto settings =
+      parse_json(R"({"kind": "ConfigMap", "metadata": {"name": "workflow-settings"}, "data": {"domain": "x"}})");
   EXPECT_EQ(fit_manifest({settings->as_object()}, options, images)[0].at("data").at("domain"), "example.com");
 }
 
 TEST(Manifest, restarts_pods_exactly_when_a_setting_changed) {
   auto checksum = [](const Options& options) {
     return fit_manifest({deployment("deis-builder")}, options, images)[0]
-        .at("spec").at("template").at("metadata").at("annotations").at("checksum/settings");
+        .at("spec")
+        .at("template")
+        .at("metadata")
+        .at("annotations")
+        .at("checksum/settings");
   };
   Options options, other;
   other.http_port = 8080;

@@ -103,14 +103,22 @@ std::vector<std::string> engine_command(const std::string& program, const Option
   };
   return {program,
           "engine",
-          "--state", options.state.string(),
-          "--api-port", std::to_string(options.api_port),
-          "--pod-cidr", options.pod_cidr,
-          "--service-cidr", options.service_cidr,
-          "--load-balancer-port", moved(80, options.http_port),
-          "--load-balancer-port", moved(443, options.https_port),
-          "--load-balancer-port", moved(2222, options.ssh_port),
-          "--load-balancer-port", moved(9090, options.status_port)};
+          "--state",
+          options.state.string(),
+          "--api-port",
+          std::to_string(options.api_port),
+          "--pod-cidr",
+          options.pod_cidr,
+          "--service-cidr",
+          options.service_cidr,
+          "--load-balancer-port",
+          moved(80, options.http_port),
+          "--load-balancer-port",
+          moved(443, options.https_port),
+          "--load-balancer-port",
+          moved(2222, options.ssh_port),
+          "--load-balancer-port",
+          moved(9090, options.status_port)};
 }
 
 std::filesystem::path settings_file(const std::filesystem::path& state) { return state / "settings.json"; }
@@ -124,8 +132,9 @@ Options load_options(const std::filesystem::path& state) {
   }
   const auto saved = parse_json(*text);
   if (!saved) {
-    throw Error(ErrorKind::invalid, settings_file(state).string() +
-                                        " is not JSON; restore it, or remove it and give the options of `workflow up` again");
+    throw Error(ErrorKind::invalid,
+                settings_file(state).string() +
+                    " is not JSON; restore it, or remove it and give the options of `workflow up` again");
   }
   return options_from_json(*saved, state);
 }

@@ -9,7 +9,8 @@ namespace workflow::platform {
 int up_main(int argc, char** argv);
 int down_main(int argc, char** argv);
 int status_main(int argc, char** argv);
-// Restarts the engine when it dies, and is itself replaced by a watching twin: `workflow up` and workflow.service start it.
+// Restarts the engine when it dies, and is itself replaced by a watching twin: `workflow up` and workflow.service start
+// it.
 int keeper_main(int argc, char** argv);
 
 }  // namespace workflow::platform

@@ -63,7 +63,8 @@ Task<> ensure_secrets(kube::Client& client) {
     co_await create_secret(client, "django-secret-key", std::move(fields));
   }
   if (co_await absent("objectstorage-keyfile")) {
-    std::map<std::string, std::string> fields{{"accesskey", random_alphanumeric(20)}, {"secretkey", random_alphanumeric(40)}};
+    std::map<std::string, std::string> fields{{"accesskey", random_alphanumeric(20)},
+                                              {"secretkey", random_alphanumeric(40)}};
     co_await create_secret(client, "objectstorage-keyfile", std::move(fields));
   }
   if (co_await absent("builder-ssh-private-keys")) {

@@ -8,7 +8,8 @@ constexpr const char* platform_namespace = "deis";
 
 // Creates the namespace and every secret that is not there yet; never changes one that is.
 Task<> ensure_secrets(kube::Client& client);
-// The certificate authorities that this machine trusts beyond Debian's own, for build pods; removed when there are none.
+// The certificate authorities that this machine trusts beyond Debian's own, for build pods; removed when there are
+// none.
 Task<> publish_certificate_authorities(kube::Client& client);
 
 }  // namespace workflow::platform

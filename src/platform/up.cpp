@@ -61,7 +61,8 @@ Task<std::string> ctr(fs::path state, std::vector<std::string> arguments) {
   spec.err = ProcessSpec::Stream::pipe;
   auto result = co_await run(std::move(spec), 5min);
   if (result.status != 0) {
-    throw Error(ErrorKind::internal, "containerd refused `images " + arguments[0] + "`: " + std::string(trim(result.err)));
+    throw Error(ErrorKind::internal,
+                "containerd refused `images " + arguments[0] + "`: " + std::string(trim(result.err)));
   }
   co_return result.out;
 }
@@ -86,11 +87,14 @@ Task<> apply(kube::Client& client, std::vector<json::object> objects) {
   }
 }
 
-// The way that every user takes: router, controller, database. Routers learn of a ready controller a moment after we do.
+// The way that every user takes: router, controller, database. Routers learn of a ready controller a moment after we
+// do.
 Task<> reach_controller(Executor executor, Options options) {
   http::Client client(executor);
   for (;;) {
-    http::ClientRequest request{.url = {.scheme = "http", .host = "127.0.0.1", .path = "/readiness",
+    http::ClientRequest request{.url = {.scheme = "http",
+                                        .host = "127.0.0.1",
+                                        .path = "/readiness",
                                         .port = static_cast<std::uint16_t>(options.http_port)},
                                 .timeout = 5s};
     request.headers.set("Host", "deis." + options.domain);
@@ -121,8 +125,8 @@ Task<> up(Executor executor, Options options) {
   say(running ? "Workflow is running; bringing it up to date" : "Starting Workflow in " + options.state.string());
   start_keeper(options.state);
   auto connecting = connected(options.state, executor);
-  auto connection = co_await with_deadline(60s, "the engine does not answer; see " +
-                                                    (options.state / "log/engine.log").string(), std::move(connecting));
+  auto connection = co_await with_deadline(
+      60s, "the engine does not answer; see " + (options.state / "log/engine.log").string(), std::move(connecting));
   say("  engine ready");
   kube::Client client(executor, std::move(connection));
   co_await ensure_secrets(client);
@@ -132,8 +136,10 @@ Task<> up(Executor executor, Options options) {
   co_await apply(client, std::move(objects));
   co_await wait_until_ready(client, 120s, [](const std::string& name) { say("  " + name + " ready"); });
   auto reaching = reach_controller(executor, options);
-  co_await with_deadline(30s, "the components are ready, but the controller does not answer through the router; see "
-                              "`kubectl logs -n deis deploy/deis-router`", std::move(reaching));
+  co_await with_deadline(30s,
+                         "the components are ready, but the controller does not answer through the router; see "
+                         "`kubectl logs -n deis deploy/deis-router`",
+                         std::move(reaching));
   const auto port = options.http_port == 80 ? "" : ":" + std::to_string(options.http_port);
   say("Workflow is ready: http://deis." + options.domain + port);
 }

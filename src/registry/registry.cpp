@@ -25,7 +25,8 @@ std::string quoted(const std::string& text) {
 
 Task<std::optional<std::string>> why_not_ready(http::Client& client, std::uint16_t port) {
   try {
-    http::ClientRequest request{.url = *http::Url::parse("http://127.0.0.1:" + std::to_string(port) + "/v2/"), .timeout = 2s};
+    http::ClientRequest request{.url = *http::Url::parse("http://127.0.0.1:" + std::to_string(port) + "/v2/"),
+                                .timeout = 2s};
     auto response = co_await client.send(std::move(request));
     if (response.status == 200) co_return std::nullopt;
     co_return "the registry answers " + std::to_string(response.status);
@@ -74,22 +75,38 @@ std::string registry_yaml(const Config& config, const std::string& upload_secret
       "version: 0.1\n"
       "log: {level: warn, formatter: logstash, accesslog: {disabled: true}}\n"
       "http:\n"
-      "  addr: \":" + std::to_string(config.port) + "\"\n"
-      "  secret: " + quoted(upload_secret) + "\n"
+      "  addr: \":" +
+      std::to_string(config.port) +
+      "\"\n"
+      "  secret: " +
+      quoted(upload_secret) +
+      "\n"
       "  headers: {X-Content-Type-Options: [nosniff]}\n"
       "health: {storagedriver: {enabled: true, interval: 10s, threshold: 3}}\n"
       "storage:\n"
       "  delete: {enabled: true}\n"
       "  cache: {blobdescriptor: inmemory}\n";
   if (config.storage == "s3") {
-    yaml += "  redirect: {disable: true}\n"  // clients may not reach the object store
-            "  s3:\n"
-            "    regionendpoint: " + quoted(config.s3_endpoint) + "\n"
-            "    region: " + quoted(config.s3_region) + "\n"
-            "    bucket: " + quoted(config.bucket) + "\n"
-            "    accesskey: " + quoted(config.access_key.reveal()) + "\n"
-            "    secretkey: " + quoted(config.secret_key.reveal()) + "\n"
-            "    secure: " + std::string(config.s3_endpoint.starts_with("https:") ? "true" : "false") + "\n";
+    yaml +=
+        "  redirect: {disable: true}\n"  // clients may not reach the object store
+        "  s3:\n"
+        "    regionendpoint: " +
+        quoted(config.s3_endpoint) +
+        "\n"
+        "    region: " +
+        quoted(config.s3_region) +
+        "\n"
+        "    bucket: " +
+        quoted(config.bucket) +
+        "\n"
+        "    accesskey: " +
+        quoted(config.access_key.reveal()) +
+        "\n"
+        "    secretkey: " +
+        quoted(config.secret_key.reveal()) +
+        "\n"
+        "    secure: " +
+        std::string(config.s3_endpoint.starts_with("https:") ? "true" : "false") + "\n";
   } else {
     yaml += "  filesystem: {rootdirectory: " + quoted(config.folder) + "}\n";
   }

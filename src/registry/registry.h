@@ -12,13 +12,13 @@
 namespace workflow::registry {
 
 struct Config {
-  std::string storage;         // REGISTRY_STORAGE: filesystem (default) or s3
-  std::string folder;          // REGISTRY_DIR: of the filesystem storage, default /var/lib/workflow/registry
-  std::string s3_endpoint;     // S3_ENDPOINT, S3_REGION, REGISTRY_BUCKET, S3_ACCESS_KEY_FILE, S3_SECRET_KEY_FILE: of s3
+  std::string storage;      // REGISTRY_STORAGE: filesystem (default) or s3
+  std::string folder;       // REGISTRY_DIR: of the filesystem storage, default /var/lib/workflow/registry
+  std::string s3_endpoint;  // S3_ENDPOINT, S3_REGION, REGISTRY_BUCKET, S3_ACCESS_KEY_FILE, S3_SECRET_KEY_FILE: of s3
   std::string s3_region, bucket;
   Secret access_key, secret_key;
-  std::uint16_t port;          // REGISTRY_PORT: default 5000
-  std::uint16_t health_port;   // REGISTRY_HEALTH_PORT: default 8092
+  std::uint16_t port;         // REGISTRY_PORT: default 5000
+  std::uint16_t health_port;  // REGISTRY_HEALTH_PORT: default 8092
   static Config from(Env& env);
 };
 

@@ -35,7 +35,10 @@ TEST(RegistryYaml, keeps_text_from_settings_inside_its_quotes) {
 
 TEST(RegistryYaml, uses_tls_to_the_object_store_as_its_endpoint_says) {
   for (const std::string scheme : {"http", "https"}) {
-    Env env({{"REGISTRY_STORAGE", "s3"}, {"S3_ENDPOINT", scheme + "://s3:9000"}, {"S3_ACCESS_KEY", "a"}, {"S3_SECRET_KEY", "b"}});
+    Env env({{"REGISTRY_STORAGE", "s3"},
+             {"S3_ENDPOINT", scheme + "://s3:9000"},
+             {"S3_ACCESS_KEY", "a"},
+             {"S3_SECRET_KEY", "b"}});
     const auto yaml = registry_yaml(Config::from(env), "x");
     EXPECT_NE(yaml.find(scheme == "https" ? "secure: true" : "secure: false"), std::string::npos);
   }

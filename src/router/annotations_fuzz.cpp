@@ -26,11 +26,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   bool quote = false;
   for (std::size_t at = 0; at < text.size(); ++at) {
     const char c = text[at];
-    if (quote && c == '\\') ++at;
-    else if (c == '"') quote = !quote;
-    else if (c == '\n') WF_CHECK(!quote);
-    else if (!quote && c == '{') ++depth;
-    else if (!quote && c == '}') --depth;
+    if (quote && c == '\\')
+      ++at;
+    else if (c == '"')
+      quote = !quote;
+    else if (c == '\n')
+      WF_CHECK(!quote);
+    else if (!quote && c == '{')
+      ++depth;
+    else if (!quote && c == '}')
+      --depth;
     WF_CHECK(depth >= 0);
   }
   WF_CHECK(depth == 0 && !quote);

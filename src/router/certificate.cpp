@@ -65,9 +65,11 @@ ObservedSecret check_certificate(const std::string& certificate_pem, const std::
   const auto key_bio = bio_of(key_pem);
   const Key key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, no_passphrase, nullptr));
   if (!key) return {std::nullopt, "tls.key cannot be read: " + reason()};
-  if (X509_check_private_key(leaf.get(), key.get()) != 1) return {std::nullopt, "tls.key does not belong to tls.crt: " + reason()};
+  if (X509_check_private_key(leaf.get(), key.get()) != 1)
+    return {std::nullopt, "tls.key does not belong to tls.crt: " + reason()};
   const Context context(SSL_CTX_new(TLS_server_method()));
-  if (SSL_CTX_use_certificate(context.get(), leaf.get()) != 1 || SSL_CTX_use_PrivateKey(context.get(), key.get()) != 1) {
+  if (SSL_CTX_use_certificate(context.get(), leaf.get()) != 1 ||
+      SSL_CTX_use_PrivateKey(context.get(), key.get()) != 1) {
     return {std::nullopt, "tls.crt cannot be used: " + reason()};
   }
   return {Certificate{id_of(certificate_pem, key_pem), certificate_pem, key_pem}, ""};
@@ -91,7 +93,8 @@ Certificate make_self_signed_certificate() {
   X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 10L * 365 * 24 * 3600);
   auto* name = X509_get_subject_name(certificate.get());
   const std::string common = "no certificate for this host";
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(common.c_str()), -1, -1, 0);
+  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(common.c_str()), -1, -1,
+                             0);
   X509_set_issuer_name(certificate.get(), name);
   X509_set_pubkey(certificate.get(), key.get());
   WF_CHECK(X509_sign(certificate.get(), key.get(), EVP_sha256()) > 0);

@@ -31,14 +31,17 @@ TEST(Certificate, a_pair_is_accepted_and_named_by_its_content) {
 
 TEST(Certificate, what_nginx_would_refuse_is_refused_with_a_reason) {
   const auto a = make_self_signed_certificate(), b = make_self_signed_certificate();
-  struct Case { std::string certificate, key, problem; };
+  struct Case {
+    std::string certificate, key, problem;
+  };
   const Case cases[] = {{a.certificate_pem, b.key_pem, "tls.key does not belong to tls.crt"},
                         {b.certificate_pem + a.certificate_pem, a.key_pem, "tls.key does not belong to tls.crt"},
                         {a.certificate_pem, rsa_key(), "tls.key does not belong to tls.crt"},
                         {"junk", a.key_pem, "tls.crt cannot be read"},
                         {a.certificate_pem, "junk", "tls.key cannot be read"},
                         {"", "", "tls.crt cannot be read"},
-                        {a.certificate_pem + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", a.key_pem, "the chain in tls.crt"},
+                        {a.certificate_pem + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                         a.key_pem, "the chain in tls.crt"},
                         {a.key_pem, a.certificate_pem, "tls.crt cannot be read"}};
   for (const auto& [certificate, key, problem] : cases) {
     const auto checked = check_certificate(certificate, key);

@@ -28,8 +28,10 @@ std::map<std::string, std::string> certificate_names(const AnnotationReader& rea
     const auto domain = parse_domain(trim(item.substr(0, colon)));
     const auto name = colon == std::string::npos ? std::string() : std::string(trim(item.substr(colon + 1)));
     const auto label = parse_domain(name);
-    if (!domain || !label || !is_bare(*label)) reader.problem("certificates", "has an item that is not <domain>:<certificate>: " + item);
-    else names.insert_or_assign(*domain, name);
+    if (!domain || !label || !is_bare(*label))
+      reader.problem("certificates", "has an item that is not <domain>:<certificate>: " + item);
+    else
+      names.insert_or_assign(*domain, name);
   }
   return names;
 }
@@ -39,8 +41,10 @@ class Builder {
   explicit Builder(const Observed& observed) : observed_(observed) {}
 
   Model build() {
-    model_.settings = router_settings(observed_.router, observed_.ns + "/deis-router", observed_.platform_domain, model_.problems);
-    model_.platform_certificate = use_secret(observed_.ns, "deis-router-platform-cert", observed_.ns + "/deis-router-platform-cert", "tls.crt");
+    model_.settings =
+        router_settings(observed_.router, observed_.ns + "/deis-router", observed_.platform_domain, model_.problems);
+    model_.platform_certificate =
+        use_secret(observed_.ns, "deis-router-platform-cert", observed_.ns + "/deis-router-platform-cert", "tls.crt");
     model_.dhparam_pem = observed_.dhparam_pem;
     std::vector<const ObservedService*> services;
     services.reserve(observed_.services.size());
@@ -115,15 +119,16 @@ class Builder {
         continue;
       }
       Host host;
-      host.name = !is_bare(*domain)                           ? *domain
+      host.name = !is_bare(*domain)                         ? *domain
                   : model_.settings.platform_domain.empty() ? *domain + ".*"
-                                                              : *domain + "." + model_.settings.platform_domain;
+                                                            : *domain + "." + model_.settings.platform_domain;
       if (!claim(host.name, service, reader, "domains")) continue;
       entries_[*domain].push_back(model_.apps.size());
       if (is_bare(*domain)) {
         host.certificate = model_.platform_certificate;
       } else if (const auto found = certificates.find(*domain); found != certificates.end()) {
-        host.certificate = use_secret(service.ns, found->second + "-cert", full_name(service), "router.deis.io/certificates");
+        host.certificate =
+            use_secret(service.ns, found->second + "-cert", full_name(service), "router.deis.io/certificates");
       }
       app.hosts.push_back(std::move(host));
     }
@@ -144,21 +149,26 @@ class Builder {
   }
 
   // A name belongs to the oldest service that asks for it.
-  bool claim(const std::string& name, const ObservedService& service, const AnnotationReader& reader, std::string_view key) {
+  bool claim(const std::string& name, const ObservedService& service, const AnnotationReader& reader,
+             std::string_view key) {
     const auto [owner, is_new] = owners_.emplace(name, &service);
     if (is_new) return true;
-    if (owner->second != &service) reader.problem(key, name + " belongs to " + full_name(*owner->second) + ", which is older");
+    if (owner->second != &service)
+      reader.problem(key, name + " belongs to " + full_name(*owner->second) + ", which is older");
     return false;
   }
 
   // The id of a certificate, or "" with a problem told.
-  std::string use_secret(const std::string& ns, const std::string& secret, const std::string& service, const std::string& key) {
+  std::string use_secret(const std::string& ns, const std::string& secret, const std::string& service,
+                         const std::string& key) {
     const auto found = observed_.certificates.find(ns + "/" + secret);
     if (found == observed_.certificates.end()) {
-      if (secret != "deis-router-platform-cert") model_.problems.push_back({service, key, "the secret " + secret + " does not exist"});
+      if (secret != "deis-router-platform-cert")
+        model_.problems.push_back({service, key, "the secret " + secret + " does not exist"});
       return "";
     }
-    if (!found->second.problem.empty()) model_.problems.push_back({service, key, "the secret " + secret + ": " + found->second.problem});
+    if (!found->second.problem.empty())
+      model_.problems.push_back({service, key, "the secret " + secret + ": " + found->second.problem});
     if (!found->second.certificate) return "";
     const auto& certificate = *found->second.certificate;
     model_.certificates.emplace(certificate.id, certificate);
@@ -175,13 +185,18 @@ class Builder {
     if (!paths) return;
     // Several apps may have the same bare entry as text only while a platform domain tells them apart; ours come first.
     const auto& candidates = found->second;
-    const auto own = std::ranges::find_if(candidates, [&](std::size_t at) { return model_.backends[model_.apps[at].backend].name.starts_with(service.ns + "."); });
+    const auto own = std::ranges::find_if(candidates, [&](std::size_t at) {
+      return model_.backends[model_.apps[at].backend].name.starts_with(service.ns + ".");
+    });
     auto& app = model_.apps[own == candidates.end() ? candidates.front() : *own];
     for (const auto& item : parse_list(*paths)) {
       const auto path = parse_location(item);
-      if (!path) reader.problem("proxyLocations", "has an item that is no path and no supported regular expression: " + item);
-      else if (!is_free(app, *path)) reader.problem("proxyLocations", item + " is taken by an older service");
-      else app.locations.push_back({*path, backend});
+      if (!path)
+        reader.problem("proxyLocations", "has an item that is no path and no supported regular expression: " + item);
+      else if (!is_free(app, *path))
+        reader.problem("proxyLocations", item + " is taken by an older service");
+      else
+        app.locations.push_back({*path, backend});
     }
   }
 
@@ -189,12 +204,14 @@ class Builder {
   static bool is_free(const App& app, const LocationPath& path) {
     const auto kind = [](const LocationPath& p) { return p.modifier == "^~" ? std::string() : p.modifier; };
     if (kind(path).empty() && path.path == "/") return false;
-    return std::ranges::none_of(app.locations, [&](const Location& l) { return l.path.path == path.path && kind(l.path) == kind(path); });
+    return std::ranges::none_of(
+        app.locations, [&](const Location& l) { return l.path.path == path.path && kind(l.path) == kind(path); });
   }
 
   void add_builder() {
     if (!observed_.builder) return;
-    const AnnotationReader reader(observed_.builder->annotations, "nginx.", observed_.ns + "/deis-builder", model_.problems);
+    const AnnotationReader reader(observed_.builder->annotations, "nginx.", observed_.ns + "/deis-builder",
+                                  model_.problems);
     BuilderStream stream{.addresses = observed_.builder->addresses};
     reader.read("connectTimeout", stream.connect_timeout);
     reader.read("tcpTimeout", stream.io_timeout);
@@ -203,9 +220,9 @@ class Builder {
 
   const Observed& observed_;
   Model model_;
-  std::unordered_map<std::string, const ObservedService*> owners_;            // by host name
-  std::unordered_map<std::string, std::vector<std::size_t>> entries_;        // apps by entry of `domains`
-  std::vector<std::pair<const ObservedService*, std::size_t>> plugs_;        // services with proxyDomain, and their backends
+  std::unordered_map<std::string, const ObservedService*> owners_;     // by host name
+  std::unordered_map<std::string, std::vector<std::size_t>> entries_;  // apps by entry of `domains`
+  std::vector<std::pair<const ObservedService*, std::size_t>> plugs_;  // services with proxyDomain, and their backends
 };
 
 }  // namespace

@@ -97,7 +97,7 @@ struct Backend {
 };
 
 struct Host {
-  std::string name;         // "foo.example.com", "*.foo.com", "foo.*", or a regular expression
+  std::string name;  // "foo.example.com", "*.foo.com", "foo.*", or a regular expression
   bool regex = false;
   std::string certificate;  // its id; "": no HTTPS
 };

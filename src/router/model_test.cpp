@@ -16,7 +16,12 @@ using Strings = std::vector<std::string>;
 ObservedService service(std::string name, Annotations annotations, int age = 0) {
   Annotations full;
   for (auto& [key, value] : annotations) full.emplace("router.deis.io/" + key, value);
-  return {.ns = name, .name = name, .app = name, .created = Time(std::chrono::seconds(1000 - age)), .annotations = std::move(full), .addresses = {"10.0.0.1:5000"}};
+  return {.ns = name,
+          .name = name,
+          .app = name,
+          .created = Time(std::chrono::seconds(1000 - age)),
+          .annotations = std::move(full),
+          .addresses = {"10.0.0.1:5000"}};
 }
 
 Observed cluster(std::vector<ObservedService> services, Annotations router = {}) {
@@ -57,15 +62,19 @@ TEST(Model, bare_names_are_completed_by_the_platform_domain) {
 TEST(Model, one_bad_name_does_not_cost_the_others) {
   const auto model = build_model(cluster({service("foo", {{"domains", "foo,foo_bar.com,x;y"}})}));
   EXPECT_THAT(hosts_of(model, "foo"), ElementsAre("foo.example.com"));
-  EXPECT_THAT(problems_of(model), ElementsAre("foo/foo router.deis.io/domains: has an item that is no domain name: foo_bar.com",
-                                              "foo/foo router.deis.io/domains: has an item that is no domain name: x;y"));
+  EXPECT_THAT(problems_of(model),
+              ElementsAre("foo/foo router.deis.io/domains: has an item that is no domain name: foo_bar.com",
+                          "foo/foo router.deis.io/domains: has an item that is no domain name: x;y"));
 }
 
 TEST(Model, a_name_belongs_to_its_oldest_service) {
-  const auto model = build_model(cluster({service("aaa", {{"domains", "aaa,victim.example.com"}}, 1), service("victim", {{"domains", "victim"}}, 9)}));
+  const auto model = build_model(cluster(
+      {service("aaa", {{"domains", "aaa,victim.example.com"}}, 1), service("victim", {{"domains", "victim"}}, 9)}));
   EXPECT_THAT(hosts_of(model, "victim"), ElementsAre("victim.example.com"));
   EXPECT_THAT(hosts_of(model, "aaa"), ElementsAre("aaa.example.com"));
-  EXPECT_THAT(problems_of(model), ElementsAre("aaa/aaa router.deis.io/domains: victim.example.com belongs to victim/victim, which is older"));
+  EXPECT_THAT(
+      problems_of(model),
+      ElementsAre("aaa/aaa router.deis.io/domains: victim.example.com belongs to victim/victim, which is older"));
 }
 
 TEST(Model, services_of_the_same_age_are_ordered_by_name) {
@@ -86,7 +95,10 @@ TEST(Model, whitelists_combine_as_their_mode_says_and_never_open_by_mistake) {
       {"default", "", {{"defaultWhitelist", "9.9.9.9"}}, Strings{"9.9.9.9/32"}},
       {"extend", "1.2.3.4", {{"defaultWhitelist", "9.9.9.9"}}, Strings{"1.2.3.4/32", "9.9.9.9/32"}},
       {"override", "1.2.3.4", {{"defaultWhitelist", "9.9.9.9"}, {"whitelistMode", "override"}}, Strings{"1.2.3.4/32"}},
-      {"override without own", "", {{"defaultWhitelist", "9.9.9.9"}, {"whitelistMode", "override"}}, Strings{"9.9.9.9/32"}},
+      {"override without own",
+       "",
+       {{"defaultWhitelist", "9.9.9.9"}, {"whitelistMode", "override"}},
+       Strings{"9.9.9.9/32"}},
       {"enforced", "", {{"enforceWhitelists", "True"}}, Strings{}},
       {"junk", "junk", {}, Strings{}},
       {"junk beside good", "junk,1.2.3.4", {}, Strings{"1.2.3.4/32"}},
@@ -99,7 +111,8 @@ TEST(Model, whitelists_combine_as_their_mode_says_and_never_open_by_mistake) {
 }
 
 TEST(Model, a_domain_has_the_certificate_that_is_mapped_to_it) {
-  auto seen = cluster({service("foo", {{"domains", "foo,www.foo.com,x.foo.com,y.foo.com"}, {"certificates", "www.foo.com:mine,x.foo.com:broken,y.foo.com:absent,"}})});
+  auto seen = cluster({service("foo", {{"domains", "foo,www.foo.com,x.foo.com,y.foo.com"},
+                                       {"certificates", "www.foo.com:mine,x.foo.com:broken,y.foo.com:absent,"}})});
   seen.certificates["foo/mine-cert"].certificate = Certificate{"1", "c", "k"};
   seen.certificates["foo/broken-cert"].problem = "tls.key does not belong to tls.crt";
   seen.certificates["deis/deis-router-platform-cert"].certificate = Certificate{"2", "c", "k"};
@@ -108,15 +121,19 @@ TEST(Model, a_domain_has_the_certificate_that_is_mapped_to_it) {
   for (const auto& host : find_app(model, "foo")->hosts) ids.push_back(host.certificate);
   EXPECT_THAT(ids, ElementsAre("2", "1", "", ""));
   EXPECT_EQ(model.platform_certificate, "2");
-  EXPECT_THAT(problems_of(model), ElementsAre("foo/foo router.deis.io/certificates: the secret absent-cert does not exist",
-                                              "foo/foo router.deis.io/certificates: the secret broken-cert: tls.key does not belong to tls.crt"));
+  EXPECT_THAT(
+      problems_of(model),
+      ElementsAre("foo/foo router.deis.io/certificates: the secret absent-cert does not exist",
+                  "foo/foo router.deis.io/certificates: the secret broken-cert: tls.key does not belong to tls.crt"));
 }
 
 TEST(Model, a_service_is_plugged_into_the_paths_of_another) {
-  const auto model = build_model(cluster({service("foo", {{"domains", "foo"}}, 9),
-                                          service("foo-hook", {{"domains", "foo-hook"}, {"proxyDomain", "foo"}, {"proxyLocations", "/hook,~ ^/re/\\d+$"}}, 5),
-                                          service("late", {{"domains", "late"}, {"proxyDomain", "foo"}, {"proxyLocations", "^~ /hook,/,/x\"{"}}),
-                                          service("lost", {{"domains", "lost"}, {"proxyDomain", "nobody"}, {"proxyLocations", "/a"}})}));
+  const auto model = build_model(
+      cluster({service("foo", {{"domains", "foo"}}, 9),
+               service("foo-hook",
+                       {{"domains", "foo-hook"}, {"proxyDomain", "foo"}, {"proxyLocations", "/hook,~ ^/re/\\d+$"}}, 5),
+               service("late", {{"domains", "late"}, {"proxyDomain", "foo"}, {"proxyLocations", "^~ /hook,/,/x\"{"}}),
+               service("lost", {{"domains", "lost"}, {"proxyDomain", "nobody"}, {"proxyLocations", "/a"}})}));
   const auto& locations = find_app(model, "foo")->locations;
   ASSERT_EQ(locations.size(), 2u);
   EXPECT_EQ(locations[0].path, (LocationPath{"", "/hook"}));
@@ -137,17 +154,21 @@ TEST(Model, regex_domains_need_the_router_to_allow_them) {
 }
 
 TEST(Model, bad_values_keep_their_defaults_and_are_told) {
-  const Annotations bad{{"workerProcesses", "0"}, {"maxWorkerConnections", "x"}, {"defaultTimeout", "10x"}, {"gzip.enabled", "yes"},
-                        {"gzip.compLevel", "10"}, {"gzip.disable", "("}, {"gzip.httpVersion", "2"}, {"gzip.minLength", "-1"},
-                        {"gzip.proxied", "some"}, {"gzip.types", "text"}, {"gzip.vary", "true"}, {"bodySize", "1g"},
-                        {"largeHeaderBuffersCount", "0"}, {"largeHeaderBuffersSize", "0"}, {"proxyRealIpCidrs", "10/8"},
-                        {"errorLogLevel", "loud"}, {"platformDomain", "a b"}, {"useProxyProtocol", "on"}, {"disableServerTokens", "1"},
-                        {"enforceWhitelists", "1"}, {"whitelistMode", "x"}, {"enableRegexDomains", "1"}, {"defaultServiceEnabled", "1"},
-                        {"requestIDs", "1"}, {"requestStartHeader", "1"}, {"http2Enabled", "1"}, {"logFormat", "$no_such"},
-                        {"proxyBuffers.number", "1"}, {"referrerPolicy", "x"}, {"ssl.enforce", "1"}, {"ssl.protocols", "TLSv9"},
-                        {"ssl.ciphers", "x y"}, {"ssl.sessionCache", "shared:x:16k"}, {"ssl.sessionTimeout", "0"},
-                        {"ssl.useSessionTickets", "1"}, {"ssl.bufferSize", "x"}, {"ssl.hsts.enabled", "1"}, {"ssl.hsts.maxAge", "0"},
-                        {"ssl.hsts.includeSubDomains", "1"}, {"ssl.hsts.preload", "1"}, {"ssl.earlyDataMethods", "get"}};
+  const Annotations bad{
+      {"workerProcesses", "0"},         {"maxWorkerConnections", "x"},   {"defaultTimeout", "10x"},
+      {"gzip.enabled", "yes"},          {"gzip.compLevel", "10"},        {"gzip.disable", "("},
+      {"gzip.httpVersion", "2"},        {"gzip.minLength", "-1"},        {"gzip.proxied", "some"},
+      {"gzip.types", "text"},           {"gzip.vary", "true"},           {"bodySize", "1g"},
+      {"largeHeaderBuffersCount", "0"}, {"largeHeaderBuffersSize", "0"}, {"proxyRealIpCidrs", "10/8"},
+      {"errorLogLevel", "loud"},        {"platformDomain", "a b"},       {"useProxyProtocol", "on"},
+      {"disableServerTokens", "1"},     {"enforceWhitelists", "1"},      {"whitelistMode", "x"},
+      {"enableRegexDomains", "1"},      {"defaultServiceEnabled", "1"},  {"requestIDs", "1"},
+      {"requestStartHeader", "1"},      {"http2Enabled", "1"},           {"logFormat", "$no_such"},
+      {"proxyBuffers.number", "1"},     {"referrerPolicy", "x"},         {"ssl.enforce", "1"},
+      {"ssl.protocols", "TLSv9"},       {"ssl.ciphers", "x y"},          {"ssl.sessionCache", "shared:x:16k"},
+      {"ssl.sessionTimeout", "0"},      {"ssl.useSessionTickets", "1"},  {"ssl.bufferSize", "x"},
+      {"ssl.hsts.enabled", "1"},        {"ssl.hsts.maxAge", "0"},        {"ssl.hsts.includeSubDomains", "1"},
+      {"ssl.hsts.preload", "1"},        {"ssl.earlyDataMethods", "get"}};
   const auto plain = build_model(cluster({}));
   for (const auto& [key, value] : bad) {
     const auto model = build_model(cluster({}, {{key, value}}));
@@ -160,7 +181,9 @@ TEST(Model, bad_values_keep_their_defaults_and_are_told) {
 }
 
 TEST(Model, hsts_implies_enforcement_and_annotations_of_an_app_are_its_own) {
-  const auto model = build_model(cluster({service("a", {{"domains", "a"}, {"tcpTimeout", "1200"}, {"maintenance", "True"}}, 2), service("b", {{"domains", "b"}, {"ssl.enforce", "True"}}, 1)}));
+  const auto model =
+      build_model(cluster({service("a", {{"domains", "a"}, {"tcpTimeout", "1200"}, {"maintenance", "True"}}, 2),
+                           service("b", {{"domains", "b"}, {"ssl.enforce", "True"}}, 1)}));
   EXPECT_EQ(model.backends[0].io_timeout, std::chrono::seconds(1200));
   EXPECT_TRUE(model.backends[0].maintenance);
   EXPECT_FALSE(model.backends[0].enforce_tls);

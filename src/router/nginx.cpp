@@ -55,7 +55,8 @@ void write_missing(const Files& files) {
   }
 }
 
-// Certificates that the configuration in effect does not name any more. Workers that still end their work have read theirs.
+// Certificates that the configuration in effect does not name any more. Workers that still end their work have read
+// theirs.
 void remove_unused(const std::string& folder, const std::string& text) {
   for (const auto& entry : fs::directory_iterator(folder + "/certificates")) {
     if (!text.contains(entry.path().filename().string())) fs::remove(entry.path());
@@ -99,7 +100,10 @@ Task<std::optional<std::string>> Nginx::refusal_of(std::string text) {
   co_await offload([&] { write_file_atomically(file, text, 0600); });
   auto argv = command(file);
   argv.push_back("-t");
-  ProcessSpec spec{.argv = std::move(argv), .out = ProcessSpec::Stream::pipe, .err = ProcessSpec::Stream::pipe, .die_with_parent = true};
+  ProcessSpec spec{.argv = std::move(argv),
+                   .out = ProcessSpec::Stream::pipe,
+                   .err = ProcessSpec::Stream::pipe,
+                   .die_with_parent = true};
   const auto tested = co_await workflow::run(std::move(spec), 60s);
   if (tested.status == 0) co_return std::nullopt;
   co_return words_of(tested.err);
@@ -143,7 +147,8 @@ Task<> Nginx::wait_for_version(std::string version) {
     } catch (const Error&) {
       // Not there yet, or just being started.
     }
-    if (std::chrono::steady_clock::now() > deadline) throw Error(ErrorKind::timeout, "nginx does not work with the new configuration");
+    if (std::chrono::steady_clock::now() > deadline)
+      throw Error(ErrorKind::timeout, "nginx does not work with the new configuration");
     co_await sleep_for(10ms);
   }
 }

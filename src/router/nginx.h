@@ -20,11 +20,11 @@ class Nginx {
  public:
   Nginx(Executor executor, std::string program, Runtime runtime);
 
-  // Starts with the last good configuration if there is one that nginx still accepts, else with `otherwise`; keeps nginx
-  // running until cancelled: whenever it dies it is started again, and no worker of its own is left behind.
+  // Starts with the last good configuration if there is one that nginx still accepts, else with `otherwise`; keeps
+  // nginx running until cancelled: whenever it dies it is started again, and no worker of its own is left behind.
   Task<> run(std::string otherwise);
-  // Brings a new configuration into effect. Returns nginx's own words when it refuses the text; nothing has changed then.
-  // Returns when new workers answer with it; throws `timeout` when they do not.
+  // Brings a new configuration into effect. Returns nginx's own words when it refuses the text; nothing has changed
+  // then. Returns when new workers answer with it; throws `timeout` when they do not.
   Task<std::optional<std::string>> apply(std::string text, Files files);
   // Lets requests under way end, for `grace` at most.
   Task<> stop(std::chrono::milliseconds grace);

@@ -38,7 +38,9 @@ std::optional<std::int64_t> port_number(const json::value& subset, const std::st
   return ports->size() == 1 ? find_integer(ports->front(), {"port"}) : std::nullopt;
 }
 
-Annotations annotations_of(const json::object& object) { return string_map(find_path(object, {"metadata", "annotations"})); }
+Annotations annotations_of(const json::object& object) {
+  return string_map(find_path(object, {"metadata", "annotations"}));
+}
 
 ObservedSecret checked_secret(const json::object& secret) {
   const auto values = kube::secret_values(secret);
@@ -142,7 +144,8 @@ Observed Cluster::observe() {
         {.ns = kube::namespace_of(*object),
          .name = kube::name_of(*object),
          .app = app.empty() ? kube::name_of(*object) : app,
-         .created = parse_rfc3339(find_string(*object, {"metadata", "creationTimestamp"}).value_or("")).value_or(Time{}),
+         .created =
+             parse_rfc3339(find_string(*object, {"metadata", "creationTimestamp"}).value_or("")).value_or(Time{}),
          .annotations = annotations_of(*object),
          .addresses = addresses_of(*object, endpoints.get())});
   }

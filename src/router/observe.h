@@ -7,8 +7,8 @@
 
 namespace workflow::router {
 
-// "address:port" of every ready pod behind `service`, sorted. The port is the one that the service offers as port 80 (or
-// as its first one), as the pods have it.
+// "address:port" of every ready pod behind `service`, sorted. The port is the one that the service offers as port 80
+// (or as its first one), as the pods have it.
 std::vector<std::string> addresses_of(const json::object& service, const json::object* endpoints);
 
 class Cluster {

@@ -16,14 +16,17 @@ constexpr std::string_view version_mark = "# version ";
 
 // Mozilla's intermediate list: everything that current clients have, without CBC and 3DES.
 constexpr std::string_view default_ciphers =
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-"
+    "SHA384:"
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384";
 
 constexpr std::string_view default_log_format =
-    "[$time_iso8601] - $app_name - $remote_addr - $remote_user - $status - \"$request\" - $bytes_sent - \"$http_referer\" - "
+    "[$time_iso8601] - $app_name - $remote_addr - $remote_user - $status - \"$request\" - $bytes_sent - "
+    "\"$http_referer\" - "
     "\"$http_user_agent\" - \"$server_name\" - $upstream_addr - $http_host - $upstream_response_time - $request_time";
 
-constexpr std::string_view maintenance_page = "<!DOCTYPE html><html><head><title>Site Maintenance</title></head><body><h1>Site Maintenance</h1></body></html>";
+constexpr std::string_view maintenance_page =
+    "<!DOCTYPE html><html><head><title>Site Maintenance</title></head><body><h1>Site Maintenance</h1></body></html>";
 
 std::string milliseconds(std::chrono::milliseconds time) { return std::to_string(time.count()) + "ms"; }
 std::string_view on_off(bool value) { return value ? "on" : "off"; }
@@ -100,9 +103,12 @@ class Renderer {
     for (const std::string_view kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
       out_.line(kind, "_temp_path ", runtime_.folder, "/temporary/", kind, ";");
     }
-    out_.line("log_format router ", quoted(settings_.log_format.empty() ? default_log_format : std::string_view(settings_.log_format)), ";");
-    if (runtime_.access_log == "off") out_.line("access_log off;");
-    else out_.line("access_log ", runtime_.access_log, " router;");
+    out_.line("log_format router ",
+              quoted(settings_.log_format.empty() ? default_log_format : std::string_view(settings_.log_format)), ";");
+    if (runtime_.access_log == "off")
+      out_.line("access_log off;");
+    else
+      out_.line("access_log ", runtime_.access_log, " router;");
     out_.line("uninitialized_variable_warn off;");
     out_.line("sendfile on;");
     out_.line("tcp_nodelay on;");
@@ -180,7 +186,8 @@ class Renderer {
   void proxying() {
     out_.line("proxy_http_version 1.1;");
     // A connection of its own for each request: an app that closes an idle connection just when a request arrives on it
-    // costs a request that cannot be repeated. What was not sent is tried on another pod; what was, only if that is harmless.
+    // costs a request that cannot be repeated. What was not sent is tried on another pod; what was, only if that is
+    // harmless.
     out_.line("proxy_next_upstream error timeout;");
     out_.line("proxy_next_upstream_tries 3;");
     out_.line("proxy_next_upstream_timeout 10s;");
@@ -203,7 +210,8 @@ class Renderer {
 
   void responses() {
     if (settings_.hsts) {
-      const auto value = "\"max-age=" + std::to_string(settings_.hsts_max_age) + (settings_.hsts_subdomains ? "; includeSubDomains" : "") +
+      const auto value = "\"max-age=" + std::to_string(settings_.hsts_max_age) +
+                         (settings_.hsts_subdomains ? "; includeSubDomains" : "") +
                          (settings_.hsts_preload ? "; preload" : "") + "\"";
       out_.open("map $client_scheme $hsts");
       out_.line("default \"\";");
@@ -240,7 +248,8 @@ class Renderer {
     // OpenSSL 3 refuses the old protocols above security level 0, whatever the list of protocols says.
     const auto protocols = split(settings_.protocols, ' ');
     const bool old = std::ranges::any_of(protocols, [](const auto& p) { return p != "TLSv1.2" && p != "TLSv1.3"; });
-    if (old && !ciphers.contains('@')) ciphers += ":AES128-SHA:AES256-SHA:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:@SECLEVEL=0";
+    if (old && !ciphers.contains('@'))
+      ciphers += ":AES128-SHA:AES256-SHA:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:@SECLEVEL=0";
     out_.line("ssl_ciphers ", quoted(ciphers), ";");
     out_.line("ssl_prefer_server_ciphers on;");
     if (!settings_.session_cache.empty()) {
@@ -264,8 +273,10 @@ class Renderer {
     for (const auto& backend : model_.backends) {
       if (backend.addresses.empty()) continue;
       out_.open("upstream ", backend.name);
-      if (first) out_.line("zone backends ", static_cast<std::int64_t>(256 + groups * 2 + peers * 2), "k;");
-      else out_.line("zone backends;");
+      if (first)
+        out_.line("zone backends ", static_cast<std::int64_t>(256 + groups * 2 + peers * 2), "k;");
+      else
+        out_.line("zone backends;");
       first = false;
       out_.line("least_conn;");
       for (const auto& address : backend.addresses) out_.line("server ", address, " max_fails=2 fail_timeout=1s;");
@@ -304,7 +315,8 @@ class Renderer {
   }
 
   std::string listen(std::string_view more = "") const {
-    return "listen " + std::to_string(runtime_.http_port) + (settings_.proxy_protocol ? " proxy_protocol" : "") + std::string(more) + ";";
+    return "listen " + std::to_string(runtime_.http_port) + (settings_.proxy_protocol ? " proxy_protocol" : "") +
+           std::string(more) + ";";
   }
   std::string listen_tls(std::string_view more = "") const {
     return "listen " + std::to_string(runtime_.https_port) + " ssl" + (settings_.http2 ? " http2" : "") +
@@ -329,7 +341,8 @@ class Renderer {
     out_.line("server_name _;");
     for (const auto& app : model_.apps) {
       for (const auto& host : app.hosts) {
-        if (host.certificate.empty() && !host.regex && is_below_certified_wildcard(host.name)) out_.line("server_name ", quoted(host.name), ";");
+        if (host.certificate.empty() && !host.regex && is_below_certified_wildcard(host.name))
+          out_.line("server_name ", quoted(host.name), ";");
       }
     }
     certificate(model_.platform_certificate.empty() ? runtime_.fallback_certificate : model_.platform_certificate);
@@ -355,7 +368,10 @@ class Renderer {
 
   void default_locations() {
     const bool service = !settings_.default_service_address.empty();
-    out_.line("set $app_name ", quoted(service && !settings_.default_app_name.empty() ? settings_.default_app_name : "router-default-vhost"), ";");
+    out_.line(
+        "set $app_name ",
+        quoted(service && !settings_.default_app_name.empty() ? settings_.default_app_name : "router-default-vhost"),
+        ";");
     if (service && settings_.request_start) out_.line("set $request_start $http_x_request_start;");
     healthz(200);
     out_.open("location /");
@@ -381,7 +397,8 @@ class Renderer {
     }
     out_.line("server_name ", quoted(host.regex ? "~" + host.name : host.name), ";");
     out_.line("set $app_name ", quoted(app.label), ";");
-    if (settings_.request_start) out_.line("set $request_start ", app.request_start ? "\"t=$msec\"" : "$http_x_request_start", ";");
+    if (settings_.request_start)
+      out_.line("set $request_start ", app.request_start ? "\"t=$msec\"" : "$http_x_request_start", ";");
     if (!settings_.early_data_methods.empty() && !host.certificate.empty()) {
       out_.open("if ($too_early)");
       out_.line("return 425;");
@@ -392,13 +409,15 @@ class Renderer {
       out_.line("add_header X-Correlation-Id $correlation_id always;");
     }
     if (settings_.hsts) out_.line("add_header Strict-Transport-Security $hsts always;");
-    if (!app.referrer_policy.empty()) out_.line("add_header Referrer-Policy ", policy_variable(app.referrer_policy), ";");
+    if (!app.referrer_policy.empty())
+      out_.line("add_header Referrer-Policy ", policy_variable(app.referrer_policy), ";");
     if (app.whitelist) {
       for (const auto& range : *app.whitelist) out_.line("allow ", range, ";");
       out_.line("deny all;");
     }
     for (const auto& plugged : app.locations) {
-      out_.open("location ", plugged.path.modifier, plugged.path.modifier.empty() ? "" : " ", quoted(plugged.path.path));
+      out_.open("location ", plugged.path.modifier, plugged.path.modifier.empty() ? "" : " ",
+                quoted(plugged.path.path));
       location(model_.backends[plugged.backend]);
       out_.close();
     }
@@ -478,7 +497,9 @@ class Renderer {
 
 }  // namespace
 
-std::string certificate_file(const Runtime& runtime, const std::string& id) { return runtime.folder + "/certificates/" + id + ".pem"; }
+std::string certificate_file(const Runtime& runtime, const std::string& id) {
+  return runtime.folder + "/certificates/" + id + ".pem";
+}
 
 std::string dhparam_file(const Runtime& runtime, const std::string& pem) {
   return runtime.folder + "/certificates/dhparam-" + to_hex(sha256(pem)).substr(0, 16) + ".pem";

@@ -1,4 +1,5 @@
-// src/router/render.h: the model as nginx's configuration. The seam to nginx: another data plane replaces this and nginx.h.
+// src/router/render.h: the model as nginx's configuration. The seam to nginx: another data plane replaces this and
+// nginx.h.
 #pragma once
 #include <cstdint>
 #include <string>

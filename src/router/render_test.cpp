@@ -25,17 +25,58 @@ Annotations under(std::string prefix, Annotations annotations) {
 // An app for each rule, and every annotation of the router that shows in the text.
 Observed everything() {
   Observed seen{.ns = "deis", .platform_domain = "example.com"};
-  seen.router = under("nginx.", {{"requestStartHeader", "true"}, {"ssl.hsts.enabled", "true"}, {"ssl.hsts.preload", "true"},
-                                 {"referrerPolicy", "origin"}, {"useProxyProtocol", "true"}, {"defaultWhitelist", "10.0.0.0/8,fd00::/8"},
-                                 {"logFormat", "$status \"$request\" \\n ${request_time}"}, {"ssl.protocols", "TLSv1 TLSv1.2 TLSv1.3"},
-                                 {"ssl.sessionCache", "shared:all:1m"}, {"enableRegexDomains", "true"}, {"gzip.disable", "msie6"},
-                                 {"bodySize", "0"}, {"proxyBuffers.enabled", "true"}, {"disableServerTokens", "true"}});
+  seen.router = under("nginx.", {{"requestStartHeader", "true"},
+                                 {"ssl.hsts.enabled", "true"},
+                                 {"ssl.hsts.preload", "true"},
+                                 {"referrerPolicy", "origin"},
+                                 {"useProxyProtocol", "true"},
+                                 {"defaultWhitelist", "10.0.0.0/8,fd00::/8"},
+                                 {"logFormat", "$status \"$request\" \\n ${request_time}"},
+                                 {"ssl.protocols", "TLSv1 TLSv1.2 TLSv1.3"},
+                                 {"ssl.sessionCache", "shared:all:1m"},
+                                 {"enableRegexDomains", "true"},
+                                 {"gzip.disable", "msie6"},
+                                 {"bodySize", "0"},
+                                 {"proxyBuffers.enabled", "true"},
+                                 {"disableServerTokens", "true"}});
   seen.services = {
-      {"foo", "foo", "foo", Time(std::chrono::seconds(1)), under("", {{"domains", "foo,www.foo.com,*.foo.org"}, {"certificates", "*.foo.org:wild"}, {"regexDomain", "foo-\\d{1,3}"}}), {"10.0.0.1:5000", "[fd00::1]:5000"}},
-      {"foo", "foo-hook", "foo", Time(std::chrono::seconds(2)), under("", {{"domains", "foo-hook"}, {"proxyDomain", "foo"}, {"proxyLocations", "/hook,~ ^/re/\\d{2}\"$,= /x;"}}), {"10.0.0.2:8000"}},
-      {"deis", "deis-controller", "deis-controller", Time(std::chrono::seconds(3)), under("", {{"domains", "deis,a.foo.org"}, {"connectTimeout", "10"}, {"tcpTimeout", "1200"}, {"nginx.proxyBuffers.size", "8k"}, {"nginx.proxyBuffers.busySize", "32k"}, {"referrerPolicy", "none"}}), {"10.0.0.3:8000"}},
-      {"gone", "gone", "gone", Time(std::chrono::seconds(4)), under("", {{"domains", "gone"}, {"whitelist", "junk"}}), {}},
-      {"away", "away", "away", Time(std::chrono::seconds(5)), under("", {{"domains", "away"}, {"maintenance", "true"}, {"disableRequestStartHeader", "true"}}), {"10.0.0.4:80"}}};
+      {"foo",
+       "foo",
+       "foo",
+       Time(std::chrono::seconds(1)),
+       under("", {{"domains", "foo,www.foo.com,*.foo.org"},
+                  {"certificates", "*.foo.org:wild"},
+                  {"regexDomain", "foo-\\d{1,3}"}}),
+       {"10.0.0.1:5000", "[fd00::1]:5000"}},
+      {"foo",
+       "foo-hook",
+       "foo",
+       Time(std::chrono::seconds(2)),
+       under("", {{"domains", "foo-hook"}, {"proxyDomain", "foo"}, {"proxyLocations", "/hook,~ ^/re/\\d{2}\"$,= /x;"}}),
+       {"10.0.0.2:8000"}},
+      {"deis",
+       "deis-controller",
+       "deis-controller",
+       Time(std::chrono::seconds(3)),
+       under("", {{"domains", "deis,a.foo.org"},
+                  {"connectTimeout", "10"},
+                  {"tcpTimeout", "1200"},
+                  {"nginx.proxyBuffers.size", "8k"},
+                  {"nginx.proxyBuffers.busySize", "32k"},
+                  {"referrerPolicy", "none"}}),
+       {"10.0.0.3:8000"}},
+      {"gone",
+       "gone",
+       "gone",
+       Time(std::chrono::seconds(4)),
+       under("", {{"domains", "gone"}, {"whitelist", "junk"}}),
+       {}},
+      {"away",
+       "away",
+       "away",
+       Time(std::chrono::seconds(5)),
+       under("", {{"domains", "away"}, {"maintenance", "true"}, {"disableRequestStartHeader", "true"}}),
+       {"10.0.0.4:80"}}};
   seen.certificates["foo/wild-cert"].certificate = Certificate{"wild", "", ""};
   seen.certificates["deis/deis-router-platform-cert"].certificate = Certificate{"platform", "", ""};
   seen.builder = ObservedBuilder{{}, {"10.0.0.5:2223"}};
@@ -43,8 +84,14 @@ Observed everything() {
 }
 
 Runtime runtime_in(const std::string& folder) {
-  return {.folder = folder, .http_port = 21510, .https_port = 21511, .builder_port = 21512, .status_port = 21513, .workers = 2,
-          .access_log = "off", .fallback_certificate = "fallback"};
+  return {.folder = folder,
+          .http_port = 21510,
+          .https_port = 21511,
+          .builder_port = 21512,
+          .status_port = 21513,
+          .workers = 2,
+          .access_log = "off",
+          .fallback_certificate = "fallback"};
 }
 
 // What nginx says to a text; "" when it accepts it.
@@ -58,7 +105,9 @@ std::string nginx_says(const Model& model, const Runtime& runtime) {
   const auto file = runtime.folder + "/nginx.conf";
   write_file_atomically(file, render(model, runtime));
   const auto tested = run_process({.argv = {"/usr/sbin/nginx", "-p", runtime.folder, "-e", "stderr", "-t", "-c", file},
-                                   .out = ProcessSpec::Stream::pipe, .err = ProcessSpec::Stream::pipe}, std::chrono::seconds(30));
+                                   .out = ProcessSpec::Stream::pipe,
+                                   .err = ProcessSpec::Stream::pipe},
+                                  std::chrono::seconds(30));
   return tested.status == 0 && !tested.err.contains("[warn]") ? "" : tested.err;
 }
 
@@ -88,14 +137,21 @@ TEST(Render, nginx_accepts_every_text) {
   auto seen = everything();
   seen.builder->addresses.clear();
   seen.platform_domain.clear();
-  seen.router = under("nginx.", {{"ssl.earlyDataMethods", ""}, {"gzip.enabled", "false"}, {"requestIDs", "false"}, {"http2Enabled", "false"},
-                                 {"defaultServiceEnabled", "true"}, {"defaultServiceIP", "10.9.9.9"}, {"proxyBuffers.number", "2"},
-                                 {"proxyBuffers.busySize", "4k"}, {"ssl.ciphers", "[AES128-SHA|AES256-SHA]:HIGH"}});
+  seen.router = under("nginx.", {{"ssl.earlyDataMethods", ""},
+                                 {"gzip.enabled", "false"},
+                                 {"requestIDs", "false"},
+                                 {"http2Enabled", "false"},
+                                 {"defaultServiceEnabled", "true"},
+                                 {"defaultServiceIP", "10.9.9.9"},
+                                 {"proxyBuffers.number", "2"},
+                                 {"proxyBuffers.busySize", "4k"},
+                                 {"ssl.ciphers", "[AES128-SHA|AES256-SHA]:HIGH"}});
   const auto model = build_model(seen);
   EXPECT_EQ(nginx_says(model, runtime), "");
   // The longest host name there can be.
   const std::string label(63, 'a');
-  seen.services[0].annotations["router.deis.io/domains"] = label + "." + label + "." + label + "." + std::string(61, 'b');
+  seen.services[0].annotations["router.deis.io/domains"] =
+      label + "." + label + "." + label + "." + std::string(61, 'b');
   EXPECT_EQ(nginx_says(build_model(seen), runtime), "");
 }
 
@@ -113,7 +169,13 @@ TEST(Render, ten_thousand_apps_take_less_than_a_second) {
   Observed seen{.ns = "deis", .platform_domain = "example.com"};
   for (int i = 0; i < 10'000; ++i) {
     const auto name = "app-" + std::to_string(i);
-    seen.services.push_back({name, name, name, {}, under("", {{"domains", name + ",www." + name + ".org"}, {"maintenance", "false"}, {"ssl.enforce", "false"}}), {"10.0.0.1:5000", "10.0.0.2:5000"}});
+    seen.services.push_back(
+        {name,
+         name,
+         name,
+         {},
+         under("", {{"domains", name + ",www." + name + ".org"}, {"maintenance", "false"}, {"ssl.enforce", "false"}}),
+         {"10.0.0.1:5000", "10.0.0.2:5000"}});
   }
   const auto begin = std::chrono::steady_clock::now();
   const auto text = render(build_model(seen), runtime_in("/state"));

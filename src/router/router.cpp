@@ -78,16 +78,22 @@ class Reconciler {
   std::optional<std::string> why_not_ready() const {
     if (in_effect_) return std::nullopt;
     if (!refused_.empty()) return "nginx refuses the configuration; the log says why";
-    return cluster_.synced() ? "nginx does not work with the configuration yet" : "the Kubernetes API has not answered yet";
+    return cluster_.synced() ? "nginx does not work with the configuration yet"
+                             : "the Kubernetes API has not answered yet";
   }
 
   void describe(http::Metrics& metrics) {
     metrics.gauge("router_apps", "Apps that have a host name", [this] { return static_cast<double>(apps_); });
-    metrics.gauge("router_problems", "Annotations that were not honoured", [this] { return static_cast<double>(told_.size()); });
-    metrics.gauge("router_reloads", "Configurations brought into effect", [this] { return static_cast<double>(reloads_); });
-    metrics.gauge("router_refused", "Configurations that nginx refused", [this] { return static_cast<double>(refusals_); });
-    metrics.gauge("router_nginx_restarts", "How often nginx had to be started again", [this] { return static_cast<double>(nginx_.restarts()); });
-    metrics.gauge("router_last_reload_seconds", "How long the last change took", [this] { return last_reload_.count(); });
+    metrics.gauge("router_problems", "Annotations that were not honoured",
+                  [this] { return static_cast<double>(told_.size()); });
+    metrics.gauge("router_reloads", "Configurations brought into effect",
+                  [this] { return static_cast<double>(reloads_); });
+    metrics.gauge("router_refused", "Configurations that nginx refused",
+                  [this] { return static_cast<double>(refusals_); });
+    metrics.gauge("router_nginx_restarts", "How often nginx had to be started again",
+                  [this] { return static_cast<double>(nginx_.restarts()); });
+    metrics.gauge("router_last_reload_seconds", "How long the last change took",
+                  [this] { return last_reload_.count(); });
   }
 
  private:
@@ -121,7 +127,9 @@ class Reconciler {
   // Each problem is said once, until it is gone.
   void tell(const std::vector<Problem>& problems) {
     for (const auto& problem : problems) {
-      if (!told_.contains(problem)) log::warn("annotation not honoured", kv("service", problem.service), kv("key", problem.key), kv("problem", problem.what));
+      if (!told_.contains(problem))
+        log::warn("annotation not honoured", kv("service", problem.service), kv("key", problem.key),
+                  kv("problem", problem.what));
     }
     told_ = {problems.begin(), problems.end()};
   }
@@ -181,8 +189,11 @@ Config Config::from(Env& env) {
   config.stop_delay = env.duration("ROUTER_STOP_DELAY", 2s);
   config.environment = env.all();
   // Both become words of nginx's configuration.
-  for (const auto& [name, path] : {std::pair("ROUTER_STATE_DIR", config.folder), std::pair("ROUTER_STREAM_MODULE", config.stream_module)}) {
-    const bool plain = std::ranges::all_of(path, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("/._-+").contains(c); });
+  for (const auto& [name, path] :
+       {std::pair("ROUTER_STATE_DIR", config.folder), std::pair("ROUTER_STREAM_MODULE", config.stream_module)}) {
+    const bool plain = std::ranges::all_of(path, [](char c) {
+      return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("/._-+").contains(c);
+    });
     if (!plain) env.problem(name, "must consist of letters, digits and / . _ - +");
   }
   return config;
@@ -208,7 +219,8 @@ Task<> serve(Executor executor, Config config) {
   tasks.spawn("health", health.serve());
   cluster.spawn(tasks);
   nginx_task.spawn("nginx", nginx.run(starting_text(runtime)));
-  log::info("router started", kv("http", config.http_port), kv("https", config.https_port), kv("domain", config.platform_domain));
+  log::info("router started", kv("http", config.http_port), kv("https", config.https_port),
+            kv("domain", config.platform_domain));
   // Others go on sending us requests until they learn that we stop.
   auto stop = [&]() -> Task<> {
     co_await sleep_for(config.stop_delay);

@@ -1,7 +1,8 @@
 // src/router/router.h: the edge: nginx, configured from what the Kubernetes API says, and kept running.
 //   Owns    ROUTER_STATE_DIR: the last good configuration, certificates in use.
 //   Needs   nginx; the Kubernetes API (while it is away, nginx goes on with the last good configuration).
-//   Speaks  HTTP, HTTPS and the builder's TCP to everybody; nginx's status on ROUTER_STATUS_PORT, ours on ROUTER_HEALTH_PORT.
+//   Speaks  HTTP, HTTPS and the builder's TCP to everybody; nginx's status on ROUTER_STATUS_PORT, ours on
+//   ROUTER_HEALTH_PORT.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -18,9 +19,10 @@ struct Config {
   std::string folder;           // ROUTER_STATE_DIR: default /var/lib/workflow/router
   std::string nginx;            // ROUTER_NGINX: default /usr/sbin/nginx
   std::string stream_module;    // ROUTER_STREAM_MODULE: default /usr/lib/nginx/modules/ngx_stream_module.so
-  std::uint16_t http_port, https_port, builder_port;  // ROUTER_HTTP_PORT 8080, ROUTER_HTTPS_PORT 6443, ROUTER_BUILDER_PORT 2222
-  std::uint16_t status_port;    // ROUTER_STATUS_PORT: nginx's own /healthz, default 9090
-  std::uint16_t health_port;    // ROUTER_HEALTH_PORT: /readiness and /metrics, default 9091
+  std::uint16_t http_port, https_port,
+      builder_port;                      // ROUTER_HTTP_PORT 8080, ROUTER_HTTPS_PORT 6443, ROUTER_BUILDER_PORT 2222
+  std::uint16_t status_port;             // ROUTER_STATUS_PORT: nginx's own /healthz, default 9090
+  std::uint16_t health_port;             // ROUTER_HEALTH_PORT: /readiness and /metrics, default 9091
   std::chrono::milliseconds stop_delay;  // ROUTER_STOP_DELAY: how long we serve after SIGTERM, default 2s
   std::map<std::string, std::string> environment;  // KUBECONFIG or the service account
   static Config from(Env& env);

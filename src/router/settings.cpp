@@ -13,17 +13,61 @@ constexpr std::string_view default_gzip_types =
     "image/svg+xml image/x-icon text/css text/plain text/x-component";
 
 // What a log format may name. An unknown variable would make the whole configuration unusable.
-constexpr std::string_view log_variables[] = {
-    "app_name", "binary_remote_addr", "body_bytes_sent", "bytes_sent", "connection", "connection_requests", "content_length",
-    "content_type", "host", "hostname", "http_host", "http_referer", "http_user_agent", "http_x_correlation_id",
-    "http_x_forwarded_for", "http_x_forwarded_proto", "msec", "pid", "pipe", "proxy_protocol_addr", "query_string",
-    "realip_remote_addr", "remote_addr", "remote_port", "remote_user", "request", "request_id", "request_length",
-    "request_method", "request_time", "request_uri", "scheme", "server_addr", "server_name", "server_port",
-    "server_protocol", "ssl_cipher", "ssl_protocol", "ssl_server_name", "status", "time_iso8601", "time_local",
-    "upstream_addr", "upstream_bytes_received", "upstream_bytes_sent", "upstream_connect_time", "upstream_header_time",
-    "upstream_response_length", "upstream_response_time", "upstream_status", "uri"};
+constexpr std::string_view log_variables[] = {"app_name",
+                                              "binary_remote_addr",
+                                              "body_bytes_sent",
+                                              "bytes_sent",
+                                              "connection",
+                                              "connection_requests",
+                                              "content_length",
+                                              "content_type",
+                                              "host",
+                                              "hostname",
+                                              "http_host",
+                                              "http_referer",
+                                              "http_user_agent",
+                                              "http_x_correlation_id",
+                                              "http_x_forwarded_for",
+                                              "http_x_forwarded_proto",
+                                              "msec",
+                                              "pid",
+                                              "pipe",
+                                              "proxy_protocol_addr",
+                                              "query_string",
+                                              "realip_remote_addr",
+                                              "remote_addr",
+                                              "remote_port",
+                                              "remote_user",
+                                              "request",
+                                              "request_id",
+                                              "request_length",
+                                              "request_method",
+                                              "request_time",
+                                              "request_uri",
+                                              "scheme",
+                                              "server_addr",
+                                              "server_name",
+                                              "server_port",
+                                              "server_protocol",
+                                              "ssl_cipher",
+                                              "ssl_protocol",
+                                              "ssl_server_name",
+                                              "status",
+                                              "time_iso8601",
+                                              "time_local",
+                                              "upstream_addr",
+                                              "upstream_bytes_received",
+                                              "upstream_bytes_sent",
+                                              "upstream_connect_time",
+                                              "upstream_header_time",
+                                              "upstream_response_length",
+                                              "upstream_response_time",
+                                              "upstream_status",
+                                              "uri"};
 
-bool is_name_character(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; }
+bool is_name_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
 
 bool is_log_format(std::string_view text) {
   for (std::size_t at = 0; at < text.size(); ++at) {
@@ -43,7 +87,8 @@ bool is_log_format(std::string_view text) {
 bool is_mime_type(std::string_view word) {
   const auto slash = word.find('/');
   return slash != std::string_view::npos && slash > 0 && slash + 1 < word.size() &&
-         std::ranges::all_of(word, [](char c) { return is_name_character(c) || std::string_view("/+-.").contains(c); }) &&
+         std::ranges::all_of(word,
+                             [](char c) { return is_name_character(c) || std::string_view("/+-.").contains(c); }) &&
          std::ranges::count(word, '/') == 1;
 }
 
@@ -78,13 +123,15 @@ void read_gzip(const AnnotationReader& reader, Gzip& gzip) {
   reader.read_word("gzip.vary", gzip.vary, {"on", "off"});
   reader.read_words("gzip.types", gzip.types, is_mime_type);
   reader.read_words("gzip.proxied", gzip.proxied, [](std::string_view word) {
-    static constexpr std::string_view known[] = {"off", "expired", "no-cache", "no-store", "private", "no_last_modified",
-                                                 "no_etag", "auth", "any"};
+    static constexpr std::string_view known[] = {
+        "off", "expired", "no-cache", "no-store", "private", "no_last_modified", "no_etag", "auth", "any"};
     return std::ranges::find(known, word) != std::end(known);
   });
   if (const auto* text = reader.find("gzip.disable")) {
-    if (text->empty() || is_tame_regex(*text)) gzip.disable = *text;
-    else reader.problem("gzip.disable", "must be msie6 or a simple regular expression");
+    if (text->empty() || is_tame_regex(*text))
+      gzip.disable = *text;
+    else
+      reader.problem("gzip.disable", "must be msie6 or a simple regular expression");
   }
 }
 
@@ -95,12 +142,17 @@ void read_tls(const AnnotationReader& reader, RouterSettings& settings) {
     return std::ranges::find(known, word) != std::end(known);
   });
   if (const auto* text = reader.find("ssl.ciphers"); text && !text->empty()) {
-    if (auto ciphers = parse_ciphers(*text)) settings.ciphers = std::move(*ciphers);
-    else reader.problem("ssl.ciphers", "must be a list of OpenSSL cipher names with at least one that OpenSSL has");
+    if (auto ciphers = parse_ciphers(*text))
+      settings.ciphers = std::move(*ciphers);
+    else
+      reader.problem("ssl.ciphers", "must be a list of OpenSSL cipher names with at least one that OpenSSL has");
   }
   if (const auto* text = reader.find("ssl.sessionCache"); text && !text->empty()) {
-    if (is_session_cache(*text)) settings.session_cache = *text;
-    else reader.problem("ssl.sessionCache", "must be off, none, builtin[:<number>] or shared:<name>:<size of at least 64k>");
+    if (is_session_cache(*text))
+      settings.session_cache = *text;
+    else
+      reader.problem("ssl.sessionCache",
+                     "must be off, none, builtin[:<number>] or shared:<name>:<size of at least 64k>");
   }
   reader.read("ssl.sessionTimeout", settings.session_timeout);
   reader.read("ssl.useSessionTickets", settings.session_tickets);
@@ -141,7 +193,10 @@ void read_whitelists(const AnnotationReader& reader, RouterSettings& settings) {
 
 AnnotationReader::AnnotationReader(const Annotations& annotations, std::string prefix, std::string service,
                                    std::vector<Problem>& problems)
-    : annotations_(annotations), prefix_("router.deis.io/" + std::move(prefix)), service_(std::move(service)), problems_(problems) {}
+    : annotations_(annotations),
+      prefix_("router.deis.io/" + std::move(prefix)),
+      service_(std::move(service)),
+      problems_(problems) {}
 
 const std::string* AnnotationReader::find(std::string_view key) const {
   const auto found = annotations_.find(prefix_ + std::string(key));
@@ -155,36 +210,47 @@ void AnnotationReader::problem(std::string_view key, std::string what) const {
 void AnnotationReader::read(std::string_view key, bool& into) const {
   const auto* text = find(key);
   if (!text) return;
-  if (const auto value = parse_bool(*text)) into = *value;
-  else problem(key, "must be true or false");
+  if (const auto value = parse_bool(*text))
+    into = *value;
+  else
+    problem(key, "must be true or false");
 }
 
 void AnnotationReader::read(std::string_view key, std::chrono::milliseconds& into) const {
   const auto* text = find(key);
   if (!text) return;
-  if (const auto value = parse_time(*text)) into = *value;
-  else problem(key, "must be a time such as 30s, 500ms or 10m, at most a year");
+  if (const auto value = parse_time(*text))
+    into = *value;
+  else
+    problem(key, "must be a time such as 30s, 500ms or 10m, at most a year");
 }
 
 void AnnotationReader::read_size(std::string_view key, std::int64_t& into, std::int64_t min) const {
   const auto* text = find(key);
   if (!text) return;
-  if (const auto value = parse_size(*text); value && *value >= min) into = *value;
-  else problem(key, "must be a size such as 4096, 32k or 1m");
+  if (const auto value = parse_size(*text); value && *value >= min)
+    into = *value;
+  else
+    problem(key, "must be a size such as 4096, 32k or 1m");
 }
 
 void AnnotationReader::read_count(std::string_view key, std::int64_t& into, std::int64_t min, std::int64_t max) const {
   const auto* text = find(key);
   if (!text) return;
-  if (const auto value = parse_count(*text, min, max)) into = *value;
-  else problem(key, "must be a number from " + std::to_string(min) + " to " + std::to_string(max));
+  if (const auto value = parse_count(*text, min, max))
+    into = *value;
+  else
+    problem(key, "must be a number from " + std::to_string(min) + " to " + std::to_string(max));
 }
 
-void AnnotationReader::read_word(std::string_view key, std::string& into, std::initializer_list<std::string_view> words) const {
+void AnnotationReader::read_word(std::string_view key, std::string& into,
+                                 std::initializer_list<std::string_view> words) const {
   const auto* text = find(key);
   if (!text) return;
-  if (std::ranges::find(words, *text) != words.end()) into = *text;
-  else problem(key, "must be one of " + join({words.begin(), words.end()}, ", "));
+  if (std::ranges::find(words, *text) != words.end())
+    into = *text;
+  else
+    problem(key, "must be one of " + join({words.begin(), words.end()}, ", "));
 }
 
 void AnnotationReader::read_words(std::string_view key, std::string& into,
@@ -207,8 +273,10 @@ std::optional<std::vector<std::string>> AnnotationReader::cidrs(std::string_view
   if (!text || trim(*text).empty()) return std::nullopt;
   std::vector<std::string> ranges;
   for (const auto& item : parse_list(*text)) {
-    if (auto range = parse_cidr(item)) ranges.push_back(std::move(*range));
-    else problem(key, "has an item that is no address and no range: " + item);
+    if (auto range = parse_cidr(item))
+      ranges.push_back(std::move(*range));
+    else
+      problem(key, "has an item that is no address and no range: " + item);
   }
   std::ranges::sort(ranges);
   ranges.erase(std::ranges::unique(ranges).begin(), ranges.end());
@@ -226,7 +294,8 @@ Buffers AnnotationReader::buffers(std::string_view group, Buffers defaults) cons
   const bool fits = buffers.number >= 2 && buffers.size <= (16 << 20) && buffers.busy_size >= buffers.size &&
                     buffers.busy_size <= (buffers.number - 1) * buffers.size;
   if (fits) return buffers;
-  problem(base + "proxyBuffers", "must have at least 2 buffers of at most 16m, and busySize between size and (number - 1) * size");
+  problem(base + "proxyBuffers",
+          "must have at least 2 buffers of at most 16m, and busySize between size and (number - 1) * size");
   defaults.enabled = buffers.enabled;
   return defaults;
 }
@@ -237,8 +306,8 @@ void read_referrer_policy(const AnnotationReader& reader, std::string& into) {
                     "strict-origin", "strict-origin-when-cross-origin", "unsafe-url", "none"});
 }
 
-RouterSettings router_settings(const Annotations& annotations, const std::string& service, const std::string& platform_domain,
-                               std::vector<Problem>& problems) {
+RouterSettings router_settings(const Annotations& annotations, const std::string& service,
+                               const std::string& platform_domain, std::vector<Problem>& problems) {
   const AnnotationReader reader(annotations, "nginx.", service, problems);
   RouterSettings settings;
   std::int64_t number = 0;
@@ -263,8 +332,10 @@ RouterSettings router_settings(const Annotations& annotations, const std::string
                    {"debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"});
   settings.platform_domain = lower(platform_domain);
   if (const auto* text = reader.find("platformDomain"); text && !text->empty()) {
-    if (auto domain = parse_platform_domain(*text)) settings.platform_domain = std::move(*domain);
-    else reader.problem("platformDomain", "must be a domain name");
+    if (auto domain = parse_platform_domain(*text))
+      settings.platform_domain = std::move(*domain);
+    else
+      reader.problem("platformDomain", "must be a domain name");
   }
   reader.read("useProxyProtocol", settings.proxy_protocol);
   reader.read("disableServerTokens", settings.hide_version);
@@ -275,9 +346,12 @@ RouterSettings router_settings(const Annotations& annotations, const std::string
   if (default_service) {
     const auto* address = reader.find("defaultServiceIP");
     const auto range = address && !address->contains('/') ? parse_cidr(*address) : std::nullopt;
-    if (range) settings.default_service_address = range->substr(0, range->find('/'));
-    else reader.problem("defaultServiceIP", "must be an address while defaultServiceEnabled is true");
-    if (const auto* name = reader.find("defaultAppName"); name && parse_domain(*name)) settings.default_app_name = *name;
+    if (range)
+      settings.default_service_address = range->substr(0, range->find('/'));
+    else
+      reader.problem("defaultServiceIP", "must be an address while defaultServiceEnabled is true");
+    if (const auto* name = reader.find("defaultAppName"); name && parse_domain(*name))
+      settings.default_app_name = *name;
   }
   bool modsecurity = false;
   reader.read("loadModsecurityModule", modsecurity);
@@ -286,8 +360,10 @@ RouterSettings router_settings(const Annotations& annotations, const std::string
   reader.read("requestStartHeader", settings.request_start);
   reader.read("http2Enabled", settings.http2);
   if (const auto* text = reader.find("logFormat"); text && !text->empty()) {
-    if (is_log_format(*text)) settings.log_format = *text;
-    else reader.problem("logFormat", "may only name the variables that docs/router.md lists");
+    if (is_log_format(*text))
+      settings.log_format = *text;
+    else
+      reader.problem("logFormat", "may only name the variables that docs/router.md lists");
   }
   settings.buffers = reader.buffers("", {});
   read_referrer_policy(reader, settings.referrer_policy);

@@ -1,4 +1,5 @@
-// src/router/settings.h: annotations as settings. A value that cannot be read keeps its default, and is told as a problem.
+// src/router/settings.h: annotations as settings. A value that cannot be read keeps its default, and is told as a
+// problem.
 #pragma once
 #include <functional>
 
@@ -9,7 +10,8 @@ namespace workflow::router {
 // Reads the annotations of one object under "router.deis.io/" + prefix.
 class AnnotationReader {
  public:
-  AnnotationReader(const Annotations& annotations, std::string prefix, std::string service, std::vector<Problem>& problems);
+  AnnotationReader(const Annotations& annotations, std::string prefix, std::string service,
+                   std::vector<Problem>& problems);
 
   const std::string* find(std::string_view key) const;
   void problem(std::string_view key, std::string what) const;
@@ -31,8 +33,8 @@ class AnnotationReader {
   std::vector<Problem>& problems_;
 };
 
-RouterSettings router_settings(const Annotations& annotations, const std::string& service, const std::string& platform_domain,
-                               std::vector<Problem>& problems);
+RouterSettings router_settings(const Annotations& annotations, const std::string& service,
+                               const std::string& platform_domain, std::vector<Problem>& problems);
 void read_referrer_policy(const AnnotationReader& reader, std::string& into);
 
 }  // namespace workflow::router

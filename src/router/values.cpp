@@ -75,8 +75,14 @@ class RegexCheck {
     bool inside = false;
     const char c = take();
     switch (c) {
-      case '^': case '$': return !at('*') && !at('+') && !at('?') && !at('{');
-      case '*': case '+': case '?': case '{': case '}': case ']': return false;
+      case '^':
+      case '$': return !at('*') && !at('+') && !at('?') && !at('{');
+      case '*':
+      case '+':
+      case '?':
+      case '{':
+      case '}':
+      case ']': return false;
       case '(':
         if (take('?') && !take(':')) return false;
         if (!alternatives(inside, depth + 1) || !take(')')) return false;
@@ -100,7 +106,8 @@ class RegexCheck {
   bool escape() {
     if (rest_.empty()) return false;
     const char c = take();
-    return std::string_view("dDwWsSbB").contains(c) || (!is_word(c) && static_cast<unsigned char>(c) > 0x20 && c != 0x7f);
+    return std::string_view("dDwWsSbB").contains(c) ||
+           (!is_word(c) && static_cast<unsigned char>(c) > 0x20 && c != 0x7f);
   }
 
   // Neither nested nor POSIX classes; a range runs upwards between letters or digits.
@@ -167,7 +174,8 @@ std::optional<std::int64_t> parse_count(std::string_view text, std::int64_t min,
 std::optional<std::chrono::milliseconds> parse_time(std::string_view text) {
   using namespace std::chrono_literals;
   static constexpr std::pair<std::string_view, std::chrono::milliseconds> units[] = {
-      {"", 1s}, {"ms", 1ms}, {"s", 1s}, {"m", 1min}, {"h", 1h}, {"d", 24h}, {"w", 7 * 24h}, {"M", 30 * 24h}, {"y", 365 * 24h}};
+      {"", 1s},   {"ms", 1ms},    {"s", 1s},       {"m", 1min},     {"h", 1h},
+      {"d", 24h}, {"w", 7 * 24h}, {"M", 30 * 24h}, {"y", 365 * 24h}};
   const std::chrono::milliseconds most = 365 * 24h;
   const auto parts = number_and_unit(text);
   if (!parts || parts->first == 0 || parts->first > most.count()) return std::nullopt;
@@ -183,7 +191,10 @@ std::optional<std::int64_t> parse_size(std::string_view text) {
   const auto parts = number_and_unit(text);
   if (!parts || parts->second.size() > 1) return std::nullopt;
   const char unit = parts->second.empty() ? 'b' : parts->second.front();
-  const int shift = unit == 'b' && parts->second.empty() ? 0 : unit == 'k' || unit == 'K' ? 10 : unit == 'm' || unit == 'M' ? 20 : -1;
+  const int shift = unit == 'b' && parts->second.empty() ? 0
+                    : unit == 'k' || unit == 'K'         ? 10
+                    : unit == 'm' || unit == 'M'         ? 20
+                                                         : -1;
   if (shift < 0 || parts->first > (1LL << 40) >> shift) return std::nullopt;
   return parts->first << shift;
 }
@@ -211,7 +222,8 @@ std::optional<std::string> parse_cidr(std::string_view text) {
       return std::nullopt;
     }
   }
-  for (int bit = prefix; bit < bits; ++bit) bytes[static_cast<std::size_t>(bit / 8)] &= static_cast<unsigned char>(~(0x80 >> (bit % 8)));
+  for (int bit = prefix; bit < bits; ++bit)
+    bytes[static_cast<std::size_t>(bit / 8)] &= static_cast<unsigned char>(~(0x80 >> (bit % 8)));
   char out[INET6_ADDRSTRLEN];
   ::inet_ntop(family, bytes.data(), out, sizeof out);
   return std::string(out) + "/" + std::to_string(prefix);
@@ -271,9 +283,12 @@ std::optional<std::string> parse_ciphers(std::string_view text) {
     name.clear();
   };
   for (const char c : text) {
-    if (c == ':' || c == '|' || c == '[' || c == ']') finish();
-    else if (is_word(c) || std::string_view("-_+!.@=").contains(c)) name += c;
-    else return std::nullopt;
+    if (c == ':' || c == '|' || c == '[' || c == ']')
+      finish();
+    else if (is_word(c) || std::string_view("-_+!.@=").contains(c))
+      name += c;
+    else
+      return std::nullopt;
   }
   finish();
   const auto list = join(names, ":");

@@ -28,10 +28,11 @@ constexpr archive::Owner slug_owner{2000, 2000};
 
 // What only we need, or what would tell a build about the platform around it.
 bool is_ours(const std::string& name) {
-  static const std::set<std::string> names = {"TAR_PATH",      "PUT_PATH", "CACHE_PATH", "BUILDPACK_URL", "BUILDER_BUCKET", "BUILDER_STORAGE",
-                                              "BUILDPACKS_DIR", "ENV_DIR",  "WORK_DIR",   "LOG_LEVEL",     "LOG_FORMAT",     "HOSTNAME"};
-  return names.contains(name) || name.starts_with("S3_") || name.starts_with("KUBERNETES_") || name.starts_with("POD_") ||
-         name.starts_with("DEIS_");
+  static const std::set<std::string> names = {"TAR_PATH",       "PUT_PATH",        "CACHE_PATH",     "BUILDPACK_URL",
+                                              "BUILDER_BUCKET", "BUILDER_STORAGE", "BUILDPACKS_DIR", "ENV_DIR",
+                                              "WORK_DIR",       "LOG_LEVEL",       "LOG_FORMAT",     "HOSTNAME"};
+  return names.contains(name) || name.starts_with("S3_") || name.starts_with("KUBERNETES_") ||
+         name.starts_with("POD_") || name.starts_with("DEIS_");
 }
 
 void make_folder(const fs::path& path, bool clean) {
@@ -45,7 +46,9 @@ void make_folder(const fs::path& path, bool clean) {
 class Build {
  public:
   Build(Executor executor, Config config)
-      : config_(std::move(config)), output_(config_.to_stdout ? STDERR_FILENO : STDOUT_FILENO), runner_(script_env(), output_) {
+      : config_(std::move(config)),
+        output_(config_.to_stdout ? STDERR_FILENO : STDOUT_FILENO),
+        runner_(script_env(), output_) {
     if (config_.store) store_.emplace(executor, *config_.store, clock_);
   }
 
@@ -171,7 +174,7 @@ class Build {
     make_folder(folder, false);
     fs::permissions(folder, fs::perms::owner_all);
     for (const auto& [name, text, mode] : {std::tuple<std::string, std::string, int>{"id_rsa", *key, 0400},
-                                          {"config", "StrictHostKeyChecking no\n", 0600}}) {
+                                           {"config", "StrictHostKeyChecking no\n", 0600}}) {
       write_file_atomically(folder / name, text, mode);
       if (::geteuid() == 0 && ::chown((folder / name).c_str(), slug_owner.uid, slug_owner.gid) != 0) {
         throw Error(ErrorKind::internal, "cannot install SSH_KEY");
@@ -211,8 +214,9 @@ class Build {
       if (trim(line).empty()) continue;
       const auto source = parse_buildpack_url(trim(line));
       if (!source) {
-        throw Error(ErrorKind::invalid, "the buildpack \"" + std::string(trim(line)) +
-                                            "\" must be a git URL, optionally with #branch, #tag or #commit, or a .tgz URL");
+        throw Error(ErrorKind::invalid,
+                    "the buildpack \"" + std::string(trim(line)) +
+                        "\" must be a git URL, optionally with #branch, #tag or #commit, or a .tgz URL");
       }
       sources.push_back(*source);
     }
@@ -240,7 +244,8 @@ class Build {
         output_.warning("Couldn't detect any framework for this buildpack. Exiting.");
         throw ScriptFailed{1};
       }
-      if (status != 0) output_.warning("This buildpack does not recognise the app; it is used because BUILDPACK_URL says so.");
+      if (status != 0)
+        output_.warning("This buildpack does not recognise the app; it is used because BUILDPACK_URL says so.");
       output_.heading((name.empty() ? "Custom" : name) + " app detected");
       packs.push_back({std::move(folder), std::move(name)});
     }
@@ -261,12 +266,16 @@ class Build {
     std::vector<fs::path> exports;
     std::string release;
     for (const auto& pack : packs) {
-      Script script{.argv = {(pack.folder / "bin/compile").string(), build_dir().string(), cache_dir().string(), env_dir().string()},
-                    .cwd = build_dir(), .exports = exports};
+      Script script{.argv = {(pack.folder / "bin/compile").string(), build_dir().string(), cache_dir().string(),
+                             env_dir().string()},
+                    .cwd = build_dir(),
+                    .exports = exports};
       if (const int status = co_await runner_.run_shown(std::move(script), true)) throw ScriptFailed{status};
       if (fs::exists(pack.folder / "export")) exports.push_back(pack.folder / "export");
       if (!fs::exists(pack.folder / "bin/release")) continue;
-      Script tell{.argv = {(pack.folder / "bin/release").string(), build_dir().string()}, .cwd = build_dir(), .exports = exports};
+      Script tell{.argv = {(pack.folder / "bin/release").string(), build_dir().string()},
+                  .cwd = build_dir(),
+                  .exports = exports};
       auto [status, words] = co_await runner_.run_collected(std::move(tell), true);
       if (status != 0) {
         output_.warning("bin/release of the buildpack failed with status " + std::to_string(status));
@@ -302,9 +311,10 @@ class Build {
 
   Task<> finish(ProcessTypes types) {
     const auto size = co_await offload([this] {
-      return archive::create_tar_gz(build_dir(), slug_file(), {.owner = slug_owner, .leave_out = [](const std::string& path) {
-        return path == ".git" || path.ends_with("/.git");
-      }});
+      return archive::create_tar_gz(build_dir(), slug_file(),
+                                    {.owner = slug_owner, .leave_out = [](const std::string& path) {
+                                       return path == ".git" || path.ends_with("/.git");
+                                     }});
     });
     if (config_.to_stdout) {
       Output(STDOUT_FILENO).write(read_file(slug_file()));
@@ -328,7 +338,8 @@ class Build {
     } else {
       output_.detail("Files inside cache folder changed, uploading new cache...");
       const auto file = config_.work_dir / "cache.tgz";
-      const auto size = co_await offload([this, file] { return archive::create_tar_gz(cache_dir(), file, {.owner = slug_owner}); });
+      const auto size =
+          co_await offload([this, file] { return archive::create_tar_gz(cache_dir(), file, {.owner = slug_owner}); });
       std::string trouble;
       try {
         co_await store_->put_file(config_.bucket, config_.cache_path + "/cache.tgz", file.string());
@@ -368,8 +379,10 @@ Config Config::from(Env& env) {
   if (!config.tar_path.empty() || !config.put_path.empty() || !config.cache_path.empty()) {
     s3::Endpoint store;
     const auto url = http::Url::parse(env.required("S3_ENDPOINT"));
-    if (url) store.url = *url;
-    else env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore:9000");
+    if (url)
+      store.url = *url;
+    else
+      env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore:9000");
     store.region = env.text("S3_REGION", "us-east-1");
     store.credentials = {env.secret_or_file("S3_ACCESS_KEY").reveal(), env.secret_or_file("S3_SECRET_KEY")};
     config.store = std::move(store);

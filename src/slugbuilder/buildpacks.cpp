@@ -21,7 +21,8 @@ using namespace std::chrono_literals;
 
 constexpr int slug_user = 2000;
 // Sources $2…, as many as $1 says, then becomes the rest.
-constexpr const char* with_exports = R"(n=$1; shift; while [ "$n" -gt 0 ]; do . "$1"; shift; n=$((n - 1)); done; exec "$@")";
+constexpr const char* with_exports =
+    R"(n=$1; shift; while [ "$n" -gt 0 ]; do . "$1"; shift; n=$((n - 1)); done; exec "$@")";
 
 ProcessSpec spec_of(Script script, const std::map<std::string, std::string>& env) {
   if (!script.exports.empty()) {
@@ -30,7 +31,10 @@ ProcessSpec spec_of(Script script, const std::map<std::string, std::string>& env
     argv.insert(argv.end(), script.argv.begin(), script.argv.end());
     script.argv = std::move(argv);
   }
-  ProcessSpec spec{.argv = std::move(script.argv), .env = env, .cwd = script.cwd.string(), .new_session = true,
+  ProcessSpec spec{.argv = std::move(script.argv),
+                   .env = env,
+                   .cwd = script.cwd.string(),
+                   .new_session = true,
                    .die_with_parent = true};
   if (::geteuid() == 0) spec.uid = spec.gid = slug_user;
   return spec;
@@ -55,7 +59,8 @@ Task<int> Runner::run_shown(Script script, bool indent) const {
   Indenter indenter;
   char piece[16 << 10];
   for (;;) {
-    const auto [error, size] = co_await stream.async_read_some(asio::buffer(piece), asio::as_tuple(asio::use_awaitable));
+    const auto [error, size] =
+        co_await stream.async_read_some(asio::buffer(piece), asio::as_tuple(asio::use_awaitable));
     if (error) break;
     const std::string_view bytes(piece, size);
     output_.write(indent ? indenter.feed(bytes) : std::string(bytes));
@@ -89,8 +94,9 @@ Task<fs::path> fetch_buildpack(const Runner& runner, BuildpackSource source, fs:
   const auto parent = target.parent_path();
   if (source.is_archive) {
     const auto file = target.string() + ".tgz";
-    Script download{.argv = {"curl", "-fsSL", "--proto", "=http,https", "--max-time", "300", "-o", file, "--", source.url},
-                    .cwd = parent};
+    Script download{
+        .argv = {"curl", "-fsSL", "--proto", "=http,https", "--max-time", "300", "-o", file, "--", source.url},
+        .cwd = parent};
     if (const int status = co_await runner.run_shown(std::move(download), true)) throw ScriptFailed{status};
     fs::create_directories(target);
     Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
@@ -103,7 +109,8 @@ Task<fs::path> fetch_buildpack(const Runner& runner, BuildpackSource source, fs:
     }
     co_return target;
   }
-  std::vector<std::string> shallow{"git", "clone", "--quiet", "--depth=1", "--recurse-submodules", "--shallow-submodules"};
+  std::vector<std::string> shallow{
+      "git", "clone", "--quiet", "--depth=1", "--recurse-submodules", "--shallow-submodules"};
   if (!source.ref.empty()) shallow.insert(shallow.end(), {"--branch", source.ref});
   shallow.insert(shallow.end(), {"--", source.url, target.string()});
   Script clone{.argv = shallow, .cwd = parent};
@@ -115,8 +122,9 @@ Task<fs::path> fetch_buildpack(const Runner& runner, BuildpackSource source, fs:
   fs::remove_all(target);
   Script whole{.argv = {"git", "clone", "--quiet", "--", source.url, target.string()}, .cwd = parent};
   if (const int failed = co_await runner.run_shown(std::move(whole), true)) throw ScriptFailed{failed};
-  for (const auto& argv : {std::vector<std::string>{"git", "checkout", "--quiet", source.ref, "--"},
-                           std::vector<std::string>{"git", "submodule", "--quiet", "update", "--init", "--recursive"}}) {
+  for (const auto& argv :
+       {std::vector<std::string>{"git", "checkout", "--quiet", source.ref, "--"},
+        std::vector<std::string>{"git", "submodule", "--quiet", "update", "--init", "--recursive"}}) {
     Script step{.argv = argv, .cwd = target};
     if (const int failed = co_await runner.run_shown(std::move(step), true)) throw ScriptFailed{failed};
   }

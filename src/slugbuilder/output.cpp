@@ -41,8 +41,10 @@ std::string human_size(std::uint64_t bytes) {
     ++unit;
   }
   char text[32];
-  if (unit == 0 || value >= 10) std::snprintf(text, sizeof text, "%.0f%c", value, units[unit]);
-  else std::snprintf(text, sizeof text, "%.1f%c", value, units[unit]);
+  if (unit == 0 || value >= 10)
+    std::snprintf(text, sizeof text, "%.0f%c", value, units[unit]);
+  else
+    std::snprintf(text, sizeof text, "%.1f%c", value, units[unit]);
   return text;
 }
 

@@ -19,8 +19,8 @@ TEST(Indenter, waits_for_whole_lines_and_loses_no_last_one) {
 }
 
 TEST(HumanSize, reads_like_du) {
-  const std::pair<std::uint64_t, std::string> cases[] = {
-      {0, "0B"}, {1000, "1000B"}, {4096, "4.0K"}, {1'782'579, "1.7M"}, {12u << 20, "12M"}, {3ull << 30, "3.0G"}};
+  const std::pair<std::uint64_t, std::string> cases[] = {{0, "0B"},           {1000, "1000B"},    {4096, "4.0K"},
+                                                         {1'782'579, "1.7M"}, {12u << 20, "12M"}, {3ull << 30, "3.0G"}};
   for (const auto& [bytes, text] : cases) EXPECT_EQ(human_size(bytes), text);
 }
 

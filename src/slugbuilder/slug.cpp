@@ -33,7 +33,8 @@ ProcessTypes types_of(const json::value* value, const std::string& where) {
   for (const auto& [key, command] : *object) {
     const std::string name(key);
     if (!ProcessType::parse(name)) {
-      throw Error(ErrorKind::invalid, where + ": the process type \"" + name + "\" must be " + std::string(ProcessType::rule()));
+      throw Error(ErrorKind::invalid,
+                  where + ": the process type \"" + name + "\" must be " + std::string(ProcessType::rule()));
     }
     const auto text = command.is_string() ? std::string(command.get_string()) : json::serialize(command);
     if (command.is_null() || command.is_structured() || trim(text).empty()) {
@@ -44,7 +45,9 @@ ProcessTypes types_of(const json::value* value, const std::string& where) {
   return types;
 }
 
-bool matches(const std::string& pattern, const std::string& path) { return fnmatch(pattern.c_str(), path.c_str(), 0) == 0; }
+bool matches(const std::string& pattern, const std::string& path) {
+  return fnmatch(pattern.c_str(), path.c_str(), 0) == 0;
+}
 
 }  // namespace
 
@@ -122,8 +125,8 @@ std::optional<BuildpackSource> parse_buildpack_url(std::string_view text) {
   };
   if (source.url.empty() || !harmless(source.url) || !harmless(source.ref)) return std::nullopt;
   const bool web = source.url.starts_with("https://") || source.url.starts_with("http://");
-  const bool git = source.url.starts_with("git://") || source.url.starts_with("ssh://") || source.url.starts_with("file://") ||
-                   source.url.starts_with("/");
+  const bool git = source.url.starts_with("git://") || source.url.starts_with("ssh://") ||
+                   source.url.starts_with("file://") || source.url.starts_with("/");
   // git's short form user@host:path; but not ext::… and its like, which run commands.
   const bool scp = source.url.find('@') != std::string::npos && source.url.find("::") == std::string::npos &&
                    source.url.find(':') != std::string::npos;

@@ -12,15 +12,17 @@ namespace workflow::slugbuilder {
 
 using ProcessTypes = std::vector<std::pair<std::string, std::string>>;  // in the file's order
 
-// Throws `invalid` that names the file and what is wrong with it: not YAML, not a mapping, a bad name, an empty command.
+// Throws `invalid` that names the file and what is wrong with it: not YAML, not a mapping, a bad name, an empty
+// command.
 ProcessTypes parse_process_types(std::string_view yaml);
 ProcessTypes default_process_types(std::string_view release_yaml);
 // The Procfile's types win one by one over the buildpack's defaults.
 ProcessTypes merge(ProcessTypes procfile, const ProcessTypes& defaults);
 std::string print_procfile(const ProcessTypes& types);  // YAML; "{}" when there is none
 
-// Whether .slugignore leaves a path (relative, without "./") out: shell patterns, "/x" only at the root, "x/" only folders
-// (taken for anything of that name), a pattern without a slash at any depth; blank lines and # comments say nothing.
+// Whether .slugignore leaves a path (relative, without "./") out: shell patterns, "/x" only at the root, "x/" only
+// folders (taken for anything of that name), a pattern without a slash at any depth; blank lines and # comments say
+// nothing.
 std::function<bool(const std::string&)> slugignore(std::string_view text);
 
 // Changes whenever a file below changes; "" for a folder without any.

@@ -16,8 +16,11 @@ TEST(ProcessTypes, keep_the_files_order) {
 }
 
 TEST(ProcessTypes, that_cannot_be_are_named) {
-  const std::pair<std::string, std::string> cases[] = {
-      {"Web: x\n", "\"Web\""}, {"a_b: x\n", "\"a_b\""}, {"web:\n", "needs a command"}, {"- x\n", "of the form"}, {"web: [\n", "YAML"}};
+  const std::pair<std::string, std::string> cases[] = {{"Web: x\n", "\"Web\""},
+                                                       {"a_b: x\n", "\"a_b\""},
+                                                       {"web:\n", "needs a command"},
+                                                       {"- x\n", "of the form"},
+                                                       {"web: [\n", "YAML"}};
   for (const auto& [procfile, named] : cases) {
     try {
       parse_process_types(procfile);
@@ -29,7 +32,8 @@ TEST(ProcessTypes, that_cannot_be_are_named) {
 }
 
 TEST(ProcessTypes, of_the_procfile_win_one_by_one) {
-  EXPECT_EQ(merge({{"web", "mine"}}, {{"web", "default"}, {"rake", "rake"}}), (ProcessTypes{{"web", "mine"}, {"rake", "rake"}}));
+  EXPECT_EQ(merge({{"web", "mine"}}, {{"web", "default"}, {"rake", "rake"}}),
+            (ProcessTypes{{"web", "mine"}, {"rake", "rake"}}));
 }
 
 TEST(ProcessTypes, come_back_as_they_were_printed) {
@@ -45,10 +49,10 @@ TEST(Slugignore, means_what_people_write) {
     bool out;
   };
   const Case cases[] = {
-      {"*.psd", "a.psd", true},         {"*.psd", "deep/down/a.psd", true}, {"test", "test", true},
-      {"test", "lib/test", true},       {"test", "testing", false},         {"/test", "test", true},
-      {"/test", "lib/test", false},     {"./test", "test", true},           {"docs/", "docs", true},
-      {"# test", "# test", false},      {"lib/*.o", "lib/a.o", true},       {"", "a", false},
+      {"*.psd", "a.psd", true},     {"*.psd", "deep/down/a.psd", true}, {"test", "test", true},
+      {"test", "lib/test", true},   {"test", "testing", false},         {"/test", "test", true},
+      {"/test", "lib/test", false}, {"./test", "test", true},           {"docs/", "docs", true},
+      {"# test", "# test", false},  {"lib/*.o", "lib/a.o", true},       {"", "a", false},
   };
   for (const auto& [pattern, path, out] : cases) {
     EXPECT_EQ(slugignore(pattern + "\n")(path), out) << pattern << " " << path;

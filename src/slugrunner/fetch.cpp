@@ -32,7 +32,8 @@ void write_all(const Fd& to, std::string_view bytes) {
 // The URL never shows in a message: whoever has it has the slug.
 void check(int status) {
   if (status == 200) return;
-  if (status == 404) throw Error(ErrorKind::not_found, "the slug is not in the object store any more; push the app again");
+  if (status == 404)
+    throw Error(ErrorKind::not_found, "the slug is not in the object store any more; push the app again");
   if (status == 403) throw Error(ErrorKind::forbidden, "the slug's URL is not valid any more; restart the app");
   throw Error(ErrorKind::unavailable, "the object store answers " + std::to_string(status));
 }

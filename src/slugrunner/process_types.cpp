@@ -42,7 +42,8 @@ Release parse_release(std::string_view yaml) {
   Release release;
   if (document.is_null()) return release;
   if (!document.is_object()) throw Error(ErrorKind::invalid, ".release must be a mapping");
-  release.default_process_types = text_map(find_path(document, {"default_process_types"}), ".release default_process_types");
+  release.default_process_types =
+      text_map(find_path(document, {"default_process_types"}), ".release default_process_types");
   release.config_vars = text_map(find_path(document, {"config_vars"}), ".release config_vars");
   return release;
 }

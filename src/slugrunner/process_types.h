@@ -19,8 +19,8 @@ Release parse_release(std::string_view yaml);
 // The command of `type`: the Procfile's, else the buildpack's default. Throws not_found that says where to look.
 std::string command_of(const std::string& type, const std::optional<std::string>& procfile, const Release& release);
 
-// The environment of the app: ours, without what only the runner needs, with HOME, PORT and the buildpack's config_vars for
-// what is not set.
+// The environment of the app: ours, without what only the runner needs, with HOME, PORT and the buildpack's config_vars
+// for what is not set.
 std::map<std::string, std::string> app_environment(std::map<std::string, std::string> ours, const Release& release,
                                                    const std::string& home);
 

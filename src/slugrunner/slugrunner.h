@@ -10,13 +10,14 @@
 
 namespace workflow::slugrunner {
 
-// Downloads the slug, trying again when the network or the store fails, and unpacks it into `folder`. Throws not_found when
-// the store does not have it (any more), forbidden when the URL's time has passed.
+// Downloads the slug, trying again when the network or the store fails, and unpacks it into `folder`. Throws not_found
+// when the store does not have it (any more), forbidden when the URL's time has passed.
 Task<> fetch_slug(Executor executor, std::string url, std::filesystem::path folder);
 
 // Runs `command` with bash after the slug's .profile.d/* and .profile, in `folder`; forwards signals to it and all its
 // children, collects orphans, and returns its exit status as a shell would say it.
-int run_app(const std::string& command, const std::filesystem::path& folder, const std::map<std::string, std::string>& env);
+int run_app(const std::string& command, const std::filesystem::path& folder,
+            const std::map<std::string, std::string>& env);
 
 // /runner/init start TYPE | COMMAND…
 int slugrunner_main(int argc, char** argv);

@@ -46,12 +46,12 @@ json::object without_nulls(const json::object& object) {
   return result;
 }
 
-json::array http_port() {
-  return {{{"name", "http"}, {"port", 80}, {"targetPort", "http"}, {"protocol", "TCP"}}};
-}
+json::array http_port() { return {{{"name", "http"}, {"port", 80}, {"targetPort", "http"}, {"protocol", "TCP"}}}; }
 }  // namespace
 
-std::map<std::string, std::string> app_labels(const AppName& app) { return {{"app", app.text()}, {"heritage", "deis"}}; }
+std::map<std::string, std::string> app_labels(const AppName& app) {
+  return {{"app", app.text()}, {"heritage", "deis"}};
+}
 
 json::object namespace_for(const AppName& app) {
   return kube::make_object(resources::namespaces, "", app.text(),
@@ -112,10 +112,11 @@ json::object autoscaler_for(const AppName& app, const ProcessType& type, const A
   const auto name = app.text() + "-" + type.text();
   auto autoscaler = kube::make_object(resources::horizontal_pod_autoscalers, app.text(), name, labels);
   const json::object target{{"type", "Utilization"}, {"averageUtilization", rule.cpu_percent}};
-  autoscaler["spec"] = {{"minReplicas", rule.min},
-                        {"maxReplicas", rule.max},
-                        {"metrics", json::array{json::object{{"type", "Resource"}, {"resource", {{"name", "cpu"}, {"target", target}}}}}},
-                        {"scaleTargetRef", {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", name}}}};
+  autoscaler["spec"] = {
+      {"minReplicas", rule.min},
+      {"maxReplicas", rule.max},
+      {"metrics", json::array{json::object{{"type", "Resource"}, {"resource", {{"name", "cpu"}, {"target", target}}}}}},
+      {"scaleTargetRef", {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", name}}}};
   return autoscaler;
 }
 
@@ -124,7 +125,8 @@ std::optional<json::object> ingress_for(const AppName& app, const Settings& sett
   auto ingress = kube::make_object(resources::ingresses, app.text(), app.text(), app_labels(app));
   const json::object backend{{"service", {{"name", app.text()}, {"port", {{"number", 80}}}}}};
   const json::object path{{"path", "/"}, {"pathType", "Prefix"}, {"backend", backend}};
-  const json::object rule{{"host", app.text() + "." + settings.ingress_hostname}, {"http", {{"paths", json::array{path}}}}};
+  const json::object rule{{"host", app.text() + "." + settings.ingress_hostname},
+                          {"http", {{"paths", json::array{path}}}}};
   ingress["spec"] = {{"rules", json::array{rule}}};
   return ingress;
 }

@@ -16,15 +16,16 @@ std::optional<json::object> quota_for(const AppName& app, const Settings& settin
 json::object service_for(const AppSpec& app);
 // What makes an existing Service match `app`: a JSON merge patch that leaves alone what operators annotated.
 json::object service_patch_for(const AppSpec& app);
-// Leads requests to the routed type of `release`; a release without one is not routable. How the router treats the app is not
-// in it: that may have changed since the deploy began.
+// Leads requests to the routed type of `release`; a release without one is not routable. How the router treats the app
+// is not in it: that may have changed since the deploy began.
 json::object service_patch_for(const AppSpec& app, const ReleaseSpec& release);
 
 std::string path_service_name(const AppName& app, const ProcessType& type);
 json::object path_service_for(const AppSpec& app, const PathService& path);
 
 json::object autoscaler_for(const AppName& app, const ProcessType& type, const Autoscale& rule);
-std::optional<json::object> ingress_for(const AppName& app, const Settings& settings);  // nullopt without native ingress
+std::optional<json::object> ingress_for(const AppName& app,
+                                        const Settings& settings);  // nullopt without native ingress
 
 std::string certificate_secret_name(const std::string& certificate);
 json::object certificate_secret_for(const AppName& app, const Certificate& certificate);

@@ -61,10 +61,13 @@ std::vector<kube::EventView> AppWatch::events(const std::string& deployment) con
     const auto old = old_events_.find(kube::uid_of(*event));
     if (old != old_events_.end() && old->second == find_string(*event, {"metadata", "resourceVersion"})) continue;
     auto view = kube::event_of(*event);
-    // <deployment>-<hash> and <deployment>-<hash>-<5>: hashes have no dash, so that shop-web never takes shop-web-api's.
+    // <deployment>-<hash> and <deployment>-<hash>-<5>: hashes have no dash, so that shop-web never takes
+    // shop-web-api's.
     if (!view.name.starts_with(prefix)) continue;
-    const auto dashes = std::count(view.name.begin() + static_cast<std::ptrdiff_t>(prefix.size()), view.name.end(), '-');
-    if ((view.kind == "ReplicaSet" && dashes == 0) || (view.kind == "Pod" && dashes == 1)) result.push_back(std::move(view));
+    const auto dashes =
+        std::count(view.name.begin() + static_cast<std::ptrdiff_t>(prefix.size()), view.name.end(), '-');
+    if ((view.kind == "ReplicaSet" && dashes == 0) || (view.kind == "Pod" && dashes == 1))
+      result.push_back(std::move(view));
   }
   return result;
 }

@@ -18,7 +18,7 @@ class AppWatch {
 
   const AppName& app() const { return app_; }
   ObjectPtr deployment(const std::string& name) const;
-  std::map<std::string, ObjectPtr> deployments() const;  // by name
+  std::map<std::string, ObjectPtr> deployments() const;                                    // by name
   std::vector<ObjectPtr> pods(const std::string& type, const std::string& version) const;  // "" = any version
   ObjectPtr pod(const std::string& name) const;
   // Events about ReplicaSets and pods of this Deployment that came, or came again, after ready().

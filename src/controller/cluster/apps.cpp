@@ -77,7 +77,8 @@ Task<> apply_autoscalers(kube::Client& client, const AppSpec& app) {
 Task<> apply_app(kube::Client& client, const Settings& settings, AppSpec app) {
   const auto ns = app.app.text();
   co_await ensure_namespace(client, app.app);
-  if (auto quota = quota_for(app.app, settings)) co_await client.apply(resources::resource_quotas, ns, std::move(*quota));
+  if (auto quota = quota_for(app.app, settings))
+    co_await client.apply(resources::resource_quotas, ns, std::move(*quota));
   co_await apply_certificates(client, app);  // before the Service that names them
   auto service = service_for(app);
   // A release without a web process is not routable; only its deploy knows.
@@ -85,7 +86,8 @@ Task<> apply_app(kube::Client& client, const Settings& settings, AppSpec app) {
   co_await patch_or_create(client, resources::services, ns, std::move(patch), std::move(service));
   co_await apply_path_services(client, app);
   co_await apply_autoscalers(client, app);
-  if (auto ingress = ingress_for(app.app, settings)) co_await client.apply(resources::ingresses, ns, std::move(*ingress));
+  if (auto ingress = ingress_for(app.app, settings))
+    co_await client.apply(resources::ingresses, ns, std::move(*ingress));
 }
 
 Task<bool> namespace_exists(kube::Client& client, AppName app) {
@@ -99,8 +101,9 @@ Task<> destroy_app(kube::Client& client, AppName app, std::chrono::milliseconds 
   tasks.spawn("watch namespace", informer.run());
   const auto delete_and_wait = [&]() -> Task<> {
     co_await client.remove(resources::namespaces, "", app.text());
-    co_await informer.wait_for("", app.text(), [](const auto& object) { return object == nullptr; }, limit,
-                               "the cluster is still deleting " + app.text() + "; it goes on in the background");
+    co_await informer.wait_for(
+        "", app.text(), [](const auto& object) { return object == nullptr; }, limit,
+        "the cluster is still deleting " + app.text() + "; it goes on in the background");
   };
   co_await with_cleanup(delete_and_wait(), [&tasks] { return tasks.stop(); });
 }

@@ -1,7 +1,7 @@
 // src/controller/cluster/cluster.h: makes apps and releases so in a Kubernetes cluster.
-//   Owns    nothing: all state is in the cluster; every function may be called again after a crash and goes on from there.
-//   Needs   a Kubernetes client. Waits only by watching, never by polling.
-//   Throws  Error: unavailable when the API server cannot be reached, unprocessable with the cluster's own words when it
+//   Owns    nothing: all state is in the cluster; every function may be called again after a crash and goes on from
+//   there. Needs   a Kubernetes client. Waits only by watching, never by polling. Throws  Error: unavailable when the
+//   API server cannot be reached, unprocessable with the cluster's own words when it
 //           refuses an object, invalid when a spec cannot be run. What goes wrong inside a rollout is a DeployOutcome.
 #pragma once
 #include <functional>
@@ -17,9 +17,9 @@ namespace workflow::controller::cluster {
 
 // --- apps
 
-// Namespace, quota, Service with its router annotations, certificate secrets, path Services: created, or changed to match.
-// Certificates and path Services that the spec no longer names are removed. Pods are not touched.
-// Throws conflict when the namespace exists and is not an app's (label heritage=deis is missing, or it is being deleted).
+// Namespace, quota, Service with its router annotations, certificate secrets, path Services: created, or changed to
+// match. Certificates and path Services that the spec no longer names are removed. Pods are not touched. Throws
+// conflict when the namespace exists and is not an app's (label heritage=deis is missing, or it is being deleted).
 Task<> apply_app(kube::Client& client, const Settings& settings, AppSpec app);
 // `<A> already exists as a namespace …`: true when a namespace of that name is there.
 Task<bool> namespace_exists(kube::Client& client, AppName app);
@@ -39,8 +39,8 @@ struct DeployOutcome {
 
 // Start new, check, switch, drain, stop. Brings all process types of `next` up; when one fails, those already moved are
 // put back to `previous` (nullptr: there is none, what was started is removed) and the outcome says why. Types of
-// `previous` that `next` lacks, or has with 0 replicas, are stopped after the switch. Returns when the new pods serve; old
-// pods may still be draining. Cancelling leaves the cluster as it is at that moment: call again.
+// `previous` that `next` lacks, or has with 0 replicas, are stopped after the switch. Returns when the new pods serve;
+// old pods may still be draining. Cancelling leaves the cluster as it is at that moment: call again.
 Task<DeployOutcome> deploy(kube::Client& client, const Settings& settings, AppSpec app, ReleaseSpec next,
                            std::shared_ptr<const ReleaseSpec> previous, Progress progress);
 
@@ -63,7 +63,7 @@ Task<std::size_t> count_nodes(kube::Client& client, std::map<std::string, std::s
 
 struct PodFilter {
   std::optional<ProcessType> type;
-  std::string name;                        // "": all; "x2k4p" or "web-…-x2k4p" are completed with the app's name
+  std::string name;  // "": all; "x2k4p" or "web-…-x2k4p" are completed with the app's name
   std::optional<ReleaseVersion> version;
 };
 struct PodInfo {
@@ -76,7 +76,8 @@ struct PodInfo {
 Task<std::vector<PodInfo>> list_pods(kube::Client& client, AppName app, PodFilter filter);
 
 // Restarts without a failed request: a single pod of several is deleted and replaced; otherwise the type is rolled.
-// Returns the pods that came instead; none when the filter meets none. Throws timeout, with the reason, when they do not come.
+// Returns the pods that came instead; none when the filter meets none. Throws timeout, with the reason, when they do
+// not come.
 Task<std::vector<PodInfo>> restart(kube::Client& client, const Settings& settings, AppName app, PodFilter filter,
                                    std::chrono::milliseconds limit = std::chrono::seconds(300));
 

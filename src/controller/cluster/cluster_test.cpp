@@ -16,7 +16,9 @@ using namespace std::chrono_literals;
 
 struct Scene {
   explicit Scene(Executor executor)
-      : cluster(executor), server(executor, local(), [this](http::Request& r) { return cluster.handle(r); }), client(executor, connection()) {}
+      : cluster(executor),
+        server(executor, local(), [this](http::Request& r) { return cluster.handle(r); }),
+        client(executor, connection()) {}
   static http::ServerConfig local() {
     http::ServerConfig config;
     config.address = "127.0.0.1";
@@ -159,9 +161,11 @@ TEST(Cluster, requests_follow_the_build_from_web_to_cmd) {
     EXPECT_EQ(s.cluster.served("shop").size(), 1u);
     const auto position = [&s](std::string_view text) {
       return std::find_if(s.cluster.writes.begin(), s.cluster.writes.end(),
-                          [&](const auto& w) { return w.find(text) != std::string::npos; }) - s.cluster.writes.begin();
+                          [&](const auto& w) { return w.find(text) != std::string::npos; }) -
+             s.cluster.writes.begin();
     };
-    EXPECT_LT(position("PUT /apis/apps/v1/namespaces/shop/deployments/shop-cmd"), position("PATCH /api/v1/namespaces/shop/services/shop"));
+    EXPECT_LT(position("PUT /apis/apps/v1/namespaces/shop/deployments/shop-cmd"),
+              position("PATCH /api/v1/namespaces/shop/services/shop"));
   });
 }
 
@@ -276,7 +280,9 @@ TEST(Cluster, applies_and_destroys_an_app) {
     EXPECT_FALSE(s.has("/api/v1/namespaces/shop/services/shop-api"));
     EXPECT_FALSE(s.has("/api/v1/namespaces/shop/secrets/one-cert"));
     EXPECT_FALSE(s.has(autoscaler));
-    EXPECT_EQ(kube::annotation_of(s.cluster.objects.at("/api/v1/namespaces/shop/services/shop"), "router.deis.io/maintenance"), "true");
+    EXPECT_EQ(kube::annotation_of(s.cluster.objects.at("/api/v1/namespaces/shop/services/shop"),
+                                  "router.deis.io/maintenance"),
+              "true");
     co_await destroy_app(s.client, app.app);
     EXPECT_FALSE(co_await namespace_exists(s.client, app.app));
     co_await destroy_app(s.client, app.app);

@@ -48,7 +48,8 @@ json::object as_written(const json::object& live) {
   for (const auto* key : {"name", "namespace", "labels", "annotations"}) {
     if (const auto* value = find_path(live, {"metadata", key})) metadata[key] = *value;
   }
-  return {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"metadata", std::move(metadata)}, {"spec", live.at("spec")}};
+  return {
+      {"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"metadata", std::move(metadata)}, {"spec", live.at("spec")}};
 }
 
 // One deploy, while it is going on.
@@ -83,7 +84,8 @@ class Deploy {
     before_ = watch_.deployments();
     // What a controller that died had already moved is not what was there before.
     const bool is_again = previous_ != nullptr && previous_->version == next_.version;
-    std::erase_if(before_, [&](const auto& entry) { return !is_again && version_of(*entry.second) == next_.version.text(); });
+    std::erase_if(before_,
+                  [&](const auto& entry) { return !is_again && version_of(*entry.second) == next_.version.text(); });
     outcome = co_await start_and_check();
     if (!outcome.ok) {
       co_await put_back(outcome);
@@ -213,7 +215,8 @@ Task<DeployOutcome> set_counts(kube::Client& client, const Settings& settings, c
     if (const auto live = watch.deployment(name)) {
       if (find_integer(*live, {"spec", "replicas"}) == count) continue;
       json::object patch{{"spec", {{"replicas", count}}}};
-      answer = co_await client.patch(resources::deployments, app.app.text(), name, kube::PatchType::merge, std::move(patch));
+      answer =
+          co_await client.patch(resources::deployments, app.app.text(), name, kube::PatchType::merge, std::move(patch));
     } else {
       if (count == 0) continue;
       co_await write_secrets(client, release);
@@ -231,7 +234,8 @@ Task<> scale_watched(kube::Client& client, const Settings& settings, const AppSp
   std::map<ProcessType, int> wanted;
   for (const auto& [type, count] : before) {
     const auto found = release.processes.find(type);
-    if (found == release.processes.end()) throw Error(ErrorKind::not_found, "Container type " + type.text() + " does not exist in application");
+    if (found == release.processes.end())
+      throw Error(ErrorKind::not_found, "Container type " + type.text() + " does not exist in application");
     wanted[type] = found->second.replicas;
   }
   watch.begin();

@@ -25,7 +25,8 @@ inline ReleaseSpec shop_release(std::int64_t version = 4) {
   r.summary = "alice deployed d3ccc05";
   r.created = *parse_rfc3339("2026-01-05T10:00:00Z");
   r.source_version = "d3ccc05f0000000000000000000000000000beef";
-  r.slug_url = Secret("http://deis-objectstore.deis:9000/builder/home/shop:git-d3ccc05f/push/slug.tgz?X-Amz-Signature=1");
+  r.slug_url =
+      Secret("http://deis-objectstore.deis:9000/builder/home/shop:git-d3ccc05f/push/slug.tgz?X-Amz-Signature=1");
   r.processes[type("web")] = {.replicas = 1, .command = "node server.js"};
   return r;
 }

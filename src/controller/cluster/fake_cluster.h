@@ -1,4 +1,5 @@
-// src/controller/cluster/fake_cluster.h: enough of a cluster to deploy to, in the test's own loop: objects over REST, and a
+// src/controller/cluster/fake_cluster.h: enough of a cluster to deploy to, in the test's own loop: objects over REST,
+// and a
 //   Deployment controller whose pods behave as the test says. The real thing is tested in tests/integration.
 #pragma once
 #include <gtest/gtest.h>
@@ -19,7 +20,7 @@ class FakeCluster {
 
   // How pods of `<type>/<version>` behave: "up" (default), "crash", "image", "never" (runs, not ready).
   std::map<std::string, std::string> behaviour;
-  std::vector<std::string> writes;  // "PUT /apis/…"
+  std::vector<std::string> writes;              // "PUT /apis/…"
   std::map<std::string, json::object> objects;  // by path
 
   // What the app's Service would reach now: names of ready pods.
@@ -65,9 +66,12 @@ class FakeCluster {
     json::object object;
   };
 
-  static http::Response ok(const json::object& object, int code = 200) { return http::Response::json(code, print_json(object)); }
+  static http::Response ok(const json::object& object, int code = 200) {
+    return http::Response::json(code, print_json(object));
+  }
   static http::Response status(int code, const std::string& message) {
-    return http::Response::json(code, print_json(json::object{{"kind", "Status"}, {"code", code}, {"message", message}}));
+    return http::Response::json(code,
+                                print_json(json::object{{"kind", "Status"}, {"code", code}, {"message", message}}));
   }
   static bool is_collection(const std::string& path) {
     const auto last = path.substr(path.rfind('/') + 1);
@@ -166,8 +170,10 @@ class FakeCluster {
     std::vector<std::string> children;
     const bool is_namespace = path.starts_with("/api/v1/namespaces/") && std::count(path.begin(), path.end(), '/') == 4;
     for (const auto& [name, object] : objects) {
-      const bool inside = is_namespace && (name.find("/namespaces/" + path.substr(path.rfind('/') + 1) + "/") != std::string::npos);
-      const bool owned = path.find("/deployments/") != std::string::npos && kube::name_of(object).starts_with(path.substr(path.rfind('/') + 1) + "-") &&
+      const bool inside =
+          is_namespace && (name.find("/namespaces/" + path.substr(path.rfind('/') + 1) + "/") != std::string::npos);
+      const bool owned = path.find("/deployments/") != std::string::npos &&
+                         kube::name_of(object).starts_with(path.substr(path.rfind('/') + 1) + "-") &&
                          name.find("/pods/") != std::string::npos;
       if (inside || owned) children.push_back(name);
     }
@@ -218,7 +224,8 @@ class FakeCluster {
 
   static json::object pod_of(const json::object& tmpl, const std::string& ns, const std::string& name,
                              const std::string& container, const std::string& how) {
-    json::object status{{"name", container}, {"ready", how.empty() || how == "up"}, {"image", "shop:1"}, {"restartCount", 0}};
+    json::object status{
+        {"name", container}, {"ready", how.empty() || how == "up"}, {"image", "shop:1"}, {"restartCount", 0}};
     if (how == "crash") {
       status["restartCount"] = 2;
       status["state"] = {{"waiting", {{"reason", "CrashLoopBackOff"}}}};

@@ -1,8 +1,8 @@
+#include "lib/kube/objects.h"
 #include "controller/cluster/app_objects.h"
 #include "controller/cluster/examples.h"
-#include "lib/base/golden.h"
 #include "controller/cluster/release_objects.h"
-#include "lib/kube/objects.h"
+#include "lib/base/golden.h"
 #include "lib/kube/yaml.h"
 
 namespace workflow::controller::cluster {
@@ -20,7 +20,8 @@ TEST(AppObjects, of_a_new_app) {
   auto settings = example_settings();
   settings.namespace_quota = R"({"spec":{"hard":{"pods":"10"}}})";
   const auto app = shop_app();
-  expect_golden("new_app", kube::print_manifests({namespace_for(app.app), *quota_for(app.app, settings), service_for(app)}));
+  expect_golden("new_app",
+                kube::print_manifests({namespace_for(app.app), *quota_for(app.app, settings), service_for(app)}));
   EXPECT_FALSE(quota_for(app.app, example_settings()));
 }
 
@@ -70,14 +71,17 @@ TEST(AppObjects, a_release_decides_where_requests_go) {
 TEST(ReleaseObjects, of_a_slug) {
   auto release = shop_release();
   release.config = {{"DATABASE_URL", "postgres://db"}, {"DEIS_APP", "mine"}, {"path", "lower"}};
-  expect_golden("slug_release",
-                kube::print_manifests({env_secret_for(release), slug_secret_for(release),
-                                       deployment_for(example_settings(), shop_app(), release, type("web"), {.replicas = 2})}));
+  expect_golden(
+      "slug_release",
+      kube::print_manifests({env_secret_for(release), slug_secret_for(release),
+                             deployment_for(example_settings(), shop_app(), release, type("web"), {.replicas = 2})}));
 }
 
 TEST(ReleaseObjects, of_an_image_with_every_option) {
   auto release = image_release();
-  release.config = {{"IMAGE_PULL_POLICY", "Always"}, {"DEIS_DEPLOY_BATCHES", "2"}, {"DEIS_EXPOSE_POD_IP", "True"},
+  release.config = {{"IMAGE_PULL_POLICY", "Always"},
+                    {"DEIS_DEPLOY_BATCHES", "2"},
+                    {"DEIS_EXPOSE_POD_IP", "True"},
                     {"KUBERNETES_DEPLOYMENTS_REVISION_HISTORY_LIMIT", "3"}};
   release.registry = RegistryCredentials{"", "bob", Secret("hunter2")};
   release.tags = {{"ssd", "true"}};
@@ -92,9 +96,10 @@ TEST(ReleaseObjects, of_an_image_with_every_option) {
                      {"readinessProbe", {{"httpGet", {{"path", "/ready"}, {"port", "9000"}}}}}};
   auto settings = example_settings();
   settings.debug = true;
-  expect_golden("image_release",
-                kube::print_manifests({*pull_secret_for(release),
-                                       deployment_for(settings, shop_app(), release, type("cmd"), {.replicas = 3, .nodes = 5})}));
+  expect_golden(
+      "image_release",
+      kube::print_manifests({*pull_secret_for(release),
+                             deployment_for(settings, shop_app(), release, type("cmd"), {.replicas = 3, .nodes = 5})}));
 }
 
 TEST(ReleaseObjects, of_a_worker_have_no_probe_and_no_drain) {
@@ -112,7 +117,10 @@ TEST(ReleaseObjects, of_a_one_off_command) {
 }
 
 TEST(ReleaseObjects, commands_follow_the_build) {
-  struct Case { BuildKind build; std::string type, procfile, command, args; };
+  struct Case {
+    BuildKind build;
+    std::string type, procfile, command, args;
+  };
   const Case cases[] = {
       {BuildKind::slug, "web", "node x", R"(["/runner/init"])", R"(["start","web"])"},
       {BuildKind::slug, "web", "", R"(["/runner/init"])", R"(["start","web"])"},
@@ -123,14 +131,18 @@ TEST(ReleaseObjects, commands_follow_the_build) {
     auto release = image_release();
     release.build = c.build;
     release.processes = {{type(c.type), {.replicas = 1, .command = c.procfile}}};
-    auto container = container_of(deployment_for(example_settings(), shop_app(), release, type(c.type), {.replicas = 1}));
+    auto container =
+        container_of(deployment_for(example_settings(), shop_app(), release, type(c.type), {.replicas = 1}));
     EXPECT_EQ(print_json(container["command"]), c.command) << c.type << ": " << c.procfile;
     EXPECT_EQ(print_json(container["args"]), c.args) << c.type << ": " << c.procfile;
   }
 }
 
 TEST(ReleaseObjects, the_drain_leaves_time_to_stop) {
-  struct Case { int grace; std::string seconds; };
+  struct Case {
+    int grace;
+    std::string seconds;
+  };
   const Case cases[] = {{30, "2"}, {3, "1"}, {1, ""}, {0, ""}};
   for (const auto& [grace, expected] : cases) {
     auto release = shop_release();
@@ -145,7 +157,8 @@ TEST(ReleaseObjects, the_drain_leaves_time_to_stop) {
 TEST(ReleaseObjects, the_limit_grows_with_batches_and_delays) {
   auto release = shop_release();
   const auto limit = [&](int replicas, std::size_t nodes) {
-    return rollout_limit(example_settings(), shop_app(), release, type("web"), {.replicas = replicas, .nodes = nodes}).count();
+    return rollout_limit(example_settings(), shop_app(), release, type("web"), {.replicas = replicas, .nodes = nodes})
+        .count();
   };
   EXPECT_EQ(limit(1, 1), 120);
   EXPECT_EQ(limit(0, 1), 120);
@@ -159,8 +172,8 @@ TEST(ReleaseObjects, the_limit_grows_with_batches_and_delays) {
 
 TEST(ReleaseObjects, surge_is_never_zero_nor_more_than_the_pods) {
   const auto surge = [](int replicas, std::size_t nodes) {
-    const auto deployment =
-        deployment_for(example_settings(), shop_app(), shop_release(), type("web"), {.replicas = replicas, .nodes = nodes});
+    const auto deployment = deployment_for(example_settings(), shop_app(), shop_release(), type("web"),
+                                           {.replicas = replicas, .nodes = nodes});
     return find_integer(deployment, {"spec", "strategy", "rollingUpdate", "maxSurge"});
   };
   EXPECT_EQ(surge(3, 1), 1);
@@ -170,7 +183,9 @@ TEST(ReleaseObjects, surge_is_never_zero_nor_more_than_the_pods) {
 }
 
 TEST(ReleaseObjects, credentials_name_their_registry) {
-  struct Case { std::string hostname, image, host; };
+  struct Case {
+    std::string hostname, image, host;
+  };
   const Case cases[] = {{"", "registry.example.com/shop:1", "registry.example.com"},
                         {"", "shop:1", "https://index.docker.io/v1/"},
                         {"", "bob/shop", "https://index.docker.io/v1/"},
@@ -196,12 +211,13 @@ TEST(CheckRelease, names_everything_that_cannot_run) {
     check_release(shop_app(), release);
     FAIL() << "no exception";
   } catch (const Error& error) {
-    EXPECT_EQ(error.fields(),
-              (Error::Fields{{"PORT", {"Expose a port or make the app non routable by changing the process type"}},
-                             {"image", {"is required"}},
-                             {"tags", {"bad key=x is not a label"}},
-                             {"worker", {"has no command: add a line \"worker: <command>\" to the Procfile"}},
-                             {std::string(60, 'x'), {"app name and process type together may have at most 62 characters"}}}));
+    EXPECT_EQ(
+        error.fields(),
+        (Error::Fields{{"PORT", {"Expose a port or make the app non routable by changing the process type"}},
+                       {"image", {"is required"}},
+                       {"tags", {"bad key=x is not a label"}},
+                       {"worker", {"has no command: add a line \"worker: <command>\" to the Procfile"}},
+                       {std::string(60, 'x'), {"app name and process type together may have at most 62 characters"}}}));
   }
   EXPECT_NO_THROW(check_release(shop_app(), shop_release()));
   EXPECT_NO_THROW(check_release(shop_app(), image_release()));

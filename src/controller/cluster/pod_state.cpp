@@ -9,10 +9,13 @@ namespace workflow::controller::cluster {
 namespace {
 using Kind = kube::ContainerState::Kind;
 
-std::string container_name(const json::object& pod) { return kube::label_of(pod, "app") + "-" + kube::label_of(pod, "type"); }
+std::string container_name(const json::object& pod) {
+  return kube::label_of(pod, "app") + "-" + kube::label_of(pod, "type");
+}
 
 std::string pending_state(const kube::ContainerStatus* container) {
-  if (container == nullptr || container->state.kind != Kind::waiting || container->state.reason.empty()) return "initializing";
+  if (container == nullptr || container->state.kind != Kind::waiting || container->state.reason.empty())
+    return "initializing";
   const auto& reason = container->state.reason;
   if (reason == "ContainerCreating" || reason == "PodInitializing") return "creating";
   return reason == "Pending" ? "initializing" : reason;
@@ -71,7 +74,8 @@ std::string log_line(const json::object& pod, std::string_view timestamp, std::s
   seconds.pop_back();  // the Z
   const auto name = kube::name_of(pod);
   // A pod of a Deployment is <app>-<type>-<hash>-<suffix>; the suffix tells replicas apart.
-  const auto suffix = std::count(name.begin(), name.end(), '-') >= 3 ? "." + name.substr(name.rfind('-') + 1) : std::string();
+  const auto suffix =
+      std::count(name.begin(), name.end(), '-') >= 3 ? "." + name.substr(name.rfind('-') + 1) : std::string();
   return seconds + "+00:00 " + kube::label_of(pod, "app") + "[" + kube::label_of(pod, "type") + "." +
          kube::label_of(pod, "version") + suffix + "]: " + std::string(text);
 }

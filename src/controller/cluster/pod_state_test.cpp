@@ -9,13 +9,17 @@ namespace workflow::controller::cluster {
 namespace {
 
 json::object pod(const std::string& status, const std::string& more = "") {
-  return kube::parse_yaml("metadata: {name: shop-web-57f6c4bb68-7na91, labels: {app: shop, type: web, version: v4}" + more +
-                          "}\nstatus: " + status)
+  return kube::parse_yaml("metadata: {name: shop-web-57f6c4bb68-7na91, labels: {app: shop, type: web, version: v4}" +
+                          more + "}\nstatus: " + status)
       .get_object();
 }
 
 TEST(PodState, speaks_the_words_of_the_original) {
-  struct Case { std::string status; bool deleting; std::string state; };
+  struct Case {
+    std::string status;
+    bool deleting;
+    std::string state;
+  };
   const auto container = [](const std::string& ready, const std::string& state) {
     return "containerStatuses: [{name: shop-web, ready: " + ready + ", state: " + state + "}]";
   };
@@ -51,15 +55,19 @@ TEST(PodState, what_ps_lists) {
   auto one_off = pod("{phase: Running}");
   one_off["metadata"].get_object()["labels"].get_object()["type"] = "run";
   EXPECT_FALSE(is_listed(one_off, now));
-  const auto info = pod_info(pod("{phase: Running, startTime: \"2026-01-05T10:00:02Z\", containerStatuses: "
-                                 "[{name: shop-web, ready: true, restartCount: 2, state: {running: {}}}]}"));
+  const auto info =
+      pod_info(pod("{phase: Running, startTime: \"2026-01-05T10:00:02Z\", containerStatuses: "
+                   "[{name: shop-web, ready: true, restartCount: 2, state: {running: {}}}]}"));
   EXPECT_EQ(info, (PodInfo{"shop-web-57f6c4bb68-7na91", "up", "web", "v4", "2026-01-05T10:00:02Z", 2}));
 }
 
 TEST(PodState, names_may_be_short) {
   const auto app = *AppName::parse("shop");
   const auto web = pod("{}");
-  struct Case { PodFilter filter; bool fits; };
+  struct Case {
+    PodFilter filter;
+    bool fits;
+  };
   const Case cases[] = {{{}, true},
                         {{.type = type("web")}, true},
                         {{.type = type("we")}, false},

@@ -67,12 +67,12 @@ Task<> replace_pod(kube::Client& client, AppWatch& watch, std::string type, std:
   for (;;) {
     const auto seen = watch.version();
     const auto pods = watch.pods(type, "");
-    const auto ready = std::count_if(pods.begin(), pods.end(), [&](const auto& p) {
-      return kube::is_pod_ready(*p) && kube::name_of(*p) != pod;
-    });
+    const auto ready = std::count_if(pods.begin(), pods.end(),
+                                     [&](const auto& p) { return kube::is_pod_ready(*p) && kube::name_of(*p) != pod; });
     if (static_cast<std::size_t>(ready) >= replicas) co_return;
     if (SystemClock().now() >= deadline) {
-      throw Error(ErrorKind::timeout, "only " + std::to_string(ready) + " of " + std::to_string(replicas) + " pods of " + type +
+      throw Error(ErrorKind::timeout, "only " + std::to_string(ready) + " of " + std::to_string(replicas) +
+                                          " pods of " + type +
                                           " came back after the restart; `deis ps` and `deis logs` say more");
     }
     co_await watch.wait(seen, deadline);
@@ -80,8 +80,8 @@ Task<> replace_pod(kube::Client& client, AppWatch& watch, std::string type, std:
 }
 
 // `filter.type` becomes that of the pod that `filter.name` names.
-Task<> restart_watched(kube::Client& client, const Settings& settings, PodFilter& filter, std::chrono::milliseconds limit,
-                       AppWatch& watch) {
+Task<> restart_watched(kube::Client& client, const Settings& settings, PodFilter& filter,
+                       std::chrono::milliseconds limit, AppWatch& watch) {
   watch.begin();
   co_await watch.ready();
   const auto& app = watch.app();
@@ -97,14 +97,16 @@ Task<> restart_watched(kube::Client& client, const Settings& settings, PodFilter
       if (pod == pods.end()) continue;
       filter.type = ProcessType::parse(type);
       if (replicas > 1) {
-        co_await replace_pod(client, watch, type, kube::name_of(**pod), static_cast<std::size_t>(replicas), clock.now() + limit);
+        co_await replace_pod(client, watch, type, kube::name_of(**pod), static_cast<std::size_t>(replicas),
+                             clock.now() + limit);
         continue;
       }
     }
     // A lone pod is replaced before it goes: a rolling restart of its type.
     json::object annotation{{"kubectl.kubernetes.io/restartedAt", rfc3339_micros(clock.now())}};
     json::object patch{{"spec", {{"template", {{"metadata", {{"annotations", std::move(annotation)}}}}}}}};
-    auto answer = co_await client.patch(resources::deployments, app.text(), name, kube::PatchType::merge, std::move(patch));
+    auto answer =
+        co_await client.patch(resources::deployments, app.text(), name, kube::PatchType::merge, std::move(patch));
     rollouts.push_back(rollout_of(watch, answer, std::chrono::ceil<std::chrono::seconds>(limit), settings));
   }
   const auto outcome = co_await follow(client, watch, std::move(rollouts), {});
@@ -127,9 +129,8 @@ Task<std::vector<PodInfo>> list_pods(kube::Client& client, AppName app, PodFilte
   for (const auto& pod : list.items) {
     if (is_listed(pod, now) && fits(pod, app, filter)) pods.push_back(pod_info(pod));
   }
-  std::sort(pods.begin(), pods.end(), [](const auto& a, const auto& b) {
-    return std::tie(b.started, a.name) < std::tie(a.started, b.name);
-  });
+  std::sort(pods.begin(), pods.end(),
+            [](const auto& a, const auto& b) { return std::tie(b.started, a.name) < std::tie(a.started, b.name); });
   co_return pods;
 }
 
@@ -169,14 +170,16 @@ Task<> clean_up(kube::Client& client, AppName app, ReleaseVersion current) {
   const auto sets = co_await client.list(resources::replica_sets, app.text(), of_app);
   for (const auto& set : sets.items) {
     versions.insert(kube::label_of(set, "version"));
-    if (const auto* spec = find_path(set, {"spec", "template", "spec"})) note_references(spec->get_object(), pull_secrets);
+    if (const auto* spec = find_path(set, {"spec", "template", "spec"}))
+      note_references(spec->get_object(), pull_secrets);
   }
   const auto pods = co_await client.list(resources::pods, app.text(), of_app);
   for (const auto& pod : pods.items) {
     versions.insert(kube::label_of(pod, "version"));
     const auto created = kube::meta_of(pod).created;
     // Left by a controller that died while it waited for the command.
-    const bool forgotten = kube::label_of(pod, "type") == "run" && kube::is_pod_finished(pod) && created && now - *created > 1h;
+    const bool forgotten =
+        kube::label_of(pod, "type") == "run" && kube::is_pod_finished(pod) && created && now - *created > 1h;
     if (forgotten) co_await client.remove(resources::pods, app.text(), kube::name_of(pod));
     if (const auto* spec = find_path(pod, {"spec"})) note_references(spec->get_object(), pull_secrets);
   }
@@ -199,7 +202,8 @@ Task<> clean_up(kube::Client& client, AppName app, ReleaseVersion current) {
   }
   if (old_urls.empty()) co_return;
   json::object patch{{"data", std::move(old_urls)}};
-  co_await client.patch(resources::secrets, app.text(), slug_secret_name(app), kube::PatchType::merge, std::move(patch));
+  co_await client.patch(resources::secrets, app.text(), slug_secret_name(app), kube::PatchType::merge,
+                        std::move(patch));
 }
 
 }  // namespace workflow::controller::cluster

@@ -93,8 +93,8 @@ json::array env_of(const Settings& settings, const ReleaseSpec& release) {
                         secret_reference("SLUG_URL", slug_secret_name(release.app), release.version.text()));
   }
   if (config_flag(release, "DEIS_EXPOSE_POD_IP", settings.expose_pod_ip)) {
-    entries.try_emplace("POD_IP", json::object{{"name", "POD_IP"},
-                                               {"valueFrom", {{"fieldRef", {{"fieldPath", "status.podIP"}}}}}});
+    entries.try_emplace(
+        "POD_IP", json::object{{"name", "POD_IP"}, {"valueFrom", {{"fieldRef", {{"fieldPath", "status.podIP"}}}}}});
   }
   if (settings.debug) entries.try_emplace("DEIS_DEBUG", json::object{{"name", "DEIS_DEBUG"}, {"value", "1"}});
   json::array env;
@@ -137,12 +137,14 @@ void put_probes(json::object& container, const AppSpec& app, const ReleaseSpec& 
   const auto port = port_of(release);
   for (const auto* kind : {"livenessProbe", "readinessProbe", "startupProbe"}) {
     const auto* probe = configured.if_contains(kind);
-    if (probe != nullptr && probe->is_object() && !probe->get_object().empty()) container[kind] = with_port(*probe, port);
+    if (probe != nullptr && probe->is_object() && !probe->get_object().empty())
+      container[kind] = with_port(*probe, port);
   }
   const bool any = container.contains("livenessProbe") || container.contains("readinessProbe");
   if (any || !port || !is_routed(app, type)) return;
-  container["readinessProbe"] = {{"tcpSocket", {{"port", *port}}}, {"initialDelaySeconds", 0}, {"timeoutSeconds", 5},
-                                 {"periodSeconds", 1},             {"successThreshold", 1},    {"failureThreshold", 3}};
+  container["readinessProbe"] = {
+      {"tcpSocket", {{"port", *port}}}, {"initialDelaySeconds", 0}, {"timeoutSeconds", 5}, {"periodSeconds", 1},
+      {"successThreshold", 1},          {"failureThreshold", 3}};
 }
 
 int grace_of(const Settings& settings, const ReleaseSpec& release, const ProcessSpec& process) {
@@ -150,8 +152,8 @@ int grace_of(const Settings& settings, const ReleaseSpec& release, const Process
   return config_number(release, "KUBERNETES_POD_TERMINATION_GRACE_PERIOD_SECONDS", settings.termination_grace_seconds);
 }
 
-// A stopping pod leaves the endpoints at once, but routers learn of it a moment later: it serves until they did. At most
-// half of the grace period, which the hook counts towards.
+// A stopping pod leaves the endpoints at once, but routers learn of it a moment later: it serves until they did. At
+// most half of the grace period, which the hook counts towards.
 json::object lifecycle_of(const Settings& settings, const AppSpec& app, const ReleaseSpec& release,
                           const ProcessType& type) {
   const auto& process = process_of(release, type);
@@ -204,8 +206,9 @@ int steps_of(const Settings& settings, const ReleaseSpec& release, const Deploym
 std::string registry_host(const ReleaseSpec& release) {
   if (release.registry && !release.registry->hostname.empty()) return release.registry->hostname;
   const auto first = release.image.substr(0, release.image.find('/'));
-  const bool is_host = first.size() < release.image.size() &&
-                       (first.find('.') != std::string::npos || first.find(':') != std::string::npos || first == "localhost");
+  const bool is_host =
+      first.size() < release.image.size() &&
+      (first.find('.') != std::string::npos || first.find(':') != std::string::npos || first == "localhost");
   return is_host ? first : "https://index.docker.io/v1/";
 }
 
@@ -239,7 +242,8 @@ void check_release(const AppSpec& app, const ReleaseSpec& release) {
     }
   }
   for (const auto& [key, value] : release.tags) {
-    if (!kube::is_label_key(key) || !kube::is_label_value(value)) problems["tags"].push_back(key + "=" + value + " is not a label");
+    if (!kube::is_label_key(key) || !kube::is_label_value(value))
+      problems["tags"].push_back(key + "=" + value + " is not a label");
   }
   if (!problems.empty()) throw Error(std::move(problems));
 }

@@ -1,4 +1,5 @@
-// src/controller/cluster/release_objects.h: a release as Kubernetes objects. Pure: the same release gives the same bytes, so
+// src/controller/cluster/release_objects.h: a release as Kubernetes objects. Pure: the same release gives the same
+// bytes, so
 //   that deploying it again changes nothing.
 #pragma once
 #include <optional>
@@ -7,7 +8,8 @@
 
 namespace workflow::controller::cluster {
 
-// Everything that is wrong with a release before the cluster sees it, as one `invalid` Error by process type or setting.
+// Everything that is wrong with a release before the cluster sees it, as one `invalid` Error by process type or
+// setting.
 void check_release(const AppSpec& app, const ReleaseSpec& release);
 
 std::string deployment_name(const AppName& app, const ProcessType& type);  // also the container's name

@@ -47,7 +47,8 @@ std::optional<Judgement> judge_crash(const std::string& pod, const ContainerStat
   const bool backing_off = c.state.kind == ContainerState::Kind::waiting && c.state.reason == "CrashLoopBackOff";
   if (!backing_off && c.restarts < 2 && !(ended_now && c.restarts >= 1)) return std::nullopt;
   const auto& last = ended_now ? c.state : c.last_state;
-  const std::string why = last.kind == ContainerState::Kind::terminated ? exit_text(last) : "keeps ending (CrashLoopBackOff)";
+  const std::string why =
+      last.kind == ContainerState::Kind::terminated ? exit_text(last) : "keeps ending (CrashLoopBackOff)";
   return failed("the process " + why + " soon after its start", pod, !ended_now);
 }
 
@@ -62,7 +63,8 @@ std::optional<Judgement> judge_pod(const json::object& pod, const RolloutView& v
       !limits.ignore_scheduling) {
     const auto deadline = since(seen, "unschedulable/" + name, now) + limits.patience;
     if (now >= deadline) {
-      return failed(with_message("no node can run it", scheduled->message) + ". Lower its limits, change its tags, or add a node");
+      return failed(with_message("no node can run it", scheduled->message) +
+                    ". Lower its limits, change its tags, or add a node");
     }
     look_again = std::min(look_again.value_or(deadline), deadline);
   }
@@ -83,7 +85,8 @@ std::optional<Judgement> judge_refusals(const RolloutView& view, const RolloutLi
                                         std::optional<Time>& look_again) {
   std::string message;
   const auto conditions = kube::conditions_of(*view.deployment);
-  if (const auto* failure = kube::find_condition(conditions, "ReplicaFailure"); failure != nullptr && failure->status == "True") {
+  if (const auto* failure = kube::find_condition(conditions, "ReplicaFailure");
+      failure != nullptr && failure->status == "True") {
     message = failure->message;
   }
   for (const auto& event : view.events) {
@@ -95,9 +98,9 @@ std::optional<Judgement> judge_refusals(const RolloutView& view, const RolloutLi
     seen.erase("refused");
     return std::nullopt;
   }
-  const bool is_final = view.pods.empty() &&
-                        std::any_of(final_refusals.begin(), final_refusals.end(),
-                                    [&](auto words) { return message.find(words) != std::string::npos; });
+  const bool is_final = view.pods.empty() && std::any_of(final_refusals.begin(), final_refusals.end(), [&](auto words) {
+                          return message.find(words) != std::string::npos;
+                        });
   const auto deadline = since(seen, "refused", now) + limits.patience;
   if (is_final || now >= deadline) return failed("the cluster refuses its pods: " + message);
   look_again = std::min(look_again.value_or(deadline), deadline);
@@ -165,9 +168,13 @@ bool is_pulling(const RolloutView& view) {
     const auto status = kube::pod_status_of(*pod);
     const auto* container = status.find_container(view.container);
     const bool waits = container == nullptr || container->state.kind == ContainerState::Kind::waiting;
-    const auto about = [&](const auto& e, std::string_view reason) { return e.name == kube::name_of(*pod) && e.reason == reason; };
-    const bool began = std::any_of(view.events.begin(), view.events.end(), [&](const auto& e) { return about(e, "Pulling"); });
-    const bool ended = std::any_of(view.events.begin(), view.events.end(), [&](const auto& e) { return about(e, "Pulled"); });
+    const auto about = [&](const auto& e, std::string_view reason) {
+      return e.name == kube::name_of(*pod) && e.reason == reason;
+    };
+    const bool began =
+        std::any_of(view.events.begin(), view.events.end(), [&](const auto& e) { return about(e, "Pulling"); });
+    const bool ended =
+        std::any_of(view.events.begin(), view.events.end(), [&](const auto& e) { return about(e, "Pulled"); });
     return waits && began && !ended;
   });
 }
@@ -207,7 +214,8 @@ Judgement judge(const RolloutView& view, const RolloutLimits& limits, FirstSeen&
     if (auto doomed = judge_pod(*pod, view, limits, seen, now, result.look_again)) return *doomed;
   }
   // A pull that has taken a minute may take ten more, once.
-  if (is_pulling(view) && now >= since(seen, "pulling", now) + std::chrono::seconds(60)) seen.try_emplace("extended", now);
+  if (is_pulling(view) && now >= since(seen, "pulling", now) + std::chrono::seconds(60))
+    seen.try_emplace("extended", now);
   const bool extended = seen.contains("extended");
   const auto whole = limits.whole + (extended ? limits.pull_extension : std::chrono::seconds(0));
   const auto deadline = limits.began + whole;

@@ -15,7 +15,9 @@ ObjectPtr object(const std::string& yaml) {
   return std::make_shared<const json::object>(kube::parse_yaml(yaml).get_object());
 }
 
-ObjectPtr deployment(const std::string& status) { return object("metadata: {name: shop-web, generation: 2}\nstatus: " + status); }
+ObjectPtr deployment(const std::string& status) {
+  return object("metadata: {name: shop-web, generation: 2}\nstatus: " + status);
+}
 const auto settled = "{observedGeneration: 2, replicas: 1, updatedReplicas: 1, availableReplicas: 1}";
 const auto coming = "{observedGeneration: 2, replicas: 2, updatedReplicas: 1, availableReplicas: 1}";
 
@@ -23,17 +25,22 @@ const auto coming = "{observedGeneration: 2, replicas: 2, updatedReplicas: 1, av
 ObjectPtr pod(const std::string& container, const std::string& conditions = "[]", const std::string& phase = "Pending",
               const std::string& name = "p") {
   const auto containers = container.empty() ? "[]" : "[{name: shop-web, image: shop:1, " + container + "}]";
-  return object("metadata: {name: " + name + ", uid: " + name + "}\nstatus: {phase: " + phase + ", conditions: " + conditions +
-                ", containerStatuses: " + containers + "}");
+  return object("metadata: {name: " + name + ", uid: " + name + "}\nstatus: {phase: " + phase +
+                ", conditions: " + conditions + ", containerStatuses: " + containers + "}");
 }
 const auto ready = "[{type: Ready, status: \"True\"}]";
 
 kube::EventView event(std::string reason, std::string message, std::string name = "p", std::string kind = "Pod") {
-  return {.type = "Warning", .reason = std::move(reason), .message = std::move(message), .kind = std::move(kind), .name = std::move(name)};
+  return {.type = "Warning",
+          .reason = std::move(reason),
+          .message = std::move(message),
+          .kind = std::move(kind),
+          .name = std::move(name)};
 }
 
 struct Scene {
-  RolloutView view{.type = type("web"), .container = "shop-web", .generation = 2, .replicas = 1, .probed = true, .port = 5000};
+  RolloutView view{
+      .type = type("web"), .container = "shop-web", .generation = 2, .replicas = 1, .probed = true, .port = 5000};
   RolloutLimits limits;
   FirstSeen seen;
   Judgement at(std::chrono::milliseconds elapsed) { return judge(view, limits, seen, limits.began + elapsed); }
@@ -41,12 +48,16 @@ struct Scene {
 
 TEST(Judge, waits_for_the_deployment_controller_then_for_readiness) {
   Scene s;
-  struct Case { std::string status; State state; };
-  const Case cases[] = {{"{}", State::waiting},
-                        {"{observedGeneration: 1, replicas: 1, updatedReplicas: 1, availableReplicas: 1}", State::waiting},
-                        {coming, State::waiting},
-                        {"{observedGeneration: 2, replicas: 1, updatedReplicas: 1}", State::waiting},
-                        {settled, State::up}};
+  struct Case {
+    std::string status;
+    State state;
+  };
+  const Case cases[] = {
+      {"{}", State::waiting},
+      {"{observedGeneration: 1, replicas: 1, updatedReplicas: 1, availableReplicas: 1}", State::waiting},
+      {coming, State::waiting},
+      {"{observedGeneration: 2, replicas: 1, updatedReplicas: 1}", State::waiting},
+      {settled, State::up}};
   for (const auto& [status, state] : cases) {
     s.view.deployment = deployment(status);
     EXPECT_EQ(s.at(1s).state, state) << status;
@@ -63,19 +74,30 @@ TEST(Judge, nothing_wanted_is_up_at_once) {
 }
 
 TEST(Judge, recognises_pods_that_will_never_come_up) {
-  struct Case { ObjectPtr pod; std::string reason; std::string pod_of_log; bool previous; };
+  struct Case {
+    ObjectPtr pod;
+    std::string reason;
+    std::string pod_of_log;
+    bool previous;
+  };
   const Case cases[] = {
       {pod("state: {waiting: {reason: ErrImagePull, message: not found}}"),
-       "cannot pull the image shop:1: not found (ErrImagePull). Check the image's name and the credentials of its registry", "", false},
+       "cannot pull the image shop:1: not found (ErrImagePull). Check the image's name and the credentials of its "
+       "registry",
+       "", false},
       {pod("state: {waiting: {reason: ImagePullBackOff, message: back-off}}"),
-       "cannot pull the image shop:1: back-off (ImagePullBackOff). Check the image's name and the credentials of its registry", "", false},
+       "cannot pull the image shop:1: back-off (ImagePullBackOff). Check the image's name and the credentials of its "
+       "registry",
+       "", false},
       {pod("state: {waiting: {reason: CreateContainerError, message: no such file}}"),
        "the container cannot be started: no such file (CreateContainerError)", "p", false},
       {pod("restartCount: 1, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 3}}"),
        "the process exited with status 3 soon after its start", "p", true},
-      {pod("restartCount: 1, state: {terminated: {exitCode: 1}}"), "the process exited with status 1 soon after its start", "p", false},
+      {pod("restartCount: 1, state: {terminated: {exitCode: 1}}"),
+       "the process exited with status 1 soon after its start", "p", false},
       {pod("restartCount: 2, state: {running: {}}, lastState: {terminated: {exitCode: 137, reason: OOMKilled}}"),
-       "the process ran out of memory and was killed; give it more with `deis limits:set` soon after its start", "p", true},
+       "the process ran out of memory and was killed; give it more with `deis limits:set` soon after its start", "p",
+       true},
       {pod("restartCount: 2, state: {running: {}}, lastState: {terminated: {exitCode: 139}}"),
        "the process was ended by signal 11 soon after its start", "p", true},
       {pod("", "[]", "Failed"), "a pod failed:  ", "p", false}};
@@ -116,7 +138,8 @@ TEST(Judge, pods_of_before_are_not_judged) {
 TEST(Judge, gives_a_full_node_some_seconds) {
   Scene s;
   s.view.deployment = deployment(coming);
-  s.view.pods = {pod("", "[{type: PodScheduled, status: \"False\", reason: Unschedulable, message: Insufficient memory}]")};
+  s.view.pods = {
+      pod("", "[{type: PodScheduled, status: \"False\", reason: Unschedulable, message: Insufficient memory}]")};
   const auto first = s.at(1s);
   EXPECT_EQ(first.state, State::waiting);
   EXPECT_EQ(first.look_again, s.limits.began + 11s);
@@ -130,7 +153,8 @@ TEST(Judge, gives_a_full_node_some_seconds) {
 TEST(Judge, quota_fails_at_once_other_refusals_after_a_while) {
   Scene s;
   s.view.deployment = deployment(coming);
-  s.view.events = {event("FailedCreate", "pods \"x\" is forbidden: exceeded quota: shop-quota", "shop-web-1", "ReplicaSet")};
+  s.view.events = {
+      event("FailedCreate", "pods \"x\" is forbidden: exceeded quota: shop-quota", "shop-web-1", "ReplicaSet")};
   EXPECT_EQ(s.at(1s).reason, "the cluster refuses its pods: pods \"x\" is forbidden: exceeded quota: shop-quota");
   s.view.events = {event("FailedCreate", "service account not found", "shop-web-1", "ReplicaSet")};
   EXPECT_EQ(s.at(2s).state, State::waiting);
@@ -163,9 +187,10 @@ TEST(Judge, at_the_deadline_the_probe_explains) {
   EXPECT_EQ(s.at(119s).state, State::waiting);
   const auto late = s.at(120s);
   EXPECT_EQ(late.state, State::failed);
-  EXPECT_EQ(late.reason,
-            "not ready within 120 s: Readiness probe failed: connection refused. The process must listen on port 5000 of all "
-            "addresses (variable PORT)");
+  EXPECT_EQ(
+      late.reason,
+      "not ready within 120 s: Readiness probe failed: connection refused. The process must listen on port 5000 of all "
+      "addresses (variable PORT)");
   EXPECT_EQ(late.pod, "p");
   s.view.events = {event("FailedMount", "no such secret")};
   EXPECT_EQ(s.at(120s).reason, "not ready within 120 s: no such secret (FailedMount)");
@@ -178,7 +203,8 @@ TEST(Judge, at_the_deadline_the_probe_explains) {
 TEST(Judge, believes_the_clusters_own_deadline) {
   Scene s;
   s.view.deployment = deployment(
-      "{observedGeneration: 2, conditions: [{type: Progressing, status: \"False\", reason: ProgressDeadlineExceeded}]}");
+      "{observedGeneration: 2, conditions: [{type: Progressing, status: \"False\", reason: "
+      "ProgressDeadlineExceeded}]}");
   EXPECT_EQ(s.at(1s).state, State::failed);
   s.view.generation = 3;
   EXPECT_EQ(s.at(1s).state, State::waiting) << "that was about the last one";

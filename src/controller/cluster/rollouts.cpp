@@ -93,7 +93,8 @@ Task<DeployOutcome> follow(kube::Client& client, AppWatch& watch, std::vector<Ro
       if (progress && std::exchange(r.told, text) != text) progress(r.view.type.text() + ": " + text);
       if (up) continue;
       all_up = false;
-      if (judgement.look_again) look_again = std::min(look_again.value_or(*judgement.look_again), *judgement.look_again);
+      if (judgement.look_again)
+        look_again = std::min(look_again.value_or(*judgement.look_again), *judgement.look_again);
     }
     if (all_up) co_return DeployOutcome{true, ""};
     co_await watch.wait(seen, look_again);

@@ -10,7 +10,7 @@ struct Rollout {
   std::string version;  // label of the pods; "" any
   RolloutLimits limits;
   FirstSeen seen;
-  std::string told;  // progress that was reported last
+  std::string told;   // progress that was reported last
   ObjectPtr written;  // the server's answer, until the watch shows the Deployment
 };
 

@@ -33,8 +33,9 @@ class Run {
     tasks_.spawn("watch one-off pod", informer_.run());
     co_await client_.create(resources::pods, ns_, pod_);
     co_await wait_until_begun();
-    co_await with_deadline(limit_, "the command did not end within " + std::to_string(limit_.count() / 1000) + " s and was stopped",
-                           collect(result));
+    co_await with_deadline(
+        limit_, "the command did not end within " + std::to_string(limit_.count() / 1000) + " s and was stopped",
+        collect(result));
   }
   // In every path: a pod that nobody waits for must not stay.
   Task<> clean_up() {
@@ -75,7 +76,8 @@ class Run {
       }
       const auto left = judgement.look_again.value_or(limits.began + limits.whole) - clock.now();
       try {
-        co_await with_deadline(std::max<std::chrono::nanoseconds>(left, 1ms), "nothing changed", informer_.changes().wait(version));
+        co_await with_deadline(std::max<std::chrono::nanoseconds>(left, 1ms), "nothing changed",
+                               informer_.changes().wait(version));
       } catch (const Error& error) {
         if (error.kind() != ErrorKind::timeout) throw;
       }
@@ -91,7 +93,8 @@ class Run {
       if (result.output.size() < output_limit) result.output += piece;
     }
     const auto pod = co_await informer_.wait_for(
-        ns_, name_, [](const auto& p) { return p == nullptr || kube::is_pod_finished(*p); }, limit_, "the command did not end");
+        ns_, name_, [](const auto& p) { return p == nullptr || kube::is_pod_finished(*p); }, limit_,
+        "the command did not end");
     if (pod == nullptr) throw Error(ErrorKind::unprocessable, "the pod of the command was deleted meanwhile");
     const auto status = kube::pod_status_of(*pod);
     const auto* c = container_in(status);

@@ -70,7 +70,8 @@ Settings Settings::from(Env& env) {
       static_cast<int>(env.integer("KUBERNETES_POD_TERMINATION_GRACE_PERIOD_SECONDS", 30, 0, 86400));
   s.namespace_quota = env.text("KUBERNETES_NAMESPACE_DEFAULT_QUOTA_SPEC", "");
   if (const auto quota = parse_json(s.namespace_quota); !s.namespace_quota.empty() && (!quota || !quota->is_object())) {
-    env.problem("KUBERNETES_NAMESPACE_DEFAULT_QUOTA_SPEC", "must be a JSON object such as {\"spec\":{\"hard\":{\"pods\":\"10\"}}}");
+    env.problem("KUBERNETES_NAMESPACE_DEFAULT_QUOTA_SPEC",
+                "must be a JSON object such as {\"spec\":{\"hard\":{\"pods\":\"10\"}}}");
   }
   s.ignore_scheduling_failure = env.flag("DEIS_IGNORE_SCHEDULING_FAILURE", false);
   s.expose_pod_ip = env.flag("DEIS_EXPOSE_POD_IP", false);

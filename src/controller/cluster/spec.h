@@ -1,5 +1,6 @@
 // src/controller/cluster/spec.h: what an app and a release should be in the cluster, as plain values.
-//   The controller fills these from its database; objects.h turns them into Kubernetes objects, cluster.h makes them so.
+//   The controller fills these from its database; objects.h turns them into Kubernetes objects, cluster.h makes them
+//   so.
 #pragma once
 #include <chrono>
 #include <map>
@@ -17,19 +18,19 @@ namespace workflow::controller::cluster {
 
 // What the operator decided for all apps.
 struct Settings {
-  std::string slugrunner_image;       // SLUGRUNNER_IMAGE: the stack image that runs slugs
-  std::string image_pull_policy;      // IMAGE_PULL_POLICY: default IfNotPresent; an app's config may override it
-  int deploy_batches = 0;             // DEIS_DEPLOY_BATCHES: pods replaced at a time; 0 = the number of matching nodes
-  int deploy_timeout_seconds = 120;   // DEIS_DEPLOY_TIMEOUT: per batch, on top of the probes' delay
-  int revision_history = 10;          // KUBERNETES_DEPLOYMENTS_REVISION_HISTORY_LIMIT
-  int termination_grace_seconds = 30; // KUBERNETES_POD_TERMINATION_GRACE_PERIOD_SECONDS
-  std::string namespace_quota;        // KUBERNETES_NAMESPACE_DEFAULT_QUOTA_SPEC: JSON, "" = none
+  std::string slugrunner_image;        // SLUGRUNNER_IMAGE: the stack image that runs slugs
+  std::string image_pull_policy;       // IMAGE_PULL_POLICY: default IfNotPresent; an app's config may override it
+  int deploy_batches = 0;              // DEIS_DEPLOY_BATCHES: pods replaced at a time; 0 = the number of matching nodes
+  int deploy_timeout_seconds = 120;    // DEIS_DEPLOY_TIMEOUT: per batch, on top of the probes' delay
+  int revision_history = 10;           // KUBERNETES_DEPLOYMENTS_REVISION_HISTORY_LIMIT
+  int termination_grace_seconds = 30;  // KUBERNETES_POD_TERMINATION_GRACE_PERIOD_SECONDS
+  std::string namespace_quota;         // KUBERNETES_NAMESPACE_DEFAULT_QUOTA_SPEC: JSON, "" = none
   bool ignore_scheduling_failure = false;  // DEIS_IGNORE_SCHEDULING_FAILURE
-  bool expose_pod_ip = false;         // DEIS_EXPOSE_POD_IP: POD_IP in every container
-  bool debug = false;                 // DEIS_DEBUG: DEIS_DEBUG=1 in every container
-  bool native_ingress = false;        // NATIVE_INGRESS: an Ingress per app, for clusters whose own router serves the apps
-  std::string ingress_hostname;       // NATIVE_INGRESS_HOSTNAME: apps answer at <app>.<this>
-  std::chrono::seconds drain{2};      // APP_DRAIN_TIME: how long a stopping pod goes on serving while routers forget it
+  bool expose_pod_ip = false;              // DEIS_EXPOSE_POD_IP: POD_IP in every container
+  bool debug = false;                      // DEIS_DEBUG: DEIS_DEBUG=1 in every container
+  bool native_ingress = false;    // NATIVE_INGRESS: an Ingress per app, for clusters whose own router serves the apps
+  std::string ingress_hostname;   // NATIVE_INGRESS_HOSTNAME: apps answer at <app>.<this>
+  std::chrono::seconds drain{2};  // APP_DRAIN_TIME: how long a stopping pod goes on serving while routers forget it
 
   static Settings from(Env& env);
 };
@@ -52,12 +53,12 @@ std::optional<Limit> cpu_limit(std::string_view text);
 
 struct ProcessSpec {
   int replicas = 0;
-  std::string command;           // its Procfile line; "" when there is none
+  std::string command;  // its Procfile line; "" when there is none
   Limit memory, cpu;
-  json::object healthcheck;      // livenessProbe, readinessProbe, startupProbe as the API stores them; empty = default
+  json::object healthcheck;  // livenessProbe, readinessProbe, startupProbe as the API stores them; empty = default
   std::optional<int> termination_grace_seconds;
   std::string post_start, pre_stop;  // shell text of lifecycle hooks
-  bool autoscaled = false;       // the number of replicas in the cluster wins over `replicas`
+  bool autoscaled = false;           // the number of replicas in the cluster wins over `replicas`
   bool operator==(const ProcessSpec&) const = default;
 };
 
@@ -71,7 +72,7 @@ struct RegistryCredentials {
 struct ReleaseSpec {
   AppName app;
   ReleaseVersion version;
-  std::string summary;                        // "alice deployed d3ccc05"
+  std::string summary;  // "alice deployed d3ccc05"
   Time created{};
   BuildKind build = BuildKind::slug;
   bool has_procfile = true;
@@ -81,8 +82,8 @@ struct ReleaseSpec {
   std::map<std::string, std::string> config;  // wins over every variable of the platform
   std::optional<int> port;                    // of image builds: from EXPOSE; config PORT wins. Slugs: 5000
   std::map<ProcessType, ProcessSpec> processes;  // with those of count 0
-  ProcessSpec run;                            // limits and grace of one-off pods (type `run`)
-  std::map<std::string, std::string> tags;    // node selector
+  ProcessSpec run;                               // limits and grace of one-off pods (type `run`)
+  std::map<std::string, std::string> tags;       // node selector
   std::optional<RegistryCredentials> registry;
 };
 
@@ -112,10 +113,10 @@ struct AppSpec {
   bool routable = true;
   bool maintenance = false;
   bool tls_enforced = false;
-  std::vector<std::string> whitelist;               // addresses and networks; empty = everybody
-  std::vector<std::string> domains;                 // in the order of their addition; the app's own id is one of them
+  std::vector<std::string> whitelist;  // addresses and networks; empty = everybody
+  std::vector<std::string> domains;    // in the order of their addition; the app's own id is one of them
   std::map<std::string, std::string> domain_certificates;  // domain → certificate's name
-  std::vector<Certificate> certificates;            // those that domain_certificates names
+  std::vector<Certificate> certificates;                   // those that domain_certificates names
   std::vector<PathService> path_services;
   std::map<ProcessType, Autoscale> autoscale;
   bool operator==(const AppSpec&) const = default;

@@ -7,17 +7,37 @@
 namespace workflow::controller::cluster {
 
 TEST(Limit, reads_the_forms_of_limits_set) {
-  struct Case { std::string text; std::optional<Limit> limit; };
-  const Case memory[] = {{"64M", Limit{"", "64Mi"}},  {"64MB", Limit{"", "64Mi"}},     {"1gb", Limit{"", "1Gi"}},
-                         {"100B", Limit{"", "100"}},  {"0/3G", Limit{"0", "3Gi"}},     {" 1G / 2G ", Limit{"1Gi", "2Gi"}},
-                         {"512K", Limit{"", "512Ki"}}, {"64", {}},                     {"", {}},
-                         {"M", {}},                   {"64Mi", {}},                    {"1/2/3", {}},
-                         {"-1M", {}},                 {"1.5G", {}},                    {"64MX", {}}};
+  struct Case {
+    std::string text;
+    std::optional<Limit> limit;
+  };
+  const Case memory[] = {{"64M", Limit{"", "64Mi"}},
+                         {"64MB", Limit{"", "64Mi"}},
+                         {"1gb", Limit{"", "1Gi"}},
+                         {"100B", Limit{"", "100"}},
+                         {"0/3G", Limit{"0", "3Gi"}},
+                         {" 1G / 2G ", Limit{"1Gi", "2Gi"}},
+                         {"512K", Limit{"", "512Ki"}},
+                         {"64", {}},
+                         {"", {}},
+                         {"M", {}},
+                         {"64Mi", {}},
+                         {"1/2/3", {}},
+                         {"-1M", {}},
+                         {"1.5G", {}},
+                         {"64MX", {}}};
   for (const auto& [text, limit] : memory) EXPECT_EQ(memory_limit(text), limit) << text;
-  const Case cpu[] = {{"1", Limit{"", "1"}},      {"500m", Limit{"", "500m"}}, {"0.25/1", Limit{"0.25", "1"}},
-                      {"250M", Limit{"", "250m"}}, {"", {}},                  {"m", {}},
-                      {"1.5m", {}},               {"1.", {}},                 {".5", {}},
-                      {"one", {}},                {"1/", {}}};
+  const Case cpu[] = {{"1", Limit{"", "1"}},
+                      {"500m", Limit{"", "500m"}},
+                      {"0.25/1", Limit{"0.25", "1"}},
+                      {"250M", Limit{"", "250m"}},
+                      {"", {}},
+                      {"m", {}},
+                      {"1.5m", {}},
+                      {"1.", {}},
+                      {".5", {}},
+                      {"one", {}},
+                      {"1/", {}}};
   for (const auto& [text, limit] : cpu) EXPECT_EQ(cpu_limit(text), limit) << text;
 }
 

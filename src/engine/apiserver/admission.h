@@ -1,4 +1,5 @@
-// src/engine/apiserver/admission.h: what happens to an object between the request and the store: defaults, what the engine
+// src/engine/apiserver/admission.h: what happens to an object between the request and the store: defaults, what the
+// engine
 //   adds (service account, node), and the checks. Pure but for reading the store.
 #pragma once
 #include <optional>

@@ -1,5 +1,6 @@
 // src/engine/apiserver/apply.h: server-side apply, and who owns which field (metadata.managedFields).
-//   Field sets have the form of FieldsV1: {"f:spec": {"f:replicas": {}, "f:containers": {"k:{\"name\":\"a\"}": {".": {}}}}}.
+//   Field sets have the form of FieldsV1: {"f:spec": {"f:replicas": {}, "f:containers": {"k:{\"name\":\"a\"}": {".":
+//   {}}}}}.
 #pragma once
 #include <string>
 #include <vector>
@@ -22,7 +23,7 @@ struct ApplyConflict {
   std::string field;    // .spec.replicas
 };
 struct ApplyResult {
-  json::object object;  // with managedFields
+  json::object object;                   // with managedFields
   std::vector<ApplyConflict> conflicts;  // not empty: the object must not be written
 };
 enum class OnConflict { refuse, take_over };
@@ -30,7 +31,8 @@ enum class OnConflict { refuse, take_over };
 ApplyResult applied_to(const TypeSchema& type, const json::object& live, json::object applied, const Manager& manager,
                        OnConflict on_conflict);
 
-// After another kind of write: `after` with managedFields that say what `manager` changed since `before` (empty: created).
+// After another kind of write: `after` with managedFields that say what `manager` changed since `before` (empty:
+// created).
 json::object with_tracked_fields(const TypeSchema& type, const json::object& before, json::object after,
                                  const Manager& manager);
 

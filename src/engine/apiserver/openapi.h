@@ -1,4 +1,5 @@
-// src/engine/apiserver/openapi.h: the schema as OpenAPI documents: v3 per group for kubectl 1.24 and newer, v2 for older ones.
+// src/engine/apiserver/openapi.h: the schema as OpenAPI documents: v3 per group for kubectl 1.24 and newer, v2 for
+// older ones.
 #pragma once
 #include <optional>
 #include <string>

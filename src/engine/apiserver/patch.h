@@ -6,8 +6,8 @@
 
 namespace workflow::engine {
 
-json::object json_patched(const json::object& object, const json::value& patch);             // RFC 6902
-json::object merge_patched(const json::object& object, const json::value& patch);            // RFC 7386
+json::object json_patched(const json::object& object, const json::value& patch);   // RFC 6902
+json::object merge_patched(const json::object& object, const json::value& patch);  // RFC 7386
 // Kubernetes' own: lists of objects are merged by their key, with the directives $patch, $retainKeys,
 // $setElementOrder/<list> and $deleteFromPrimitiveList/<list>. `type` null: like a merge patch.
 json::object strategic_patched(const TypeSchema* type, const json::object& object, const json::value& patch);

@@ -10,8 +10,8 @@ namespace workflow::engine {
 
 struct RequestInfo {
   bool is_resource = false;
-  std::string path;                                       // of everything else
-  std::string verb;                                       // get, list, watch, create, update, patch, delete, deletecollection
+  std::string path;  // of everything else
+  std::string verb;  // get, list, watch, create, update, patch, delete, deletecollection
   std::string group, version, ns, plural, name, subresource;
 };
 // nullopt when the path is not percent-encoded properly, or has an empty segment in a resource's path.

@@ -1,4 +1,5 @@
-// src/engine/apiserver/resource_types.h: the one table of what the API server serves. Discovery, storage, printing, patches
+// src/engine/apiserver/resource_types.h: the one table of what the API server serves. Discovery, storage, printing,
+// patches
 //   and OpenAPI are generic over it: a new type is a line here (and its fields in schema.txt).
 #pragma once
 #include <functional>

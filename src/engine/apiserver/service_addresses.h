@@ -1,4 +1,5 @@
-// src/engine/apiserver/service_addresses.h: cluster IPs and node ports of Services. Pure: what is taken is read from the
+// src/engine/apiserver/service_addresses.h: cluster IPs and node ports of Services. Pure: what is taken is read from
+// the
 //   Services themselves, so nothing can leak.
 #pragma once
 #include <set>
@@ -20,8 +21,8 @@ struct ServiceRange {
   int first_node_port = 30000, last_node_port = 32767;
 };
 
-// Gives the Service the addresses that its type needs and releases those it needs no longer. `before` is null when it is
-// new; then `taken` holds those of all other Services. Problems name the field that asks for the impossible.
+// Gives the Service the addresses that its type needs and releases those it needs no longer. `before` is null when it
+// is new; then `taken` holds those of all other Services. Problems name the field that asks for the impossible.
 std::vector<FieldProblem> assign_addresses(json::object& service, const json::object* before, const ServiceRange& range,
                                            const TakenAddresses& taken, std::uint32_t random);
 

@@ -1,4 +1,5 @@
-// src/engine/apiserver/tokens.h: tokens of service accounts: JSON Web Tokens (RFC 7519), ES256, bound to the account and,
+// src/engine/apiserver/tokens.h: tokens of service accounts: JSON Web Tokens (RFC 7519), ES256, bound to the account
+// and,
 //   for automatic volumes, to the pod.
 #pragma once
 #include <memory>

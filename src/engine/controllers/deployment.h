@@ -11,8 +11,9 @@ struct DeploymentPlan {
   Actions actions;
   std::optional<Time> again;
 };
-// `sets`: the replica sets of the namespace that it owns, and those without an owner that it selects; `pods`: all pods of
-// the namespace. Availability is counted from the pods themselves, so that a status that lags never costs one too many.
+// `sets`: the replica sets of the namespace that it owns, and those without an owner that it selects; `pods`: all pods
+// of the namespace. Availability is counted from the pods themselves, so that a status that lags never costs one too
+// many.
 DeploymentPlan plan_deployment(const ObjectPtr& deployment, const Objects& sets, const Objects& pods, Time now);
 
 }  // namespace workflow::engine

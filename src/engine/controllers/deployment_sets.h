@@ -17,11 +17,11 @@ inline constexpr const char* hash_label = "pod-template-hash";
 
 struct SetView {
   ObjectPtr object;
-  bool adopted = false;                       // has no owner yet
-  bool observed = true;                       // its controller has acted on its latest size
-  std::int64_t wanted = 0;                    // spec.replicas; after the plan: what it shall be
+  bool adopted = false;     // has no owner yet
+  bool observed = true;     // its controller has acted on its latest size
+  std::int64_t wanted = 0;  // spec.replicas; after the plan: what it shall be
   std::int64_t active = 0, ready = 0, available = 0;
-  std::int64_t present = 0;                   // pods that are still there, those on their way out included
+  std::int64_t present = 0;  // pods that are still there, those on their way out included
   std::int64_t revision = 0;
   std::optional<std::int64_t> told_replicas;  // spec.replicas of the Deployment when it was last written
   std::string created;
@@ -36,7 +36,8 @@ struct Rollout {
 };
 Rollout rollout_of(const json::object& deployment, const Objects& sets, const Objects& pods, Time now);
 
-json::object new_replica_set(const json::object& deployment, const Rollout& rollout, std::int64_t collisions, std::int64_t revision);
+json::object new_replica_set(const json::object& deployment, const Rollout& rollout, std::int64_t collisions,
+                             std::int64_t revision);
 // Copies what `rollout history` and the next plan need into the set's annotations.
 void annotate(SetView& set, const json::object& deployment, const Rollout& rollout);
 
@@ -45,7 +46,7 @@ struct RolloutOutcome {
   bool complete = false;
   std::optional<std::int64_t> collision;
 };
-json::object deployment_status(const json::object& deployment, const Rollout& rollout, const RolloutOutcome& outcome, Time now,
-                               std::optional<Time>& again);
+json::object deployment_status(const json::object& deployment, const Rollout& rollout, const RolloutOutcome& outcome,
+                               Time now, std::optional<Time>& again);
 
 }  // namespace workflow::engine

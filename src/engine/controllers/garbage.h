@@ -32,12 +32,14 @@ class OwnerIndex {
 };
 
 // What becomes of one dependent whose owner `gone` is no longer there.
-Actions plan_orphan(const kube::Resource& r, const json::object& dependent, const std::string& gone, const OwnerIndex& index);
+Actions plan_orphan(const kube::Resource& r, const json::object& dependent, const std::string& gone,
+                    const OwnerIndex& index);
 // What an owner that waits to go (finalizer foregroundDeletion or orphan) needs. `dependents`: those that name it.
 struct Dependent {
   const kube::Resource* resource;
   ObjectPtr object;
 };
-Actions plan_waiting_owner(const kube::Resource& r, const json::object& owner, const std::vector<Dependent>& dependents);
+Actions plan_waiting_owner(const kube::Resource& r, const json::object& owner,
+                           const std::vector<Dependent>& dependents);
 
 }  // namespace workflow::engine

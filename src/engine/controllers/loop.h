@@ -14,8 +14,8 @@ namespace workflow::engine {
 
 class Loop {
  public:
-  // `reconcile` says when to look at the key again, if nothing happens before. A failure is logged and tried again, later
-  // each time.
+  // `reconcile` says when to look at the key again, if nothing happens before. A failure is logged and tried again,
+  // later each time.
   using Reconcile = std::function<Task<std::optional<Time>>(std::string key)>;
   Loop(Executor executor, std::string name, const Clock& clock, Reconcile reconcile);
   ~Loop();

@@ -253,7 +253,7 @@ Client::Client(Executor executor, std::filesystem::path socket) : state_(std::ma
 Client::~Client() = default;
 
 // `stub` and `method` name the generated call; `state` keeps the stub alive while it runs.
-#define WF_CRI_CALL(stub, method, request, limit)                                                              \
+#define WF_CRI_CALL(stub, method, request, limit)                                                               \
   unary<rt::method##Response>(request, limit, [state = state_](auto* context, auto* in, auto* out, auto done) { \
     state->stub->async()->method(context, in, out, std::move(done));                                            \
   })
@@ -470,9 +470,14 @@ struct EventStream : grpc::ClientReadReactor<ev::Envelope> {
 
   void OnReadDone(bool ok) override {
     if (!ok) return;
-    if (envelope.topic() == hello_topic) asio::post(executor, [me = self] { if (!me->stopped) me->hello(); });
+    if (envelope.topic() == hello_topic)
+      asio::post(executor, [me = self] {
+        if (!me->stopped) me->hello();
+      });
     if (auto event = event_from(envelope))
-      asio::post(executor, [me = self, e = *event] { if (!me->stopped) me->told(e); });
+      asio::post(executor, [me = self, e = *event] {
+        if (!me->stopped) me->told(e);
+      });
     StartRead(&envelope);
   }
   void OnDone(const grpc::Status&) override {

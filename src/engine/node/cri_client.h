@@ -59,7 +59,8 @@ struct Mount {
   bool operator==(const Mount&) const = default;
 };
 struct Resources {
-  std::int64_t cpu_period = 0, cpu_quota = 0, cpu_shares = 0, memory_limit = 0, memory_swap_limit = 0, oom_score_adj = 0;
+  std::int64_t cpu_period = 0, cpu_quota = 0, cpu_shares = 0, memory_limit = 0, memory_swap_limit = 0,
+               oom_score_adj = 0;
   bool operator==(const Resources&) const = default;
 };
 struct SecurityContext {

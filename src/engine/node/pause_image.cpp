@@ -34,7 +34,9 @@ std::string member(const std::string& name, const std::string& data, const char*
   put(136, "00000000000");
   put(148, "        ");
   header[156] = '0';
-  put(257, std::string("ustar\0" "00", 8));
+  put(257, std::string("ustar\0"
+                       "00",
+                       8));
   unsigned sum = 0;
   for (const char c : header) sum += static_cast<unsigned char>(c);
   char checksum[8];
@@ -53,12 +55,15 @@ std::string pause_image_archive(const std::string& name) {
   const auto layer = member("pause", std::string(wf_pause_begin, wf_pause_end), "0000755") + end_of_archive;
   auto digest = [](const std::string& bytes) { return to_hex(sha256(bytes)); };
   auto descriptor = [&](const char* kind, const std::string& bytes) {
-    return json::object{{"mediaType", std::string("application/vnd.oci.image.") + kind}, {"digest", "sha256:" + digest(bytes)}, {"size", bytes.size()}};
+    return json::object{{"mediaType", std::string("application/vnd.oci.image.") + kind},
+                        {"digest", "sha256:" + digest(bytes)},
+                        {"size", bytes.size()}};
   };
-  const auto config = print_json(json::object{{"architecture", "amd64"},
-                                              {"os", "linux"},
-                                              {"config", {{"Entrypoint", {"/pause"}}}},
-                                              {"rootfs", {{"type", "layers"}, {"diff_ids", {"sha256:" + digest(layer)}}}}});
+  const auto config =
+      print_json(json::object{{"architecture", "amd64"},
+                              {"os", "linux"},
+                              {"config", {{"Entrypoint", {"/pause"}}}},
+                              {"rootfs", {{"type", "layers"}, {"diff_ids", {"sha256:" + digest(layer)}}}}});
   const auto manifest = print_json(json::object{{"schemaVersion", 2},
                                                 {"mediaType", "application/vnd.oci.image.manifest.v1+json"},
                                                 {"config", descriptor("config.v1+json", config)},
@@ -66,8 +71,10 @@ std::string pause_image_archive(const std::string& name) {
   auto entry = descriptor("manifest.v1+json", manifest);
   entry["annotations"] = json::object{{"io.containerd.image.name", name}};
   const auto index = print_json(json::object{{"schemaVersion", 2}, {"manifests", json::array{std::move(entry)}}});
-  std::string out = member("oci-layout", R"({"imageLayoutVersion": "1.0.0"})", "0000644") + member("index.json", index, "0000644");
-  for (const auto* blob : {&manifest, &config, &layer}) out += member("blobs/sha256/" + digest(*blob), *blob, "0000644");
+  std::string out =
+      member("oci-layout", R"({"imageLayoutVersion": "1.0.0"})", "0000644") + member("index.json", index, "0000644");
+  for (const auto* blob : {&manifest, &config, &layer})
+    out += member("blobs/sha256/" + digest(*blob), *blob, "0000644");
   return out + end_of_archive;
 }
 

@@ -10,8 +10,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// containerd 1.6 speaks v4.channel.k8s.io, in which input has no end. v5 adds one: a frame of the channel 255 and the number
-// of the channel that closes. All other frames are the same.
+// containerd 1.6 speaks v4.channel.k8s.io, in which input has no end. v5 adds one: a frame of the channel 255 and the
+// number of the channel that closes. All other frames are the same.
 constexpr unsigned char close_channel = 255;
 
 Task<> to_runtime(http::WebSocket& from, http::WebSocket& to) {
@@ -40,7 +40,9 @@ Task<> relay_frames(http::WebSocket& client, std::unique_ptr<http::WebSocket> ru
 
 http::Response relay(const http::Request& request, http::Client& client, std::string url, ExecOptions options) {
   if (!request.wants_websocket()) {
-    throw Error(ErrorKind::invalid, "exec and attach need WebSockets; use kubectl 1.29 or newer (KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true before 1.31)");
+    throw Error(ErrorKind::invalid,
+                "exec and attach need WebSockets; use kubectl 1.29 or newer (KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true "
+                "before 1.31)");
   }
   const auto parsed = http::Url::parse(url);
   if (!parsed) throw Error(ErrorKind::internal, "containerd gave a streaming URL that is none");

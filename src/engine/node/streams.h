@@ -7,8 +7,8 @@
 
 namespace workflow::engine {
 
-// An answer that upgrades the request and relays frames to `url`, containerd's streaming server. Throws invalid for a client
-// that asks for SPDY, which nothing newer than kubectl 1.28 needs.
+// An answer that upgrades the request and relays frames to `url`, containerd's streaming server. Throws invalid for a
+// client that asks for SPDY, which nothing newer than kubectl 1.28 needs.
 http::Response relay(const http::Request& request, http::Client& client, std::string url, ExecOptions options);
 
 }  // namespace workflow::engine

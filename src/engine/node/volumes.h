@@ -21,7 +21,8 @@ using VolumeFiles = std::map<std::string, VolumeFile>;  // by path inside the vo
 struct VolumeSources {
   std::function<std::optional<std::map<std::string, std::string>>(const std::string& name)> secret, config_map;
   std::function<std::string(const std::string& path)> field;
-  std::function<std::string(const std::string& container, const std::string& resource, const std::string& divisor)> resource;
+  std::function<std::string(const std::string& container, const std::string& resource, const std::string& divisor)>
+      resource;
   std::function<std::string(const std::string& audience)> token;  // of the pod's service account, issued already
 };
 // Files of a volume that has some; nullopt for the other kinds. Throws invalid in Kubernetes' words (FailedMount).
@@ -35,8 +36,8 @@ struct VolumePlaces {
   std::filesystem::path pod;      // <state>/pods/<uid>
   std::filesystem::path volumes;  // <state>/volumes
 };
-// The folder (or file) on this machine behind a volume, made if it must be. Throws invalid when a hostPath is not what its
-// type says, or the claim is not bound.
+// The folder (or file) on this machine behind a volume, made if it must be. Throws invalid when a hostPath is not what
+// its type says, or the claim is not bound.
 std::filesystem::path prepare_volume(const json::object& volume, const std::string& ns, const VolumePlaces& places,
                                      std::optional<std::int64_t> fs_group);
 // Unmounts and removes what belongs to the pod alone.

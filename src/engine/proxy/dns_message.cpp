@@ -6,7 +6,8 @@ namespace workflow::engine::dns {
 namespace {
 
 std::uint16_t u16(std::string_view bytes, std::size_t at) {
-  return static_cast<std::uint16_t>(static_cast<unsigned char>(bytes[at]) << 8 | static_cast<unsigned char>(bytes[at + 1]));
+  return static_cast<std::uint16_t>(static_cast<unsigned char>(bytes[at]) << 8 |
+                                    static_cast<unsigned char>(bytes[at + 1]));
 }
 void put16(std::string& out, std::uint16_t value) {
   out += static_cast<char>(value >> 8);
@@ -25,8 +26,8 @@ std::string encode_name(std::string_view name) {
   return out + '\0';
 }
 
-constexpr std::uint16_t flag_response = 0x8000, flag_authoritative = 0x0400, flag_truncated = 0x0200, flag_recursion_desired = 0x0100,
-                        flag_recursion_available = 0x0080;
+constexpr std::uint16_t flag_response = 0x8000, flag_authoritative = 0x0400, flag_truncated = 0x0200,
+                        flag_recursion_desired = 0x0100, flag_recursion_available = 0x0080;
 
 std::string header(std::uint16_t id, std::uint16_t flags, std::uint16_t questions, std::uint16_t answers) {
   std::string out;

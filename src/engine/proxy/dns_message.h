@@ -24,8 +24,8 @@ std::optional<Query> parse_query(std::string_view message);
 
 struct Answer {
   enum class Code : std::uint8_t { ok = 0, format_error = 1, server_failure = 2, no_such_name = 3 } code = Code::ok;
-  std::vector<Ipv4> addresses;      // A records
-  std::string canonical_name;       // a CNAME before them; "" none
+  std::vector<Ipv4> addresses;  // A records
+  std::string canonical_name;   // a CNAME before them; "" none
   std::uint32_t ttl = 5;
   bool authoritative = true;
 };

@@ -11,7 +11,8 @@ namespace {
 Answer no_such_name() { return {.code = Answer::Code::no_such_name}; }
 
 // Addresses of a headless Service's ready endpoints; with `hostname`, of that one alone.
-Answer headless(const Zone& zone, const std::string& ns, const std::string& name, const std::string& hostname, bool unready_too) {
+Answer headless(const Zone& zone, const std::string& ns, const std::string& name, const std::string& hostname,
+                bool unready_too) {
   Answer answer;
   for (const auto* slice : zone.slices(ns, name)) {
     const auto* endpoints = find_path(*slice, {"endpoints"});
@@ -39,7 +40,8 @@ Answer service_answer(const Zone& zone, const std::string& ns, const std::string
   }
   const auto ip = find_string(*service, {"spec", "clusterIP"}).value_or("");
   if (ip == "None" || ip.empty()) {
-    return headless(zone, ns, name, hostname, find_bool(*service, {"spec", "publishNotReadyAddresses"}).value_or(false));
+    return headless(zone, ns, name, hostname,
+                    find_bool(*service, {"spec", "publishNotReadyAddresses"}).value_or(false));
   }
   if (!hostname.empty()) return no_such_name();
   const auto address = Ipv4::parse(ip);
@@ -58,8 +60,10 @@ std::optional<Answer> resolve(const Zone& zone, const Query& query) {
     if (labels.size() < 2 || labels.size() > 3) return labels.size() < 2 ? Answer{} : no_such_name();
     const auto ns = labels.back(), service = labels[labels.size() - 2];
     auto answer = service_answer(zone, ns, service, labels.size() == 3 ? labels[0] : "");
-    // The name exists, but has no such records: an empty answer, never "no such name", or resolvers give up on the A too.
-    if (query.type != static_cast<std::uint16_t>(Type::a) && query.type != static_cast<std::uint16_t>(Type::any)) answer.addresses.clear();
+    // The name exists, but has no such records: an empty answer, never "no such name", or resolvers give up on the A
+    // too.
+    if (query.type != static_cast<std::uint16_t>(Type::a) && query.type != static_cast<std::uint16_t>(Type::any))
+      answer.addresses.clear();
     return answer;
   }
   if (labels.back() == "pod" && labels.size() == 3) {

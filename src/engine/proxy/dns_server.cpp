@@ -58,7 +58,8 @@ Task<std::string> answer_to(const ServerConfig& config, const Zone& zone, std::s
   co_return co_await ask_upstream(config, std::move(message));
 }
 
-Task<> answer_udp(const ServerConfig& config, const Zone& zone, udp::socket& socket, udp::endpoint from, std::string message) {
+Task<> answer_udp(const ServerConfig& config, const Zone& zone, udp::socket& socket, udp::endpoint from,
+                  std::string message) {
   const auto answer = co_await answer_to(config, zone, std::move(message), udp_limit);
   boost::system::error_code ignored;
   if (!answer.empty()) socket.send_to(asio::buffer(answer), from, 0, ignored);
@@ -82,7 +83,8 @@ Task<> serve_connection(const ServerConfig& config, const Zone& zone, tcp::socke
       std::string message(static_cast<std::size_t>(prefix[0] << 8 | prefix[1]), '\0');
       co_await asio::async_read(s, asio::buffer(message), asio::use_awaitable);
       const auto answer = co_await answer_to(c, z, std::move(message), tcp_limit);
-      const std::string framed = std::string{static_cast<char>(answer.size() >> 8), static_cast<char>(answer.size() & 255)} + answer;
+      const std::string framed =
+          std::string{static_cast<char>(answer.size() >> 8), static_cast<char>(answer.size() & 255)} + answer;
       co_await asio::async_write(s, asio::buffer(framed), asio::use_awaitable);
     }
   };

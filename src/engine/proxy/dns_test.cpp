@@ -46,11 +46,14 @@ struct World {
   std::map<std::string, json::object> services, slices;
   Zone zone;
   World() {
-    auto add = [](std::map<std::string, json::object>& to, const std::string& key, const char* text) { to[key] = parse_json(text)->as_object(); };
+    auto add = [](std::map<std::string, json::object>& to, const std::string& key, const char* text) {
+      to[key] = parse_json(text)->as_object();
+    };
     add(services, "shop/web", R"({"spec": {"clusterIP": "10.43.0.9"}})");
     add(services, "shop/db", R"({"spec": {"clusterIP": "None"}})");
     add(services, "shop/out", R"({"spec": {"type": "ExternalName", "externalName": "db.example.com"}})");
-    add(slices, "shop/db", R"({"endpoints": [{"addresses": ["10.42.0.5"], "hostname": "db-0", "conditions": {"ready": true}},
+    add(slices, "shop/db",
+        R"({"endpoints": [{"addresses": ["10.42.0.5"], "hostname": "db-0", "conditions": {"ready": true}},
                                              {"addresses": ["10.42.0.6"], "conditions": {"ready": false}}]})");
     zone.service = [this](const std::string& ns, const std::string& name) {
       const auto found = services.find(ns + "/" + name);
@@ -58,7 +61,8 @@ struct World {
     };
     zone.slices = [this](const std::string& ns, const std::string& name) {
       const auto found = slices.find(ns + "/" + name);
-      return found == slices.end() ? std::vector<const json::object*>{} : std::vector<const json::object*>{&found->second};
+      return found == slices.end() ? std::vector<const json::object*>{}
+                                   : std::vector<const json::object*>{&found->second};
     };
   }
   std::string ask(const std::string& name, Type type = Type::a) {
@@ -111,7 +115,8 @@ TEST(DnsReply, repeats_the_question_and_is_cut_at_the_limit) {
 }
 
 TEST(ResolvConf, names_its_servers) {
-  EXPECT_EQ(parse_resolv_conf("# a\nsearch x\nnameserver 10.0.0.1\nnameserver\t::1\n"), (std::vector<std::string>{"10.0.0.1", "::1"}));
+  EXPECT_EQ(parse_resolv_conf("# a\nsearch x\nnameserver 10.0.0.1\nnameserver\t::1\n"),
+            (std::vector<std::string>{"10.0.0.1", "::1"}));
 }
 
 }  // namespace

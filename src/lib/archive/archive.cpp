@@ -103,7 +103,8 @@ void add_file_data(::archive* to, const fs::path& path, std::uint64_t size) {
 void add_member(::archive* to, const fs::path& folder, const std::string& member, const CreateOptions& options) {
   const auto path = folder / member;
   const auto info = lstat_of(path);
-  if (!S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode) && !S_ISLNK(info.st_mode)) return;  // sockets and pipes stay here
+  if (!S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode) && !S_ISLNK(info.st_mode))
+    return;  // sockets and pipes stay here
   Entry entry(archive_entry_new(), archive_entry_free);
   archive_entry_copy_stat(entry.get(), &info);
   archive_entry_set_pathname(entry.get(), member.empty() ? "./" : ("./" + member).c_str());

@@ -1,5 +1,6 @@
 // src/lib/archive/archive.h: tar archives to folders and back, safely. Everything here blocks: call it through offload.
-//   Throws  Error: invalid (not an archive, broken, or it tries to leave the folder), unavailable (disk full), internal.
+//   Throws  Error: invalid (not an archive, broken, or it tries to leave the folder), unavailable (disk full),
+//   internal.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -14,8 +15,8 @@ struct Owner {
 };
 
 struct ExtractOptions {
-  std::optional<Owner> owner;                 // of everything extracted, when we run as root
-  std::uint64_t max_bytes = 20ull << 30;      // of all files together
+  std::optional<Owner> owner;             // of everything extracted, when we run as root
+  std::uint64_t max_bytes = 20ull << 30;  // of all files together
   std::uint64_t max_entries = 2'000'000;
 };
 // Unpacks a tar from `fd`, plain or compressed with gzip or zstd, below `folder`, which must exist. No entry leaves the
@@ -28,8 +29,8 @@ struct CreateOptions {
   std::function<bool(const std::string& path)> leave_out;
   int level = 1;  // of gzip
 };
-// Writes `folder` as a gzip tar to `file` (members "./…", sorted, so that equal folders make equal archives) and returns its
-// size in bytes.
+// Writes `folder` as a gzip tar to `file` (members "./…", sorted, so that equal folders make equal archives) and
+// returns its size in bytes.
 std::uint64_t create_tar_gz(const std::filesystem::path& folder, const std::filesystem::path& file,
                             const CreateOptions& options = {});
 

@@ -39,7 +39,9 @@ std::string ustar(const std::string& name, char type, const std::string& link, c
   put(148, "        ");
   header[156] = type;
   put(157, link);
-  put(257, std::string("ustar\0" "00", 8));
+  put(257, std::string("ustar\0"
+                       "00",
+                       8));
   unsigned sum = 0;
   for (const char c : header) sum += static_cast<unsigned char>(c);
   char text[8];
@@ -97,7 +99,8 @@ TEST(Archive, never_leaves_its_folder) {
   const Case cases[] = {
       {"dot dot", ustar("../outside", '0', "", "x")},
       {"dot dot inside", ustar("a/../../outside", '0', "", "x")},
-      {"through a link", ustar("link", '2', "..", "") + ustar("link/outside", '0', "", "x"), false},  // the link gives way to a folder
+      {"through a link", ustar("link", '2', "..", "") + ustar("link/outside", '0', "", "x"),
+       false},  // the link gives way to a folder
       {"hard link out", ustar("hard", '1', "../secret", "")},
       {"device", ustar("null", '3', "", "")},
   };
@@ -106,8 +109,10 @@ TEST(Archive, never_leaves_its_folder) {
     fs::create_directory(folder.path() / "in");
     write(folder.path() / "secret", "s");
     write(folder.path() / "x.tar", bytes + std::string(1024, '\0'));
-    if (refused) EXPECT_THROW(extract(folder.path() / "x.tar", folder.path() / "in"), Error) << what;
-    else EXPECT_NO_THROW(extract(folder.path() / "x.tar", folder.path() / "in")) << what;
+    if (refused)
+      EXPECT_THROW(extract(folder.path() / "x.tar", folder.path() / "in"), Error) << what;
+    else
+      EXPECT_NO_THROW(extract(folder.path() / "x.tar", folder.path() / "in")) << what;
     EXPECT_FALSE(fs::exists(folder.path() / "outside")) << what;
   }
 }

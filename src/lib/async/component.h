@@ -15,17 +15,18 @@ inline void configure_log(std::string component, Env& env) {
   if (level != "debug" && level != "info" && level != "warn" && level != "error") {
     env.problem("LOG_LEVEL", "must be debug, info, warn or error, not \"" + level + "\"");
   }
-  if (format != "logfmt" && format != "json") env.problem("LOG_FORMAT", "must be logfmt or json, not \"" + format + "\"");
+  if (format != "logfmt" && format != "json")
+    env.problem("LOG_FORMAT", "must be logfmt or json, not \"" + format + "\"");
   log::configure(std::move(component),
-                 level == "debug"  ? log::Level::debug
-                 : level == "warn" ? log::Level::warn
+                 level == "debug"   ? log::Level::debug
+                 : level == "warn"  ? log::Level::warn
                  : level == "error" ? log::Level::error
                                     : log::Level::info,
                  format == "json" ? log::Format::json : log::Format::logfmt);
 }
 
-// Reads `Config::from(Env&)` and runs `serve(executor, config)` until it ends or SIGTERM cancels it. Bad settings stop the
-// start with one line per problem and status 1.
+// Reads `Config::from(Env&)` and runs `serve(executor, config)` until it ends or SIGTERM cancels it. Bad settings stop
+// the start with one line per problem and status 1.
 template <typename Config, typename Serve>
 int run_component(std::string name, Serve serve) {
   auto env = Env::from_process();

@@ -1,5 +1,6 @@
 // src/lib/async/task.h: coroutines that wait for the outside world.
-//   A function that waits returns Task<T>. Coroutine parameters are values, or references to what outlives the component.
+//   A function that waits returns Task<T>. Coroutine parameters are values, or references to what outlives the
+//   component.
 #pragma once
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -47,9 +48,9 @@ class TaskGroup {
   TaskGroup(const TaskGroup&) = delete;
   TaskGroup& operator=(const TaskGroup&) = delete;
   void spawn(std::string name, Task<> task);
-  void cancel();      // asks all to end
-  Task<> join();      // waits until none runs
-  Task<> stop();      // cancel, then join; finishes even when its caller is cancelled meanwhile
+  void cancel();  // asks all to end
+  Task<> join();  // waits until none runs
+  Task<> stop();  // cancel, then join; finishes even when its caller is cancelled meanwhile
   std::size_t size() const;
 
  private:
@@ -57,8 +58,9 @@ class TaskGroup {
   std::shared_ptr<State> state_;
 };
 
-// Wakes waiters on one executor. `notify_all` wakes everyone who waits now; a wait that begins later waits for the next.
-// `version()` lets a waiter miss nothing: auto v = n.version(); …; co_await n.wait(v) returns at once if it changed since.
+// Wakes waiters on one executor. `notify_all` wakes everyone who waits now; a wait that begins later waits for the
+// next. `version()` lets a waiter miss nothing: auto v = n.version(); …; co_await n.wait(v) returns at once if it
+// changed since.
 class Notifier {
  public:
   explicit Notifier(Executor executor);
@@ -86,8 +88,8 @@ bool is_cancelled(const std::exception_ptr& error);
 Task<> with_cleanup(Task<> task, std::function<Task<>()> cleanup);
 inline auto keep_waiting() { return asio::this_coro::throw_if_cancelled(false); }
 
-// Runs `main_task` on this thread's new io_context until it returns, or cancels it on SIGTERM and SIGINT and waits for its
-// clean end. Returns the process's exit status; an exception is logged and gives 1.
+// Runs `main_task` on this thread's new io_context until it returns, or cancels it on SIGTERM and SIGINT and waits for
+// its clean end. Returns the process's exit status; an exception is logged and gives 1.
 int run_main(std::function<Task<>(Executor)> main_task);
 
 // Like co_spawn on the same thread, with log::current_request() == id whenever the task runs.

@@ -12,9 +12,9 @@ namespace workflow {
 
 std::string to_hex(std::string_view bytes);
 std::optional<std::string> from_hex(std::string_view text);
-std::string to_base64(std::string_view bytes);                     // RFC 4648, section 4, padded
-std::optional<std::string> from_base64(std::string_view text);     // strict; newlines are not accepted
-std::string to_base64url(std::string_view bytes);                  // section 5, no padding
+std::string to_base64(std::string_view bytes);                  // RFC 4648, section 4, padded
+std::optional<std::string> from_base64(std::string_view text);  // strict; newlines are not accepted
+std::string to_base64url(std::string_view bytes);               // section 5, no padding
 std::optional<std::string> from_base64url(std::string_view text);
 
 // RFC 3986: everything but unreserved characters becomes %XX. `keep` lists further characters to leave alone ("/").
@@ -45,10 +45,10 @@ class Digest {
 };
 std::uint32_t crc32c(std::string_view bytes, std::uint32_t start = 0);
 
-std::string random_bytes(std::size_t count);           // from the kernel
+std::string random_bytes(std::size_t count);  // from the kernel
 std::string random_hex(std::size_t digits);
 std::string random_alphanumeric(std::size_t count);
-std::string random_uuid();                             // RFC 9562, version 4
+std::string random_uuid();  // RFC 9562, version 4
 
 // Compares in time that depends only on the lengths.
 bool equal_in_constant_time(std::string_view a, std::string_view b);

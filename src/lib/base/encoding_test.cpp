@@ -5,9 +5,17 @@
 namespace workflow {
 
 TEST(Encoding, base64_as_in_rfc_4648) {
-  struct Case { std::string bytes, text; };
-  const Case cases[] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="},
-                        {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe\xfd", "//79"}};
+  struct Case {
+    std::string bytes, text;
+  };
+  const Case cases[] = {{"", ""},
+                        {"f", "Zg=="},
+                        {"fo", "Zm8="},
+                        {"foo", "Zm9v"},
+                        {"foob", "Zm9vYg=="},
+                        {"fooba", "Zm9vYmE="},
+                        {"foobar", "Zm9vYmFy"},
+                        {"\xff\xfe\xfd", "//79"}};
   for (const auto& [bytes, text] : cases) {
     EXPECT_EQ(to_base64(bytes), text);
     EXPECT_EQ(from_base64(text), bytes);
@@ -65,8 +73,9 @@ TEST(Encoding, crc32c_of_rfc_3720_and_in_pieces) {
 
 TEST(Encoding, random_texts_have_their_form) {
   EXPECT_EQ(random_hex(7).size(), 7u);
-  EXPECT_EQ(random_alphanumeric(200).find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"),
-            std::string::npos);
+  EXPECT_EQ(
+      random_alphanumeric(200).find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"),
+      std::string::npos);
   const auto uuid = random_uuid();
   EXPECT_EQ(uuid.size(), 36u);
   EXPECT_EQ(uuid[14], '4');

@@ -37,8 +37,7 @@ std::string message_of(const Error::Fields& fields) {
 }
 }  // namespace
 
-Error::Error(Fields fields)
-    : kind_(ErrorKind::invalid), message_(message_of(fields)), fields_(std::move(fields)) {}
+Error::Error(Fields fields) : kind_(ErrorKind::invalid), message_(message_of(fields)), fields_(std::move(fields)) {}
 
 std::string describe(const std::exception_ptr& error) {
   if (!error) return "no error";

@@ -59,5 +59,4 @@ std::string describe(const std::exception_ptr& error);
 }  // namespace workflow
 
 // A broken invariant of ours is a bug: stop the process, in every build. It is restarted from durable state.
-#define WF_CHECK(condition) \
-  ((condition) ? void(0) : ::workflow::check_failed(#condition, __FILE__, __LINE__))
+#define WF_CHECK(condition) ((condition) ? void(0) : ::workflow::check_failed(#condition, __FILE__, __LINE__))

@@ -7,7 +7,8 @@
 namespace workflow {
 
 TEST(Error, names_every_field) {
-  const Error error(Error::Fields{{"app", {"This field is required."}}, {"port", {"must be a number", "must be positive"}}});
+  const Error error(
+      Error::Fields{{"app", {"This field is required."}}, {"port", {"must be a number", "must be positive"}}});
   EXPECT_EQ(error.kind(), ErrorKind::invalid);
   EXPECT_EQ(error.message(), "app: This field is required.; port: must be a number, must be positive");
 }

@@ -48,7 +48,7 @@ void Fd::reset(int fd) {
 std::string read_file(const std::filesystem::path& path) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) throw failure("read", path, errno);
-  struct stat info {};
+  struct stat info{};
   std::string bytes;
   if (::fstat(fd.get(), &info) == 0 && info.st_size > 0) bytes.reserve(static_cast<std::size_t>(info.st_size) + 1);
   // Sizes in /proc and /sys say nothing: read until the end.

@@ -20,15 +20,19 @@ class Fd {
   ~Fd() { reset(); }
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
-  int release() { int fd = fd_; fd_ = -1; return fd; }
+  int release() {
+    int fd = fd_;
+    fd_ = -1;
+    return fd;
+  }
   void reset(int fd = -1);
 
  private:
   int fd_ = -1;
 };
 
-std::string read_file(const std::filesystem::path& path);                       // throws not_found / internal
-std::optional<std::string> find_file(const std::filesystem::path& path);        // nullopt when absent
+std::string read_file(const std::filesystem::path& path);                 // throws not_found / internal
+std::optional<std::string> find_file(const std::filesystem::path& path);  // nullopt when absent
 // Completely or not at all, also after power loss: temporary file, fsync, rename, fsync of the folder.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes, int mode = 0644);
 

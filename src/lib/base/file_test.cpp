@@ -14,7 +14,7 @@ TEST(File, writes_and_reads_bytes) {
     write_file_atomically(path, bytes, 0640);
     EXPECT_EQ(read_file(path), bytes);
   }
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(::stat(path.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777u, 0640u);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1) << "a temporary file is left";

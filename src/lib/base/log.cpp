@@ -124,7 +124,8 @@ void write(Level level, std::string_view message, std::initializer_list<Field> f
   auto line = line_of(line_format.load(std::memory_order_relaxed), rfc3339_micros(SystemClock().now()), level,
                       component_name, request_id, message, fields);
   line += '\n';
-  // One write per line, so that lines of several threads and processes do not mix. A log that cannot be written is lost.
+  // One write per line, so that lines of several threads and processes do not mix. A log that cannot be written is
+  // lost.
   for (std::string_view rest = line; !rest.empty();) {
     const auto written = ::write(STDOUT_FILENO, rest.data(), rest.size());
     if (written < 0 && errno == EINTR) continue;

@@ -43,10 +43,22 @@ void write(Level level, std::string_view message, std::initializer_list<Field> f
 std::string render(Format format, Level level, std::string_view component, std::string_view request,
                    std::string_view message, std::initializer_list<Field> fields);
 
-template <typename... F> void debug(std::string_view m, F... f) { if (enabled(Level::debug)) write(Level::debug, m, {f...}); }
-template <typename... F> void info(std::string_view m, F... f) { write(Level::info, m, {f...}); }
-template <typename... F> void warn(std::string_view m, F... f) { write(Level::warn, m, {f...}); }
-template <typename... F> void error(std::string_view m, F... f) { write(Level::error, m, {f...}); }
+template <typename... F>
+void debug(std::string_view m, F... f) {
+  if (enabled(Level::debug)) write(Level::debug, m, {f...});
+}
+template <typename... F>
+void info(std::string_view m, F... f) {
+  write(Level::info, m, {f...});
+}
+template <typename... F>
+void warn(std::string_view m, F... f) {
+  write(Level::warn, m, {f...});
+}
+template <typename... F>
+void error(std::string_view m, F... f) {
+  write(Level::error, m, {f...});
+}
 
 // The id of the request that this thread works on right now; "" outside any. async/request_scope.h keeps it across
 // suspension points.

@@ -113,11 +113,12 @@ struct ChildPlan {
 // Runs in the child, between fork and exec.
 [[noreturn]] void become(const ChildPlan& plan) {
   for (int i = 0; i < 3; ++i) {
-    if (plan.fds[static_cast<std::size_t>(i)] >= 0 && ::dup2(plan.fds[static_cast<std::size_t>(i)], i) < 0) give_up(plan);
+    if (plan.fds[static_cast<std::size_t>(i)] >= 0 && ::dup2(plan.fds[static_cast<std::size_t>(i)], i) < 0)
+      give_up(plan);
   }
   // Sockets of Asio are not close-on-exec, and no child of ours wants them.
   ::syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
-  struct sigaction default_action {};
+  struct sigaction default_action{};
   default_action.sa_handler = SIG_DFL;
   for (int number = 1; number < NSIG; ++number) ::sigaction(number, &default_action, nullptr);
   sigset_t none;
@@ -209,8 +210,9 @@ ChildProcess::ChildProcess(const ProcessSpec& spec) : group_(spec.new_session) {
   auto envp = pointers(variables);
   auto streams = open_streams(spec);
   auto report = make_pipe(false);
-  const ChildPlan plan{spec,          program.c_str(), argv.data(), spec.env ? envp.data() : environ, streams.child_fds,
-                       report.theirs.get(), ::getpid()};
+  const ChildPlan plan{
+      spec,      program.c_str(), argv.data(), spec.env ? envp.data() : environ, streams.child_fds, report.theirs.get(),
+      ::getpid()};
   pid_ = ::fork();
   if (pid_ < 0) throw Error(ErrorKind::unavailable, "cannot start " + spec.argv[0] + ": " + reason(errno));
   if (pid_ == 0) become(plan);

@@ -11,14 +11,14 @@
 namespace workflow {
 
 struct ProcessSpec {
-  std::vector<std::string> argv;                              // argv[0] is looked up in PATH
-  std::optional<std::map<std::string, std::string>> env;      // nullopt: ours; else exactly this
-  std::string cwd;                                            // "": ours
+  std::vector<std::string> argv;                          // argv[0] is looked up in PATH
+  std::optional<std::map<std::string, std::string>> env;  // nullopt: ours; else exactly this
+  std::string cwd;                                        // "": ours
   enum class Stream { inherit, null, pipe };
   Stream in = Stream::null, out = Stream::inherit, err = Stream::inherit;
-  bool new_session = false;                                   // setsid: its own process group, safe to signal as a group
-  bool die_with_parent = false;                               // PR_SET_PDEATHSIG SIGKILL
-  std::optional<int> uid, gid;                                // drop to this user (supplementary groups cleared)
+  bool new_session = false;      // setsid: its own process group, safe to signal as a group
+  bool die_with_parent = false;  // PR_SET_PDEATHSIG SIGKILL
+  std::optional<int> uid, gid;   // drop to this user (supplementary groups cleared)
 };
 
 // A running child. The destructor kills (SIGKILL) and reaps it if it still runs and was not detached.
@@ -34,7 +34,7 @@ class ChildProcess {
   Fd& in() { return in_; }                    // our ends of the pipes
   Fd& out() { return out_; }
   Fd& err() { return err_; }
-  void signal(int number);                    // to the child (its group, with new_session); no-op when it exited
+  void signal(int number);  // to the child (its group, with new_session); no-op when it exited
   // The exit status as a shell would say it (128 + signal); nullopt when still running after `limit`.
   std::optional<int> wait(std::chrono::milliseconds limit);
   void detach();
@@ -51,7 +51,8 @@ struct ProcessResult {
   std::string out;
   std::string err;
 };
-// Runs to the end, feeding `input` and collecting output (each stream cut at 16 MiB). Throws `timeout` after killing it.
+// Runs to the end, feeding `input` and collecting output (each stream cut at 16 MiB). Throws `timeout` after killing
+// it.
 ProcessResult run_process(ProcessSpec spec, std::chrono::milliseconds limit, std::string input = "");
 
 }  // namespace workflow

@@ -44,8 +44,10 @@ TEST(Process, names_what_cannot_be_started) {
     return std::string();
   };
   EXPECT_EQ(message({.argv = {"/no/such"}}), "unavailable: cannot start /no/such: No such file or directory");
-  EXPECT_TRUE(message({.argv = {"no-such-program"}}).starts_with("unavailable: cannot start no-such-program: there is no"));
-  EXPECT_EQ(message({.argv = {"true"}, .cwd = "/no/such"}), "unavailable: cannot start true: No such file or directory");
+  EXPECT_TRUE(
+      message({.argv = {"no-such-program"}}).starts_with("unavailable: cannot start no-such-program: there is no"));
+  EXPECT_EQ(message({.argv = {"true"}, .cwd = "/no/such"}),
+            "unavailable: cannot start true: No such file or directory");
 }
 
 TEST(Process, has_exactly_the_given_environment_and_folder) {
@@ -85,7 +87,8 @@ TEST(Process, moving_keeps_the_child) {
 TEST(Process, inherits_no_descriptors_and_no_signal_settings) {
   const Fd socket(::socket(AF_UNIX, SOCK_STREAM, 0));  // as Asio makes them: without close-on-exec
   ::signal(SIGPIPE, SIG_IGN);
-  const auto result = run_process({.argv = {"sh", "-c", "ls /proc/self/fd | wc -l; grep SigIgn /proc/self/status"}}, 10s);
+  const auto result =
+      run_process({.argv = {"sh", "-c", "ls /proc/self/fd | wc -l; grep SigIgn /proc/self/status"}}, 10s);
   ::signal(SIGPIPE, SIG_DFL);
   EXPECT_EQ(result.out, "4\nSigIgn:\t0000000000000000\n");  // 0, 1, 2 and the folder itself
 }

@@ -24,8 +24,9 @@ class Env {
   std::string required(const std::string& name);  // problem when absent or empty
   std::int64_t integer(const std::string& name, std::int64_t fallback, std::int64_t min, std::int64_t max);
   bool flag(const std::string& name, bool fallback);  // true/false/1/0/yes/no in any case
-  std::chrono::milliseconds duration(const std::string& name, std::chrono::milliseconds fallback);  // "250ms" "30s" "5m" "2h"; bare number = seconds
-  Secret secret(const std::string& name);             // required
+  std::chrono::milliseconds duration(
+      const std::string& name, std::chrono::milliseconds fallback);  // "250ms" "30s" "5m" "2h"; bare number = seconds
+  Secret secret(const std::string& name);                            // required
   // A secret from the file named by `<name>_FILE`, else from `<name>`; trailing newline trimmed; required.
   Secret secret_or_file(const std::string& name);
   const std::map<std::string, std::string>& all() const { return values_; }

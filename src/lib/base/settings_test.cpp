@@ -22,9 +22,12 @@ TEST(Env, reads_values_and_defaults) {
 }
 
 TEST(Env, reads_durations) {
-  struct Case { std::string text; std::optional<std::chrono::milliseconds> value; };
+  struct Case {
+    std::string text;
+    std::optional<std::chrono::milliseconds> value;
+  };
   const Case cases[] = {{"250ms", 250ms}, {"30s", 30s}, {"5m", 5min}, {"2h", 2h}, {"7", 7s},
-                        {"5 m", {}}, {"-1s", {}}, {"1d", {}}, {"s", {}}, {"99999999999h", {}}};
+                        {"5 m", {}},      {"-1s", {}},  {"1d", {}},   {"s", {}},  {"99999999999h", {}}};
   for (const auto& [text, value] : cases) {
     Env env({{"D", text}});
     const auto read = env.duration("D", 1ms);

@@ -25,9 +25,20 @@ TEST(Text, ignores_case_of_ascii_letters) {
 }
 
 TEST(Text, integers_are_whole_texts) {
-  struct Case { std::string text; std::optional<std::int64_t> value; };
-  const Case cases[] = {{"0", 0}, {"-12", -12}, {"9223372036854775807", INT64_MAX}, {"9223372036854775808", {}},
-                        {"", {}}, {"+1", {}}, {" 1", {}}, {"1 ", {}}, {"1.5", {}}, {"0x1", {}}};
+  struct Case {
+    std::string text;
+    std::optional<std::int64_t> value;
+  };
+  const Case cases[] = {{"0", 0},
+                        {"-12", -12},
+                        {"9223372036854775807", INT64_MAX},
+                        {"9223372036854775808", {}},
+                        {"", {}},
+                        {"+1", {}},
+                        {" 1", {}},
+                        {"1 ", {}},
+                        {"1.5", {}},
+                        {"0x1", {}}};
   for (const auto& [text, value] : cases) EXPECT_EQ(parse_integer(text), value) << text;
 }
 

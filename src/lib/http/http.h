@@ -56,7 +56,7 @@ class Query {
 class BodyReader {
  public:
   virtual ~BodyReader() = default;
-  virtual Task<std::string> read() = 0;                              // at most 64 KiB
+  virtual Task<std::string> read() = 0;                               // at most 64 KiB
   virtual std::optional<std::uint64_t> length() const { return {}; }  // Content-Length
 };
 class BodyWriter {
@@ -154,8 +154,8 @@ class Router {
 };
 
 struct TlsFiles {
-  std::string certificate_pem, key_pem;        // the text itself
-  std::optional<std::string> client_ca_pem;    // ask for client certificates and verify them; none is still accepted
+  std::string certificate_pem, key_pem;      // the text itself
+  std::optional<std::string> client_ca_pem;  // ask for client certificates and verify them; none is still accepted
 };
 
 struct ServerConfig {
@@ -164,9 +164,9 @@ struct ServerConfig {
   std::optional<TlsFiles> tls;
   std::size_t max_header_bytes = 32 << 10;
   std::chrono::milliseconds header_timeout{30'000}, idle_timeout{75'000};
-  std::chrono::milliseconds body_timeout{60'000};    // longest silence inside a request body
-  std::chrono::milliseconds write_timeout{60'000};   // longest stall of a reader of ours
-  std::chrono::milliseconds drain_timeout{10'000};   // after cancellation: how long requests under way may go on
+  std::chrono::milliseconds body_timeout{60'000};   // longest silence inside a request body
+  std::chrono::milliseconds write_timeout{60'000};  // longest stall of a reader of ours
+  std::chrono::milliseconds drain_timeout{10'000};  // after cancellation: how long requests under way may go on
   std::size_t max_connections = 10'000;
   bool shared_port = false;  // SO_REUSEPORT: several servers, one per shard, take connections of the same port in turn
 };
@@ -201,7 +201,7 @@ struct Url {
 };
 
 struct ClientTls {
-  std::optional<std::string> ca_pem;  // default: the system's roots
+  std::optional<std::string> ca_pem;     // default: the system's roots
   std::string certificate_pem, key_pem;  // client certificate; "" none
   bool verify = true;
   std::string server_name;  // expected name if not the URL's host
@@ -218,7 +218,7 @@ struct ClientRequest {
   Url url;
   Headers headers;
   std::variant<std::string, std::shared_ptr<BodyReader>> body;  // a reader with length() is sent with it, else chunked
-  std::chrono::milliseconds timeout{30'000};  // until the response's headers are there; 0 = none
+  std::chrono::milliseconds timeout{30'000};                    // until the response's headers are there; 0 = none
 };
 struct ClientResponse {
   int status = 0;

@@ -91,8 +91,10 @@ Task<> ServerConnection::run() {
     if (after != After::closed) co_await linger();
   } catch (const Error& error) {
     const auto why = describe(std::current_exception());
-    if (error.kind() == ErrorKind::internal) log::error("a response was given up", kv("peer", peer_), kv("error", why));
-    else log::debug("connection broke", kv("peer", peer_), kv("error", why));
+    if (error.kind() == ErrorKind::internal)
+      log::error("a response was given up", kv("peer", peer_), kv("error", why));
+    else
+      log::debug("connection broke", kv("peer", peer_), kv("error", why));
   }
 }
 

@@ -84,9 +84,7 @@ std::optional<std::string> as_string(const json::value* found) {
   return std::string(found->get_string());
 }
 
-std::optional<std::int64_t> as_integer(const json::value* found) {
-  return found ? integer_of(*found) : std::nullopt;
-}
+std::optional<std::int64_t> as_integer(const json::value* found) { return found ? integer_of(*found) : std::nullopt; }
 
 std::optional<bool> as_bool(const json::value* found) {
   if (!found || !found->is_bool()) return std::nullopt;
@@ -100,10 +98,16 @@ const json::value* find_path(const json::value& value, Path path) {
   return walk(value.if_object(), path);
 }
 const json::value* find_path(const json::object& object, Path path) { return walk(&object, path); }
-std::optional<std::string> find_string(const json::value& value, Path path) { return as_string(find_path(value, path)); }
+std::optional<std::string> find_string(const json::value& value, Path path) {
+  return as_string(find_path(value, path));
+}
 std::optional<std::string> find_string(const json::object& object, Path path) { return as_string(walk(&object, path)); }
-std::optional<std::int64_t> find_integer(const json::value& value, Path path) { return as_integer(find_path(value, path)); }
-std::optional<std::int64_t> find_integer(const json::object& object, Path path) { return as_integer(walk(&object, path)); }
+std::optional<std::int64_t> find_integer(const json::value& value, Path path) {
+  return as_integer(find_path(value, path));
+}
+std::optional<std::int64_t> find_integer(const json::object& object, Path path) {
+  return as_integer(walk(&object, path));
+}
 std::optional<bool> find_bool(const json::value& value, Path path) { return as_bool(find_path(value, path)); }
 std::optional<bool> find_bool(const json::object& object, Path path) { return as_bool(walk(&object, path)); }
 

@@ -35,9 +35,11 @@ std::optional<std::int64_t> find_integer(const json::value& value, Path path);
 std::optional<std::int64_t> find_integer(const json::object& object, Path path);
 std::optional<bool> find_bool(const json::value& value, Path path);
 std::optional<bool> find_bool(const json::object& object, Path path);
-std::map<std::string, std::string> string_map(const json::value* value);  // {} when null or not an object; only string values
+std::map<std::string, std::string> string_map(
+    const json::value* value);  // {} when null or not an object; only string values
 
-// Reads the fields of a JSON object, collecting every problem; `done()` throws one `invalid` that names every bad field.
+// Reads the fields of a JSON object, collecting every problem; `done()` throws one `invalid` that names every bad
+// field.
 class FieldReader {
  public:
   explicit FieldReader(const json::value& body);  // not an object → problem under "non_field_errors"

@@ -23,7 +23,8 @@ TEST(Json, prints_compact_and_pretty) {
 }
 
 TEST(Json, finds_values_of_the_right_type_only) {
-  const auto value = *parse_json(R"({"a": {"s": "x", "n": 3, "b": true, "z": null, "big": 18446744073709551615, "f": 1.0}})");
+  const auto value =
+      *parse_json(R"({"a": {"s": "x", "n": 3, "b": true, "z": null, "big": 18446744073709551615, "f": 1.0}})");
   EXPECT_EQ(find_string(value, {"a", "s"}), "x");
   EXPECT_EQ(find_integer(value, {"a", "n"}), 3);
   EXPECT_EQ(find_bool(value, {"a", "b"}), true);

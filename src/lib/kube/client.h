@@ -42,8 +42,8 @@ struct Connection {
   Secret token;
   std::string token_file;  // re-read every minute (bound tokens expire); wins over `token`
   std::string namespace_ = "default";
-  static Connection in_cluster();                                      // the service account's files and KUBERNETES_SERVICE_*
-  static Connection from_kubeconfig(const std::string& path);          // current context; data or files
+  static Connection in_cluster();                              // the service account's files and KUBERNETES_SERVICE_*
+  static Connection from_kubeconfig(const std::string& path);  // current context; data or files
   static Connection from_env(const std::map<std::string, std::string>& env);  // KUBECONFIG if set, else in_cluster
 };
 
@@ -110,8 +110,8 @@ class Client {
   std::unique_ptr<State> state_;
 };
 
-// A local copy of a list, kept current by list and watch. Survives broken connections and 410 Gone (lists again, and tells
-// the differences). Callbacks run on the client's executor and must not suspend.
+// A local copy of a list, kept current by list and watch. Survives broken connections and 410 Gone (lists again, and
+// tells the differences). Callbacks run on the client's executor and must not suspend.
 class Informer {
  public:
   using Object = std::shared_ptr<const json::object>;
@@ -122,8 +122,8 @@ class Informer {
   };
   Informer(Client& client, const Resource& resource, std::string ns, ListOptions options, Callbacks callbacks = {});
   ~Informer();
-  Task<> run();                  // until cancelled; put it into the owner's TaskGroup
-  bool synced() const;           // the first list has been told
+  Task<> run();         // until cancelled; put it into the owner's TaskGroup
+  bool synced() const;  // the first list has been told
   Task<> wait_synced();
   const std::map<std::string, Object>& objects() const;  // by "namespace/name"
   Object find(const std::string& ns, const std::string& name) const;

@@ -55,7 +55,9 @@ TEST(Client, speaks_kubernetes_rest) {
     co_await c.list(resources::nodes, "", {.label_selector = "a in (b,c)", .field_selector = "metadata.name=n"});
     co_await c.server_version();
   });
-  struct Case { std::string line, type, body; };
+  struct Case {
+    std::string line, type, body;
+  };
   const std::string json_type = "application/json";
   const std::string object = R"({"metadata":{"name":"a"}})";
   const Case expected[] = {
@@ -63,7 +65,8 @@ TEST(Client, speaks_kubernetes_rest) {
       {"POST /apis/apps/v1/namespaces/x/deployments?fieldManager=workflow", json_type, object},
       {"PUT /apis/apps/v1/namespaces/x/deployments/a/scale?fieldManager=workflow", json_type, object},
       {"PATCH /api/v1/namespaces/x/services/a?fieldManager=workflow", "application/merge-patch+json", object},
-      {"PATCH /api/v1/namespaces/x/services/a/status?fieldManager=workflow", "application/strategic-merge-patch+json", object},
+      {"PATCH /api/v1/namespaces/x/services/a/status?fieldManager=workflow", "application/strategic-merge-patch+json",
+       object},
       {"PATCH /api/v1/namespaces/x/services/a?fieldManager=workflow", "application/json-patch+json", "[]"},
       {"PATCH /api/v1/namespaces/a?fieldManager=workflow&force=true", "application/apply-patch+yaml",
        R"({"metadata":{"name":"a"},"apiVersion":"v1","kind":"Namespace"})"},
@@ -80,9 +83,10 @@ TEST(Client, speaks_kubernetes_rest) {
 }
 
 TEST(Client, a_long_list_comes_in_pages) {
-  Script script{{ok(R"({"metadata":{"resourceVersion":"7","continue":"next page"},"items":[{"metadata":{"name":"a"}}]})"),
-                 ok(R"({"metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"b"}}]})")},
-                {}};
+  Script script{
+      {ok(R"({"metadata":{"resourceVersion":"7","continue":"next page"},"items":[{"metadata":{"name":"a"}}]})"),
+       ok(R"({"metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"b"}}]})")},
+      {}};
   with_client(script, unchanged, [](Client& c) -> Task<> {
     const auto list = co_await c.list(resources::pods, "");
     EXPECT_EQ(list.resource_version, "7");
@@ -106,7 +110,12 @@ TEST(Client, a_page_that_expired_starts_the_list_over) {
 }
 
 TEST(Client, refusals_keep_their_message) {
-  struct Case { int status; std::string body; ErrorKind kind; std::string message; };
+  struct Case {
+    int status;
+    std::string body;
+    ErrorKind kind;
+    std::string message;
+  };
   const Case cases[] = {
       {404, R"({"kind":"Status","message":"pods \"a\" not found"})", ErrorKind::not_found, "pods \"a\" not found"},
       {409, R"({"message":"exists","reason":"AlreadyExists"})", ErrorKind::conflict, "exists"},
@@ -164,7 +173,8 @@ TEST(Client, streams_logs) {
     EXPECT_EQ(co_await body->read(), "line\n");
     EXPECT_EQ(co_await body->read(), "");
   });
-  EXPECT_EQ(script.seen.at(0).line, "GET /api/v1/namespaces/x/pods/a/log?container=c&follow=true&timestamps=true&tailLines=5");
+  EXPECT_EQ(script.seen.at(0).line,
+            "GET /api/v1/namespaces/x/pods/a/log?container=c&follow=true&timestamps=true&tailLines=5");
 }
 
 TEST(Connection, reads_a_kubeconfig) {
@@ -181,7 +191,8 @@ clusters:
 - name: c
   cluster: {server: "https://127.0.0.1:6443/", certificate-authority: ca.pem, tls-server-name: kubernetes}
 users:
-- {name: u, user: {client-certificate-data: )" + to_base64("CERT") + ", client-key-data: " + to_base64("KEY") + "}}\n");
+- {name: u, user: {client-certificate-data: )" + to_base64("CERT") +
+                                                      ", client-key-data: " + to_base64("KEY") + "}}\n");
   const auto c = Connection::from_env({{"KUBECONFIG", "/absent:" + (folder.path() / "config").string()}});
   EXPECT_EQ(c.server.text(), "https://127.0.0.1:6443");
   EXPECT_EQ(c.tls.ca_pem, "CA");
@@ -194,12 +205,15 @@ users:
 TEST(Connection, says_what_is_wrong_with_a_kubeconfig) {
   const TemporaryFolder folder;
   const auto path = (folder.path() / "config").string();
-  struct Case { std::string text, message; };
-  const Case cases[] = {{"a: [", "line 1"},
-                        {"current-context: x\ncontexts: []", "it has no context named \"x\""},
-                        {"{current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}], clusters: [{name: c, cluster: "
-                         "{server: nonsense}}], users: [{name: u, user: {}}]}",
-                         "the server \"nonsense\" is not a URL"}};
+  struct Case {
+    std::string text, message;
+  };
+  const Case cases[] = {
+      {"a: [", "line 1"},
+      {"current-context: x\ncontexts: []", "it has no context named \"x\""},
+      {"{current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}], clusters: [{name: c, cluster: "
+       "{server: nonsense}}], users: [{name: u, user: {}}]}",
+       "the server \"nonsense\" is not a URL"}};
   for (const auto& [text, message] : cases) {
     write_file_atomically(path, text);
     try {

@@ -61,7 +61,8 @@ Connection connection_from(const json::value& config, const std::filesystem::pat
   c.tls.key_pem = data_or_file(user, "client-key", folder).value_or("");
   c.token = Secret(string_or(user, "token"));
   if (const auto file = find_string(user, {"tokenFile"})) c.token_file = folder / *file;
-  if (find_path(user, {"exec"}) != nullptr && c.token.empty() && c.token_file.empty() && c.tls.certificate_pem.empty()) {
+  if (find_path(user, {"exec"}) != nullptr && c.token.empty() && c.token_file.empty() &&
+      c.tls.certificate_pem.empty()) {
     throw Error(ErrorKind::invalid, "credential plugins (exec) are not supported; use a token or a client certificate");
   }
   return c;

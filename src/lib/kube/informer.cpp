@@ -41,7 +41,12 @@ class Backoff {
 
 struct Informer::State {
   State(Client& c, const Resource& r, std::string n, ListOptions o, Callbacks b)
-      : client(c), resource(r), ns(std::move(n)), options(std::move(o)), callbacks(std::move(b)), changes(c.executor()) {}
+      : client(c),
+        resource(r),
+        ns(std::move(n)),
+        options(std::move(o)),
+        callbacks(std::move(b)),
+        changes(c.executor()) {}
 
   Client& client;
   Resource resource;
@@ -135,8 +140,8 @@ struct Informer::State {
       const bool broken = error.kind() == ErrorKind::unavailable && !version.empty();
       if (!broken) version.clear();  // what else the server says about our position, a list is the answer
       if (!gone && backoff.failures() == 3) {
-        log::warn("cannot follow the Kubernetes API, trying again", kv("resource", resource.plural), kv("namespace", ns),
-                  kv("error", error.message()));
+        log::warn("cannot follow the Kubernetes API, trying again", kv("resource", resource.plural),
+                  kv("namespace", ns), kv("error", error.message()));
       }
       co_return gone && ++gone_in_a_row == 1;
     }

@@ -39,8 +39,8 @@ struct Scene {
   // Until the informer knows this pod in this phase ("": absent).
   Task<> knows(std::string name, std::string wanted) {
     co_await informer.wait_for(
-        "x", name, [wanted](const Informer::Object& o) { return o == nullptr ? wanted.empty() : phase(*o) == wanted; }, 10s,
-        "waiting for " + name + " to be " + wanted);
+        "x", name, [wanted](const Informer::Object& o) { return o == nullptr ? wanted.empty() : phase(*o) == wanted; },
+        10s, "waiting for " + name + " to be " + wanted);
   }
   std::size_t count(std::string_view word) const {
     return static_cast<std::size_t>(std::count_if(api.requests.begin(), api.requests.end(),

@@ -216,8 +216,12 @@ json::object owner_reference_to(const json::object& owner) {
     const auto* value = member(owner, key);
     return value != nullptr && value->is_string() ? std::string(std::string_view(value->get_string())) : std::string();
   };
-  return {{"apiVersion", text("apiVersion")}, {"kind", text("kind")},          {"name", name_of(owner)},
-          {"uid", uid_of(owner)},             {"controller", true}, {"blockOwnerDeletion", true}};
+  return {{"apiVersion", text("apiVersion")},
+          {"kind", text("kind")},
+          {"name", name_of(owner)},
+          {"uid", uid_of(owner)},
+          {"controller", true},
+          {"blockOwnerDeletion", true}};
 }
 
 json::object make_secret(std::string_view ns, std::string_view name, const Labels& labels,

@@ -75,7 +75,7 @@ struct EventView {
   std::string type, reason, message;  // type: Normal or Warning
   std::string kind, name, uid;        // of the object that it is about
   int count = 1;
-  std::optional<Time> last;           // the most recent of its times
+  std::optional<Time> last;  // the most recent of its times
 };
 EventView event_of(const json::object& event);
 

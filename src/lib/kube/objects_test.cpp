@@ -62,7 +62,8 @@ TEST(Objects, reads_both_kinds_of_events) {
   EXPECT_EQ(core.kind, "ReplicaSet");
   EXPECT_EQ(core.count, 3);
   EXPECT_EQ(core.last, parse_rfc3339("2026-01-05T10:00:09Z"));
-  const auto newer = event_of(object(R"({"type":"Normal","reason":"Pulled","note":"done","regarding":{"kind":"Pod","name":"p"},
+  const auto newer =
+      event_of(object(R"({"type":"Normal","reason":"Pulled","note":"done","regarding":{"kind":"Pod","name":"p"},
     "eventTime":"2026-01-05T10:00:09.5Z"})"));
   EXPECT_EQ(newer.message, "done");
   EXPECT_EQ(newer.name, "p");

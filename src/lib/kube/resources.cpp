@@ -46,22 +46,46 @@ const Resource priority_classes{"scheduling.k8s.io", "v1", "priorityclasses", "P
 
 const std::vector<const Resource*>& all_resources() {
   using namespace resources;
-  static const std::vector<const Resource*> all{
-      &namespaces,     &nodes,         &pods,           &services,          &endpoints,
-      &secrets,        &config_maps,   &service_accounts, &events,          &persistent_volumes,
-      &persistent_volume_claims, &resource_quotas, &limit_ranges, &replication_controllers, &deployments,
-      &replica_sets,   &daemon_sets,   &stateful_sets,  &controller_revisions, &jobs,
-      &cron_jobs,      &horizontal_pod_autoscalers, &endpoint_slices, &ingresses, &network_policies,
-      &pod_disruption_budgets, &leases, &roles,         &role_bindings,     &cluster_roles,
-      &cluster_role_bindings, &storage_classes, &priority_classes};
+  static const std::vector<const Resource*> all{&namespaces,
+                                                &nodes,
+                                                &pods,
+                                                &services,
+                                                &endpoints,
+                                                &secrets,
+                                                &config_maps,
+                                                &service_accounts,
+                                                &events,
+                                                &persistent_volumes,
+                                                &persistent_volume_claims,
+                                                &resource_quotas,
+                                                &limit_ranges,
+                                                &replication_controllers,
+                                                &deployments,
+                                                &replica_sets,
+                                                &daemon_sets,
+                                                &stateful_sets,
+                                                &controller_revisions,
+                                                &jobs,
+                                                &cron_jobs,
+                                                &horizontal_pod_autoscalers,
+                                                &endpoint_slices,
+                                                &ingresses,
+                                                &network_policies,
+                                                &pod_disruption_budgets,
+                                                &leases,
+                                                &roles,
+                                                &role_bindings,
+                                                &cluster_roles,
+                                                &cluster_role_bindings,
+                                                &storage_classes,
+                                                &priority_classes};
   return all;
 }
 
 const Resource* find_resource(std::string_view api_version, std::string_view kind) {
   const auto& all = all_resources();
-  const auto found = std::find_if(all.begin(), all.end(), [&](const Resource* r) {
-    return r->kind == kind && r->api_version() == api_version;
-  });
+  const auto found = std::find_if(
+      all.begin(), all.end(), [&](const Resource* r) { return r->kind == kind && r->api_version() == api_version; });
   return found == all.end() ? nullptr : *found;
 }
 

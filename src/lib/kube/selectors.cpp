@@ -43,7 +43,8 @@ std::optional<LabelRequirement> checked(LabelRequirement r) {
   const bool single = r.op == Operator::equals || r.op == Operator::not_equals || r.op == Operator::greater_than ||
                       r.op == Operator::less_than;
   if (valueless != r.values.empty() || (single && r.values.size() != 1)) return std::nullopt;
-  if (!std::all_of(r.values.begin(), r.values.end(), [](const auto& v) { return is_label_value(v); })) return std::nullopt;
+  if (!std::all_of(r.values.begin(), r.values.end(), [](const auto& v) { return is_label_value(v); }))
+    return std::nullopt;
   if ((r.op == Operator::greater_than || r.op == Operator::less_than) && !parse_integer(r.values.front())) {
     return std::nullopt;
   }

@@ -8,7 +8,10 @@ using Labels = std::map<std::string, std::string>;
 
 TEST(LabelSelector, matches_as_kubernetes_does) {
   const Labels shop{{"app", "shop"}, {"type", "web"}, {"version", "v4"}, {"empty", ""}, {"rack", "12"}};
-  struct Case { std::string selector; bool matches; };
+  struct Case {
+    std::string selector;
+    bool matches;
+  };
   const Case cases[] = {
       {"", true},
       {"app=shop", true},
@@ -50,9 +53,9 @@ TEST(LabelSelector, matches_as_kubernetes_does) {
 }
 
 TEST(LabelSelector, refuses_what_is_malformed) {
-  for (const auto* text : {",", "app=shop,", "=x", "app=a b", "app in (a", "app in a)", "app in ((a))", "app within (a)", "!",
-                           "app!shop", "app=shop=x", "Ä=1", "a/b/c=1", "-a=1", "app=-x", "rack>x", "in (a)", "app in (a) b",
-                           "!app=x"}) {
+  for (const auto* text :
+       {",", "app=shop,", "=x", "app=a b", "app in (a", "app in a)", "app in ((a))", "app within (a)", "!", "app!shop",
+        "app=shop=x", "Ä=1", "a/b/c=1", "-a=1", "app=-x", "rack>x", "in (a)", "app in (a) b", "!app=x"}) {
     EXPECT_FALSE(LabelSelector::parse(text)) << text;
   }
 }
@@ -65,11 +68,12 @@ TEST(LabelSelector, without_labels_only_negative_terms_match) {
 
 TEST(LabelSelector, reads_selector_objects) {
   const auto from = [](std::string_view text) { return LabelSelector::from_object(*parse_json(text)); };
-  EXPECT_EQ(from(R"({"matchLabels":{"app":"shop"},"matchExpressions":[{"key":"type","operator":"In","values":["web","cmd"]},
+  EXPECT_EQ(
+      from(R"({"matchLabels":{"app":"shop"},"matchExpressions":[{"key":"type","operator":"In","values":["web","cmd"]},
                      {"key":"a","operator":"NotIn","values":["x"]},{"key":"b","operator":"Exists"},
                      {"key":"c","operator":"DoesNotExist","values":[]}]})")
-                ->text(),
-            "app=shop,type in (cmd,web),a notin (x),b,!c");
+          ->text(),
+      "app=shop,type in (cmd,web),a notin (x),b,!c");
   EXPECT_TRUE(from("{}")->empty());
   for (const auto* bad : {"[]", R"({"matchLabels":{"a":1}})", R"({"matchLabels":[]})", R"({"matchExpressions":{}})",
                           R"({"matchExpressions":[{"key":"a","operator":"Is"}]})",
@@ -85,7 +89,10 @@ TEST(FieldSelector, compares_fields_as_text) {
   const auto pod = parse_json(R"({"metadata":{"name":"a","namespace":"x"},"spec":{"nodeName":"n1","hostNetwork":true},
                                   "status":{"phase":"Running","count":3,"odd":"a,b=c\\d"}})")
                        ->get_object();
-  struct Case { std::string selector; bool matches; };
+  struct Case {
+    std::string selector;
+    bool matches;
+  };
   const Case cases[] = {{"", true},
                         {"metadata.name=a", true},
                         {"metadata.name==b", false},

@@ -1,4 +1,5 @@
-// src/lib/kube/test_api.h: a small API server of one resource (pods of namespace x), for the protocol tests of this library.
+// src/lib/kube/test_api.h: a small API server of one resource (pods of namespace x), for the protocol tests of this
+// library.
 #pragma once
 #include <gtest/gtest.h>
 

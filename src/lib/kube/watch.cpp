@@ -55,7 +55,8 @@ Task<std::optional<WatchEvent>> WatchStream::next() {
       if (trim(*line).empty()) continue;
       if (auto event = watch_event_from(*line, resource_)) co_return event;
     }
-    if (lines_.size() > event_limit) throw Error(ErrorKind::too_large, "an event of " + resource_.plural + " is too large");
+    if (lines_.size() > event_limit)
+      throw Error(ErrorKind::too_large, "an event of " + resource_.plural + " is too large");
     auto bytes = co_await with_deadline(watch_lifetime + std::chrono::seconds(30),
                                         "the watch of " + resource_.plural + " fell silent", body_->read());
     if (bytes.empty()) co_return std::nullopt;

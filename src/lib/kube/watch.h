@@ -20,8 +20,8 @@ class LineBuffer {
   std::size_t scanned_ = 0;  // no newline before this
 };
 
-// One line of a watch. Throws conflict "resourceVersion too old" for 410 Gone, the Status otherwise; unavailable when the
-// line is not an event. nullopt: an event of a type that we do not know.
+// One line of a watch. Throws conflict "resourceVersion too old" for 410 Gone, the Status otherwise; unavailable when
+// the line is not an event. nullopt: an event of a type that we do not know.
 std::optional<WatchEvent> watch_event_from(std::string_view line, const Resource& r);
 
 class WatchStream : public Watch {

@@ -28,7 +28,10 @@ constexpr std::size_t max_values = 1'000'000;
 
 bool all_digits(std::string_view text, int base) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [base](char c) {
-    const int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 99;
+    const int value = c >= '0' && c <= '9'   ? c - '0'
+                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                             : 99;
     return value < base;
   });
 }
@@ -122,7 +125,8 @@ class Builder : public YAML::EventHandler {
     take_key(mark, std::string(found->second.get_string()));
   }
   // `tag` is "?" for plain style, "!" for quoted and block style.
-  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& text) override {
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& text) override {
     if (expects_key()) {
       if (anchor != 0) anchors_[anchor] = json::string(text);
       return take_key(mark, text);
@@ -131,10 +135,12 @@ class Builder : public YAML::EventHandler {
     auto value = is_text ? std::nullopt : resolve_plain(text);
     put(mark, value ? std::move(*value) : json::value(json::string(text)), anchor);
   }
-  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
     open(mark, json::array(), anchor);
   }
-  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
     open(mark, json::object(), anchor);
   }
   void OnSequenceEnd() override { close(); }
@@ -187,7 +193,11 @@ class Builder : public YAML::EventHandler {
 bool is_printable_utf8(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+    const std::size_t length = lead < 0x80                   ? 1
+                               : lead >= 0xc2 && lead < 0xe0 ? 2
+                               : lead >= 0xe0 && lead < 0xf0 ? 3
+                               : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                             : 0;
     if (length == 0 || i + length > text.size()) return false;
     if (length == 1 && ((lead < 0x20 && lead != '\t' && lead != '\n' && lead != '\r') || lead == 0x7f)) return false;
     for (std::size_t k = 1; k < length; ++k) {
@@ -202,7 +212,8 @@ bool is_printable_utf8(std::string_view text) {
 }
 
 std::vector<json::value> read_documents(std::string_view text) {
-  if (!is_printable_utf8(text)) throw Error(ErrorKind::invalid, "not YAML: the text is not UTF-8, or has control characters");
+  if (!is_printable_utf8(text))
+    throw Error(ErrorKind::invalid, "not YAML: the text is not UTF-8, or has control characters");
   std::istringstream in{std::string(text)};
   Builder builder;
   try {

@@ -7,19 +7,48 @@
 namespace workflow::kube {
 
 TEST(Yaml, scalars_follow_the_core_schema) {
-  struct Case { std::string yaml, json; };
-  const Case cases[] = {
-      {"1", "1"},           {"-12", "-12"},        {"+3", "3"},          {"0", "0"},
-      {"0644", "420"},      {"0o17", "15"},        {"0x1F", "31"},       {"09", "9"},
-      {"1.5", "1.5E0"},     {"1e3", "1E3"},        {".5", "5E-1"},       {"1.", "1E0"},
-      {"true", "true"},     {"False", "false"},    {"yes", "\"yes\""},   {"on", "\"on\""},
-      {"off", "\"off\""},   {"n", "\"n\""},        {"null", "null"},     {"~", "null"},
-      {"", "null"},         {"'1'", "\"1\""},      {"\"true\"", "\"true\""}, {"'null'", "\"null\""},
-      {"!!str 1", "\"1\""}, {"2026-01-05", "\"2026-01-05\""}, {"1:30", "\"1:30\""}, {"1_000", "\"1_000\""},
-      {".inf", "\".inf\""}, {".nan", "\".nan\""},  {"1.2.3", "\"1.2.3\""}, {"e3", "\"e3\""},
-      {"-", "[null]"},      {"9223372036854775807", "9223372036854775807"},
-      {"18446744073709551615", "18446744073709551615"}, {"-9223372036854775808", "-9223372036854775808"},
-      {"|\n  1\n", "\"1\\n\""}, {"12e", "\"12e\""}, {"250m", "\"250m\""}};
+  struct Case {
+    std::string yaml, json;
+  };
+  const Case cases[] = {{"1", "1"},
+                        {"-12", "-12"},
+                        {"+3", "3"},
+                        {"0", "0"},
+                        {"0644", "420"},
+                        {"0o17", "15"},
+                        {"0x1F", "31"},
+                        {"09", "9"},
+                        {"1.5", "1.5E0"},
+                        {"1e3", "1E3"},
+                        {".5", "5E-1"},
+                        {"1.", "1E0"},
+                        {"true", "true"},
+                        {"False", "false"},
+                        {"yes", "\"yes\""},
+                        {"on", "\"on\""},
+                        {"off", "\"off\""},
+                        {"n", "\"n\""},
+                        {"null", "null"},
+                        {"~", "null"},
+                        {"", "null"},
+                        {"'1'", "\"1\""},
+                        {"\"true\"", "\"true\""},
+                        {"'null'", "\"null\""},
+                        {"!!str 1", "\"1\""},
+                        {"2026-01-05", "\"2026-01-05\""},
+                        {"1:30", "\"1:30\""},
+                        {"1_000", "\"1_000\""},
+                        {".inf", "\".inf\""},
+                        {".nan", "\".nan\""},
+                        {"1.2.3", "\"1.2.3\""},
+                        {"e3", "\"e3\""},
+                        {"-", "[null]"},
+                        {"9223372036854775807", "9223372036854775807"},
+                        {"18446744073709551615", "18446744073709551615"},
+                        {"-9223372036854775808", "-9223372036854775808"},
+                        {"|\n  1\n", "\"1\\n\""},
+                        {"12e", "\"12e\""},
+                        {"250m", "\"250m\""}};
   for (const auto& [yaml, expected] : cases) EXPECT_EQ(print_json(parse_yaml(yaml)), expected) << yaml;
 }
 
@@ -49,7 +78,8 @@ data:
     line two
 )");
   ASSERT_EQ(objects.size(), 4u);
-  EXPECT_EQ(print_json(objects[0]), R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"a","labels":{"heritage":"deis"}}})");
+  EXPECT_EQ(print_json(objects[0]),
+            R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"a","labels":{"heritage":"deis"}}})");
   EXPECT_EQ(print_json(objects[2]), R"({"kind":"Service","spec":{"ports":[{"port":80,"targetPort":"http"}]}})");
   EXPECT_EQ(print_json(objects[3]), R"({"kind":"ConfigMap","data":{"on":"true","script":"line one\nline two\n"}})");
   EXPECT_TRUE(parse_manifests("").empty());
@@ -69,8 +99,11 @@ TEST(Yaml, anchors_are_copied_but_may_not_explode) {
 }
 
 TEST(Yaml, refuses_with_the_line) {
-  struct Case { std::string yaml, message; };
-  const Case cases[] = {{"a: 1\nb: [", "line 2: "}, {"a: 1\na: 2", "line 2: the key \"a\" is there twice"},
+  struct Case {
+    std::string yaml, message;
+  };
+  const Case cases[] = {{"a: 1\nb: [", "line 2: "},
+                        {"a: 1\na: 2", "line 2: the key \"a\" is there twice"},
                         {"? [a]\n: b", "line 1: a key must be a scalar"}};
   for (const auto& [yaml, message] : cases) {
     try {
@@ -86,13 +119,15 @@ TEST(Yaml, refuses_with_the_line) {
   EXPECT_THROW(parse_yaml(std::string(70, '[') + std::string(70, ']')), Error);
   EXPECT_THROW(parse_yaml("a: *nowhere"), Error);
   EXPECT_THROW(parse_yaml("a: &x {b: *x}"), Error);
-  for (const auto& text : {std::string("\0\0\0,\0\0", 6), std::string("\xfe\xff\0a", 4), std::string("a: \xc0\x80"), std::string("a: \x01")}) {
+  for (const auto& text : {std::string("\0\0\0,\0\0", 6), std::string("\xfe\xff\0a", 4), std::string("a: \xc0\x80"),
+                           std::string("a: \x01")}) {
     EXPECT_THROW(parse_yaml(text), Error);
   }
 }
 
 TEST(Yaml, prints_block_style) {
-  const auto value = *parse_json(R"({"kind":"Pod","metadata":{"labels":{},"name":"a"},"spec":{"containers":[{"args":["start","web"],
+  const auto value =
+      *parse_json(R"({"kind":"Pod","metadata":{"labels":{},"name":"a"},"spec":{"containers":[{"args":["start","web"],
     "name":"x"},{"name":"y"}],"on":"yes","port":"80","nested":[[1,2],[]],"text":"a: b\n"}})");
   EXPECT_EQ(print_yaml(value), R"(kind: Pod
 metadata:
@@ -143,8 +178,9 @@ class RandomValues {
  private:
   std::size_t pick(std::size_t count) { return random_() % count; }
   std::string text() {
-    static const std::vector<std::string> parts{"a", "yes", "null", "1", "0x1", ":", " ", "#", "-", "- ", "\n", "\"", "'", "\\", "é", "{",
-                                                "]", "&", "*", "!", "%", "@", "`", "~", ".", "/", "\t", "true", "?", "|", ">", "\x01", "\x7f", ","};
+    static const std::vector<std::string> parts{
+        "a", "yes", "null", "1", "0x1", ":", " ", "#", "-", "- ", "\n",   "\"", "'", "\\", "é",    "{",    "]",
+        "&", "*",   "!",    "%", "@",   "`", "~", ".", "/", "\t", "true", "?",  "|", ">",  "\x01", "\x7f", ","};
     std::string result;
     for (std::size_t i = pick(4); i > 0; --i) result += parts[pick(parts.size())];
     return result;

@@ -12,7 +12,8 @@ Error error_from(const std::string& sqlstate, const std::string& text, std::stri
   if (may_be_retried(sqlstate)) return of(ErrorKind::conflict, "somebody else changed it at the same time; try again");
   if (sqlstate == "22021") return of(ErrorKind::invalid, "text must be valid UTF-8");
   if (sqlstate == "57014") return of(ErrorKind::timeout, "the database took too long");
-  if (sqlstate.starts_with("53")) return of(ErrorKind::unavailable, "the database is out of memory, disk or connections");
+  if (sqlstate.starts_with("53"))
+    return of(ErrorKind::unavailable, "the database is out of memory, disk or connections");
   if (sqlstate.starts_with("08") || sqlstate.starts_with("57P")) {
     return of(ErrorKind::unavailable, "the database cannot be reached; try again soon");
   }
@@ -22,12 +23,19 @@ Error error_from(const std::string& sqlstate, const std::string& text, std::stri
 Connection::Connection(const Config& config) : connection_(nullptr, PQfinish) {
   const auto options = "-c statement_timeout=" + std::to_string(config.statement_timeout.count()) +
                        " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC -c client_min_messages=warning";
-  const std::pair<const char*, std::string> settings[] = {
-      {"host", config.host},         {"port", config.port},     {"dbname", config.database},
-      {"user", config.user},         {"password", config.password.reveal()},
-      {"connect_timeout", "5"},      {"options", options},      {"application_name", config.application},
-      {"client_encoding", "UTF8"},   {"keepalives_idle", "10"}, {"keepalives_interval", "5"},
-      {"keepalives_count", "3"},     {"tcp_user_timeout", "15000"}};
+  const std::pair<const char*, std::string> settings[] = {{"host", config.host},
+                                                          {"port", config.port},
+                                                          {"dbname", config.database},
+                                                          {"user", config.user},
+                                                          {"password", config.password.reveal()},
+                                                          {"connect_timeout", "5"},
+                                                          {"options", options},
+                                                          {"application_name", config.application},
+                                                          {"client_encoding", "UTF8"},
+                                                          {"keepalives_idle", "10"},
+                                                          {"keepalives_interval", "5"},
+                                                          {"keepalives_count", "3"},
+                                                          {"tcp_user_timeout", "15000"}};
   std::vector<const char*> names, values;
   for (const auto& [name, value] : settings) {
     names.push_back(name);
@@ -61,15 +69,16 @@ Result Connection::prepared(const Query& query, const std::vector<Param>& params
   std::vector<const char*> values;
   for (const auto& param : params) {
     // libpq takes text up to the first NUL: what follows would be lost without a word.
-    if (param.text() && param.text()->contains('\0')) throw Error(ErrorKind::invalid, "text must not contain a NUL character").with_detail(name);
+    if (param.text() && param.text()->contains('\0'))
+      throw Error(ErrorKind::invalid, "text must not contain a NUL character").with_detail(name);
     values.push_back(param.text() ? param.text()->c_str() : nullptr);
   }
   if (!prepared_.contains(name)) {
     checked(PQprepare(connection_.get(), name.c_str(), std::string(query.text).c_str(), 0, nullptr), name);
     prepared_.insert(name);
   }
-  return checked(PQexecPrepared(connection_.get(), name.c_str(), static_cast<int>(values.size()), values.data(), nullptr,
-                                nullptr, 0),
+  return checked(PQexecPrepared(connection_.get(), name.c_str(), static_cast<int>(values.size()), values.data(),
+                                nullptr, nullptr, 0),
                  name);
 }
 

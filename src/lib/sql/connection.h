@@ -19,7 +19,9 @@ bool may_be_retried(const std::string& sqlstate);  // deadlock, serialization fa
 
 // Thrown inside this library only: the connection is of no more use.
 struct Broken : Error {
-  explicit Broken(std::string detail) : Error(Error(ErrorKind::unavailable, "the database cannot be reached; try again soon").with_detail(std::move(detail))) {}
+  explicit Broken(std::string detail)
+      : Error(Error(ErrorKind::unavailable, "the database cannot be reached; try again soon")
+                  .with_detail(std::move(detail))) {}
 };
 // Thrown inside this library only: the transaction lost a race and may be run again.
 struct Retry : Error {
@@ -28,7 +30,7 @@ struct Retry : Error {
 
 class Connection {
  public:
-  explicit Connection(const Config& config);  // throws Broken
+  explicit Connection(const Config& config);                      // throws Broken
   Result simple(const std::string& text, std::string_view name);  // may hold several statements
   Result prepared(const Query& query, const std::vector<Param>& params);
   PGconn* raw() const { return connection_.get(); }

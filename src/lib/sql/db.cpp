@@ -145,7 +145,8 @@ void Db::run(const std::function<void(Tx&)>& work) {
     } catch (const Broken&) {
       pool_->forget();
       if (begun || attempt == attempts) throw;
-      // A pooled connection that died while idle: nothing was sent, so a new one may begin. The other idle ones met the same.
+      // A pooled connection that died while idle: nothing was sent, so a new one may begin. The other idle ones met the
+      // same.
       pool_->forget_idle();
     } catch (const Retry& retry) {
       pool_->roll_back(std::move(connection));

@@ -21,8 +21,8 @@ struct Db::Pool {
   std::unique_ptr<Connection> take();
   void give_back(std::unique_ptr<Connection> connection);
   void roll_back(std::unique_ptr<Connection> connection);  // and give it back
-  void forget();       // a taken connection is gone
-  void forget_idle();  // they will be made anew
+  void forget();                                           // a taken connection is gone
+  void forget_idle();                                      // they will be made anew
 };
 
 }  // namespace workflow::sql

@@ -1,6 +1,8 @@
-// src/lib/sql/sql.h: PostgreSQL: a pool, transactions as plain functions on the blocking pool, migrations, notifications.
+// src/lib/sql/sql.h: PostgreSQL: a pool, transactions as plain functions on the blocking pool, migrations,
+// notifications.
 //   Queries are named constants; values are parameters, never pasted.
-//   Throws  Error: conflict (unique violation, serialization failure after retries), unprocessable (foreign key, check),
+//   Throws  Error: conflict (unique violation, serialization failure after retries), unprocessable (foreign key,
+//   check),
 //           invalid (text with a NUL or that is not UTF-8), unavailable (no connection), timeout, internal.
 #pragma once
 #include <chrono>
@@ -55,7 +57,7 @@ class Rows;
 class Row {
  public:
   bool is_null(std::string_view column) const;
-  std::string text(std::string_view column) const;      // throws internal on null
+  std::string text(std::string_view column) const;  // throws internal on null
   std::string text_or(std::string_view column, std::string fallback) const;
   std::optional<std::string> find(std::string_view column) const;
   std::int64_t integer(std::string_view column) const;
@@ -87,10 +89,12 @@ class Rows {
 // Inside a transaction, on a thread of the blocking pool. Nothing suspends here.
 class Tx {
  public:
-  Rows query(const Query& query, std::initializer_list<Param> params = {}) { return query_all(query, std::vector<Param>(params)); }
+  Rows query(const Query& query, std::initializer_list<Param> params = {}) {
+    return query_all(query, std::vector<Param>(params));
+  }
   Rows query_all(const Query& query, const std::vector<Param>& params);
   std::int64_t execute(const Query& query, std::initializer_list<Param> params = {});  // rows affected
-  void notify(const std::string& channel, const std::string& payload);                  // delivered on commit
+  void notify(const std::string& channel, const std::string& payload);                 // delivered on commit
 
  private:
   friend class Db;
@@ -112,15 +116,17 @@ class Db {
  public:
   explicit Db(Config config);
   ~Db();
-  // Runs `work` in one SERIALIZABLE-safe READ COMMITTED transaction; commits on return, rolls back on exception. Retried
-  // on deadlock and serialization failure, and when a pooled connection turns out broken before anything was sent.
+  // Runs `work` in one SERIALIZABLE-safe READ COMMITTED transaction; commits on return, rolls back on exception.
+  // Retried on deadlock and serialization failure, and when a pooled connection turns out broken before anything was
+  // sent.
   template <typename F>
   auto transact(F work) -> Task<std::invoke_result_t<F, Tx&>>;
   template <typename F>
   auto transact_here(F work) -> std::invoke_result_t<F, Tx&>;  // on this thread: tests, migrations
   // Applies the numbered .sql files (name → text, in order) not applied yet; one replica at a time (advisory lock).
   void migrate(const std::vector<std::pair<std::string, std::string>>& migrations);
-  // Calls `on_notify(payload)` for each NOTIFY on `channel`, and `on_notify("")` after each (re)connect, until cancelled.
+  // Calls `on_notify(payload)` for each NOTIFY on `channel`, and `on_notify("")` after each (re)connect, until
+  // cancelled.
   Task<> listen(std::string channel, std::function<void(const std::string&)> on_notify);
   Task<bool> reachable();
 

@@ -31,13 +31,15 @@ class Server {
       if (::chown(folder_.path().c_str(), static_cast<uid_t>(*uid_), static_cast<gid_t>(*gid_)) != 0) std::abort();
     }
     const auto data = (folder_.path() / "data").string();
-    run_process(spec({programs + "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--no-instructions"}), 60s);
+    run_process(
+        spec({programs + "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--no-instructions"}),
+        60s);
     start();
   }
   ~Server() { stop(); }
   void start() {
-    server_.emplace(spec({programs + "postgres", "-D", (folder_.path() / "data").string(), "-k", folder_.path().string(), "-c",
-                          "listen_addresses=", "-c", "fsync=off"}));
+    server_.emplace(spec({programs + "postgres", "-D", (folder_.path() / "data").string(), "-k",
+                          folder_.path().string(), "-c", "listen_addresses=", "-c", "fsync=off"}));
     for (int i = 0; i < 1000; ++i) {
       try {
         Db(config()).transact_here([](Tx& tx) { tx.query({"ping", "SELECT 1"}); });
@@ -54,11 +56,15 @@ class Server {
     server_->wait(30s);
     server_.reset();
   }
-  Config config() const { return {.host = folder_.path().string(), .database = "postgres", .user = "postgres", .connections = 4}; }
+  Config config() const {
+    return {.host = folder_.path().string(), .database = "postgres", .user = "postgres", .connections = 4};
+  }
 
  private:
   ProcessSpec spec(std::vector<std::string> argv) const {
-    ProcessSpec out{.argv = std::move(argv), .out = ProcessSpec::Stream::null, .err = ProcessSpec::Stream::null,
+    ProcessSpec out{.argv = std::move(argv),
+                    .out = ProcessSpec::Stream::null,
+                    .err = ProcessSpec::Stream::null,
                     .die_with_parent = true};
     out.uid = uid_;
     out.gid = gid_;
@@ -134,13 +140,17 @@ TEST_F(SqlTest, an_exception_undoes_everything) {
 
 TEST_F(SqlTest, failures_have_a_kind) {
   db->transact_here([](Tx& tx) { tx.execute(insert_t, {1, "a", true}); });
-  EXPECT_EQ(kind_of([&] { db->transact_here([](Tx& tx) { tx.execute(insert_t, {1, "b", true}); }); }), ErrorKind::conflict);
-  EXPECT_EQ(kind_of([&] { db->transact_here([](Tx& tx) { tx.execute(insert_t, {2, "b", false}); }); }), ErrorKind::unprocessable);
-  EXPECT_EQ(kind_of([&] { db->transact_here([](Tx& tx) { tx.query({"bad", "SELECT nothing"}); }); }), ErrorKind::internal);
+  EXPECT_EQ(kind_of([&] { db->transact_here([](Tx& tx) { tx.execute(insert_t, {1, "b", true}); }); }),
+            ErrorKind::conflict);
+  EXPECT_EQ(kind_of([&] { db->transact_here([](Tx& tx) { tx.execute(insert_t, {2, "b", false}); }); }),
+            ErrorKind::unprocessable);
+  EXPECT_EQ(kind_of([&] { db->transact_here([](Tx& tx) { tx.query({"bad", "SELECT nothing"}); }); }),
+            ErrorKind::internal);
   auto config = server->config();
   config.statement_timeout = 50ms;
   Db hasty(config);
-  EXPECT_EQ(kind_of([&] { hasty.transact_here([](Tx& tx) { tx.query({"slow", "SELECT pg_sleep(5)"}); }); }), ErrorKind::timeout);
+  EXPECT_EQ(kind_of([&] { hasty.transact_here([](Tx& tx) { tx.query({"slow", "SELECT pg_sleep(5)"}); }); }),
+            ErrorKind::timeout);
   config.host = "/nonexistent";
   Db lost(config);
   EXPECT_EQ(kind_of([&] { lost.transact_here([](Tx&) {}); }), ErrorKind::unavailable);
@@ -148,7 +158,8 @@ TEST_F(SqlTest, failures_have_a_kind) {
 
 TEST_F(SqlTest, text_that_cannot_be_stored_is_refused_and_never_cut_short) {
   for (const std::string& text : {std::string("admin\0x", 7), std::string("\xff"), std::string("\xc3(")}) {
-    EXPECT_EQ(kind_of([&] { db->transact_here([&](Tx& tx) { tx.execute(insert_t, {1, text, true}); }); }), ErrorKind::invalid);
+    EXPECT_EQ(kind_of([&] { db->transact_here([&](Tx& tx) { tx.execute(insert_t, {1, text, true}); }); }),
+              ErrorKind::invalid);
   }
   EXPECT_EQ(db->transact_here([](Tx& tx) { return tx.query(select_t).size(); }), 0);
 }
@@ -198,14 +209,17 @@ TEST_F(SqlTest, a_restart_of_the_server_is_not_noticed_by_the_next_transaction) 
 
 TEST_F(SqlTest, migrations_are_applied_once_and_in_order) {
   db->transact_here([](Tx& tx) { tx.query({"drop_m", "DROP TABLE IF EXISTS m, schema_migrations"}); });
-  const std::vector<std::pair<std::string, std::string>> first = {{"0001_m", "CREATE TABLE m (x int); INSERT INTO m VALUES (1)"}};
+  const std::vector<std::pair<std::string, std::string>> first = {
+      {"0001_m", "CREATE TABLE m (x int); INSERT INTO m VALUES (1)"}};
   db->migrate(first);
   auto second = first;
   second.emplace_back("0002_m", "INSERT INTO m VALUES (2)");
   std::thread replica([&] { Db(server->config()).migrate(second); });
   db->migrate(second);
   replica.join();
-  EXPECT_EQ(db->transact_here([](Tx& tx) { return tx.query({"sum_m", "SELECT sum(x) AS sum FROM m"})[0].integer("sum"); }), 3);
+  EXPECT_EQ(
+      db->transact_here([](Tx& tx) { return tx.query({"sum_m", "SELECT sum(x) AS sum FROM m"})[0].integer("sum"); }),
+      3);
 }
 
 TEST_F(SqlTest, a_commit_wakes_who_listens) {
