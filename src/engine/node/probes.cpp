@@ -88,7 +88,7 @@ ProbeTiming timing_of(const json::object& probe, std::string_view interval) {
   timing.timeout = std::max<std::chrono::milliseconds>(seconds("timeoutSeconds", 1), 1s);
   timing.successes = static_cast<int>(std::max<std::int64_t>(1, find_integer(probe, {"successThreshold"}).value_or(1)));
   timing.failures = static_cast<int>(std::max<std::int64_t>(1, find_integer(probe, {"failureThreshold"}).value_or(3)));
-  if (const auto faster = parse_interval(interval)) timing.period = std::min(timing.period, *faster);
+  timing.eager = std::min(timing.period, parse_interval(interval).value_or(timing.period));
   return timing;
 }
 
@@ -131,13 +131,14 @@ bool ProbeCount::note(ProbeAnswer::Verdict verdict) {
   if (verdict == ProbeAnswer::Verdict::well) {
     bad_ = 0;
     if (++good_ < timing_.successes || well_) return false;
-    well_ = true;
-    return true;
+    told_unwell_ = false;
+    return well_ = true;
   }
   good_ = 0;
-  if (++bad_ < timing_.failures) return false;
-  const bool first = bad_ == timing_.failures;
-  return std::exchange(well_, false) || first;
+  const auto limit = timing_.failures * (well_ ? 1 : static_cast<int>(timing_.period / timing_.eager));
+  if (++bad_ < limit || told_unwell_) return false;
+  well_ = false;
+  return told_unwell_ = true;
 }
 
 Task<> watch_probe(cri::Client& runtime, http::Client& client, json::object probe, ProbeTarget target,
@@ -147,7 +148,7 @@ Task<> watch_probe(cri::Client& runtime, http::Client& client, json::object prob
   for (;;) {
     const auto answer = co_await ask(runtime, client, probe, target, timing.timeout);
     if (count.note(answer.verdict)) on_change(count.is_well(), answer.why);
-    co_await sleep_for(timing.period);
+    co_await sleep_for(count.is_well() ? timing.period : timing.eager);
   }
 }
 

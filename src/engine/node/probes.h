@@ -12,10 +12,11 @@ namespace workflow::engine {
 
 struct ProbeTiming {
   std::chrono::milliseconds initial_delay{0}, period{10'000}, timeout{1'000};
+  std::chrono::milliseconds eager = period;  // instead of the period while it is not well
   int successes = 1, failures = 3;
 };
-// `interval` ("100ms"), from the annotation engine.deis.io/probe-interval, replaces the period of readiness and
-// startup.
+// `interval` ("100ms"), from the annotation engine.deis.io/probe-interval, is how often readiness and startup are asked
+// until they are well. What is well costs no more than elsewhere, and failures take as long to count as elsewhere.
 ProbeTiming timing_of(const json::object& probe, std::string_view interval);
 std::optional<std::chrono::milliseconds> parse_interval(std::string_view text);  // 10 ms to 10 min
 
@@ -40,7 +41,7 @@ class ProbeCount {
 
  private:
   ProbeTiming timing_;
-  bool well_;
+  bool well_, told_unwell_ = false;
   int good_ = 0, bad_ = 0;
 };
 

@@ -30,7 +30,10 @@ TEST(Probes, keep_time_as_they_are_told) {
   EXPECT_EQ(timing.successes, 2);
   EXPECT_EQ(timing.failures, 4);
   EXPECT_EQ(timing_of(json::object(), "").period, 10s);
-  EXPECT_EQ(timing_of(json::object(), "50ms").period, 50ms);
+  EXPECT_EQ(timing_of(json::object(), "").eager, 10s);
+  EXPECT_EQ(timing_of(json::object(), "50ms").period, 10s);
+  EXPECT_EQ(timing_of(json::object(), "50ms").eager, 50ms);
+  EXPECT_EQ(timing_of(json::object(), "20s").eager, 10s);
 }
 
 TEST(Probes, change_their_mind_only_after_enough_answers) {
@@ -57,6 +60,12 @@ TEST(Probes, change_their_mind_only_after_enough_answers) {
     }
     EXPECT_EQ(said, told) << what;
   }
+}
+
+TEST(Probes, give_no_less_time_when_they_are_asked_more_often) {
+  ProbeCount count({.period = 10s, .eager = 100ms, .failures = 3}, false);
+  for (int i = 1; i < 300; ++i) EXPECT_FALSE(count.note(ProbeAnswer::Verdict::unwell)) << i;
+  EXPECT_TRUE(count.note(ProbeAnswer::Verdict::unwell));
 }
 
 }  // namespace
