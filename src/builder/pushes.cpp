@@ -274,13 +274,17 @@ Task<int> Pushes::run_hook(std::shared_ptr<Push> push, Call call) {
     if (!call.fields[i + 2].empty()) quarantine[names[i]] = call.fields[i + 2];
   }
   call.out.reset();
-  auto updates = co_await read_all(parts_.executor, std::move(call.in), most_updates);
   Output output(parts_.executor, std::move(call.err), parts_.config.heartbeat);
   TaskGroup words(parts_.executor);
   words.spawn("speak to the pusher", output.run());
   int status = 1;
   auto work = [&]() -> Task<> {
-    status = co_await decide(push, std::move(updates), std::move(quarantine), output);
+    try {
+      auto updates = co_await read_all(parts_.executor, std::move(call.in), most_updates);
+      status = co_await decide(push, std::move(updates), std::move(quarantine), output);
+    } catch (const Error& error) {
+      output.line(" !     " + error.message());
+    }
     try {
       co_await with_deadline(60s, "the pusher does not listen", output.flushed());
     } catch (const Error& error) {

@@ -14,6 +14,12 @@ std::string list_of(const std::set<std::string>& branches) {
   return join(std::vector<std::string>(branches.rbegin(), branches.rend()), " or ");  // "master or main"
 }
 
+std::string what_is(std::string_view ref) {
+  if (ref.starts_with(branch_prefix)) return "branch " + shown(ref.substr(branch_prefix.size()));
+  if (ref.starts_with(tag_prefix)) return "tag " + shown(ref.substr(tag_prefix.size()));
+  return "ref " + shown(ref);
+}
+
 }  // namespace
 
 std::optional<ObjectId> ObjectId::parse(std::string_view text) {
@@ -49,8 +55,11 @@ std::set<std::string> deploy_branches(std::string_view setting) {
 }
 
 PushPlan plan_push(const std::vector<RefUpdate>& updates, const std::set<std::string>& branches) {
+  constexpr std::size_t most_told = 5;
   PushPlan plan;
   std::string built;  // the branch
+  std::string hint;
+  std::size_t stored = 0;
   for (const auto& [before, after, ref] : updates) {
     const bool is_branch = ref.starts_with(branch_prefix);
     const auto name = is_branch ? ref.substr(branch_prefix.size()) : ref;
@@ -65,15 +74,14 @@ PushPlan plan_push(const std::vector<RefUpdate>& updates, const std::set<std::st
         plan.build = after;
         built = name;
       }
-    } else if (!after.is_null()) {
-      const auto what = is_branch                     ? "branch " + shown(name)
-                        : ref.starts_with(tag_prefix) ? "tag " + shown(ref.substr(tag_prefix.size()))
-                                                      : "ref " + shown(ref);
-      plan.notices.push_back("The " + what + " was stored, but not deployed: only " + list_of(branches) + " deploys.");
-      if (is_branch)
-        plan.notices.push_back("To deploy it: git push <remote> " + shown(name) + ":" + *branches.rbegin());
+    } else if (!after.is_null() && ++stored <= most_told) {
+      plan.notices.push_back("The " + what_is(ref) + " was stored, but not deployed: only " + list_of(branches) +
+                             " deploys.");
+      if (is_branch) hint = "To deploy it: git push <remote> " + shown(name) + ":" + *branches.rbegin();
     }
   }
+  if (stored > most_told) plan.notices.push_back("So were " + std::to_string(stored - most_told) + " more.");
+  if (stored == 1 && !hint.empty()) plan.notices.push_back(hint);
   if (plan.refusal) plan.build.reset();
   return plan;
 }

@@ -64,16 +64,24 @@ TEST(PushPlan, builds_a_commit_once) {
 }
 
 TEST(PushPlan, stores_other_refs_and_says_so) {
-  const auto plan = plan_push({update(none, one, "refs/heads/feature/x"), update(none, two, "refs/tags/v1"),
-                               update(none, two, "refs/notes/commits")},
-                              deploy_branches(""));
+  const auto branches = deploy_branches("");
+  const auto plan = plan_push({update(none, one, "refs/heads/feature/x")}, branches);
   EXPECT_FALSE(plan.build);
   EXPECT_FALSE(plan.refusal);
   EXPECT_THAT(plan.notices,
               ElementsAre("The branch feature/x was stored, but not deployed: only master or main deploys.",
-                          "To deploy it: git push <remote> feature/x:master",
-                          "The tag v1 was stored, but not deployed: only master or main deploys.",
+                          "To deploy it: git push <remote> feature/x:master"));
+  EXPECT_THAT(plan_push({update(none, two, "refs/tags/v1"), update(none, two, "refs/notes/commits")}, branches).notices,
+              ElementsAre("The tag v1 was stored, but not deployed: only master or main deploys.",
                           "The ref refs/notes/commits was stored, but not deployed: only master or main deploys."));
+}
+
+TEST(PushPlan, does_not_tell_of_every_tag_that_there_is) {
+  std::vector<RefUpdate> tags;
+  for (int i = 0; i < 500; ++i) tags.push_back(update(none, one, "refs/tags/v" + std::to_string(i)));
+  const auto plan = plan_push(tags, deploy_branches(""));
+  ASSERT_EQ(plan.notices.size(), 6u);
+  EXPECT_EQ(plan.notices.back(), "So were 495 more.");
 }
 
 TEST(PushPlan, lets_other_refs_be_deleted) {

@@ -60,9 +60,17 @@ def mallory(controller, admin, builder, tmp_path_factory):
     return Pusher(tmp_path_factory.mktemp("mallory") / "home", controller.register("mallory"), builder, "ecdsa").register_key()
 
 
+NUMBERS = itertools.count()
+
+
+def new_app(user):
+    """Drawn names come again; repositories of the test would then be in the way."""
+    return user.create_app(f"pushed-{next(NUMBERS)}")
+
+
 @pytest.fixture
 def app(alice):
-    name = alice.api.create_app()
+    name = new_app(alice.api)
     alice.make(name)
     yield name
     alice.api.delete(f"/v2/apps/{name}/")
@@ -79,15 +87,15 @@ def held(cluster):
 @pytest.fixture
 def own_builder(cluster, store, controller, alice, tmp_path):
     """start(**settings): another builder with a namespace of its own, and an app to push to."""
-    started, numbers = [], itertools.count()
+    started = []
 
     def start(**settings):
-        ns = f"deis-{os.getpid()}-{next(numbers)}"
+        ns = f"deis-{next(NUMBERS)}"
         cluster.make_namespace(ns)
         own = Builder(controller.url, store, cluster.builder_kubeconfig, POD_NAMESPACE=ns, **settings).start()
         own.ns = ns
         own.pusher = alice.at(own, tmp_path / ns)
-        own.app = own.pusher.api.create_app()
+        own.app = new_app(own.pusher.api)
         own.pusher.make(own.app)
         started.append(own)
         return own
@@ -191,7 +199,7 @@ def test_the_deploy_branch_cannot_be_deleted(alice, app):
 
 
 def test_apps_are_pushed_to_side_by_side(alice, app, held):
-    other = alice.api.create_app()
+    other = new_app(alice.api)
     alice.make(other)
     pushes = [alice.start_push(name, name) for name in (app, other)]
     for push in pushes:
@@ -473,6 +481,15 @@ def test_a_controller_that_is_being_restarted_is_waited_for(alice, app, controll
     assert controller.stop() == 0
     push = alice.start_push(app, app)
     controller.start()
+    output = push.communicate(timeout=60)[0]
+    assert push.returncode == 0 and f"Done, {app}:v2" in output, output
+
+
+def test_an_object_store_that_is_being_restarted_is_waited_for(alice, app, store, builder):
+    store.kill()
+    push = alice.start_push(app, app)
+    wait_for(lambda: builder.said("a build waits for what it needs"), 20, "the build waits")
+    store.start()
     output = push.communicate(timeout=60)[0]
     assert push.returncode == 0 and f"Done, {app}:v2" in output, output
 
