@@ -60,7 +60,7 @@ def explore(schemathesis, controller, admin, app, folder, *which):
 "path.app" = "{app}"
 """)
     command = [schemathesis, "--config-file", folder / "schemathesis.toml", "run", controller.url + "/v2/openapi.json", "--checks", CHECKS,
-               "-n", CASES, "--phases", "examples,coverage,fuzzing", "--workers", "2", "--max-failures", "20", "--warnings", "off",
+               "-n", CASES, "--phases", "examples,coverage,fuzzing", "--workers", "1", "--max-failures", "20", "--warnings", "off",
                "--request-timeout", "60", "-H", f"Authorization: token {admin.token}", "--generation-database", "none",
                "--suppress-health-check", "all", *which]
     done = subprocess.run([str(c) for c in command], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=3000)
