@@ -136,7 +136,7 @@ Task<> up(Executor executor, Options options) {
   co_await apply(client, std::move(objects));
   co_await wait_until_ready(client, 120s, [](const std::string& name) { say("  " + name + " ready"); });
   auto reaching = reach_controller(executor, options);
-  co_await with_deadline(30s,
+  co_await with_deadline(120s,
                          "the components are ready, but the controller does not answer through the router; see "
                          "`kubectl logs -n deis deploy/deis-router`",
                          std::move(reaching));
