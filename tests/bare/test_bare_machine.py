@@ -62,7 +62,7 @@ def bare_root():
     sources = folder / "debian.sources"
     sources.write_text("\n\n".join(stanzas) + "\n")
     inputs = [str(sources)] if stanzas else one_line
-    run("mmdebstrap", "--variant=apt", "--include=git,ca-certificates", "--mode=root", "--quiet", "bookworm", root, *inputs,
+    run("mmdebstrap", "--variant=apt", "--include=git,ca-certificates,mount", "--mode=root", "--quiet", "bookworm", root, *inputs,
         timeout=600)
     # What a machine's owner sets up: the authorities it trusts, its resolver, its name, its clone of the repository.
     own = pathlib.Path("/usr/local/share/ca-certificates")
