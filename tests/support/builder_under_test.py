@@ -19,7 +19,7 @@ import pytest
 
 from controller_under_test import BUILDER_KEY, Cluster, AppsNode
 from objectstore_under_test import ACCESS, SECRET
-from workflow_testing import BIN, ROOT, WORKFLOW, free_port, run, wait_for
+from workflow_testing import BIN, ROOT, free_port, run, wait_for
 
 PROGRAMS = ["sshd", "ssh", "git", "unshare"]
 
@@ -208,7 +208,8 @@ def host_keys():
 
 
 class Builder:
-    """A builder process, in a mount namespace of its own in which there is a user git."""
+    """A builder process, in a mount namespace of its own in which there is a user git, and in which the programs lie where
+    nobody but root can put others: sshd insists on that, wherever the checkout is."""
 
     def __init__(self, controller_url, store, kubeconfig, **settings):
         self.folder = open_folder("workflow-builder-")
@@ -228,10 +229,10 @@ class Builder:
         self.process = None
 
     def launch(self):
-        bind = 'mount --bind "$1" /etc/passwd && shift && exec "$@"'
+        bind = 'mount --bind "$1" /etc/passwd && mount --bind "$2" /mnt && exec /mnt/workflow builder'
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", bind, "sh", self.passwd,
-                                             WORKFLOW, "builder"], env=self.env, stdout=log, stderr=log)
+                                             BIN], env=self.env, stdout=log, stderr=log)
         return self
 
     def start(self):
