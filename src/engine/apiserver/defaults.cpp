@@ -59,7 +59,8 @@ std::string_view tag_of(std::string_view image) {
 void default_container(json::object& c, bool host_network) {
   fill(c, "terminationMessagePath", "/dev/termination-log");
   fill(c, "terminationMessagePolicy", "File");
-  const auto tag = tag_of(std::string_view(text_at(c, {"image"})));
+  const std::string image(text_at(c, {"image"}));
+  const auto tag = tag_of(image);
   fill(c, "imagePullPolicy", tag.empty() || tag == "latest" ? "Always" : "IfNotPresent");
   fill(c, "resources", json::object());
   each(c, "ports", [host_network](json::object& port) {
