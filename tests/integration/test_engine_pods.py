@@ -283,7 +283,31 @@ def test_quota_and_budget_are_kept(engine, ns):
     wait_for(lambda: engine.find("poddisruptionbudgets", ns, "web").get("status", {}).get("currentHealthy") == 2, 10, "the budget is counted")
     pod = engine.api.get(f"/api/v1/namespaces/{ns}/pods")["items"][0]["metadata"]["name"]
     status, answer = engine.api.send("POST", engine.path("pods", ns, pod) + "/eviction", {"metadata": {"name": pod}})
-    assert status == 429, answer
+    assert status == 429 and "needs 2 healthy pods and has 2" in answer["details"]["causes"][0]["message"], answer
+
+
+def test_an_eviction_uses_up_its_budget_and_a_dry_run_evicts_nothing(engine, ns):
+    engine.create("deployments", ns, "web", {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": {
+        "metadata": {"labels": {"app": "web"}}, "spec": {"terminationGracePeriodSeconds": 30, "containers": [
+            {"name": "c", "image": IMAGE, "command": ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]}]}}})
+    engine.create("poddisruptionbudgets", ns, "web", {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}})
+    budget = lambda: engine.find("poddisruptionbudgets", ns, "web").get("status", {})
+    wait_for(lambda: budget().get("disruptionsAllowed") == 1, 30, "one pod may go")
+    first, second, third = (pod["metadata"] for pod in engine.api.get(f"/api/v1/namespaces/{ns}/pods")["items"])
+    evict = lambda pod, **options: engine.api.send("POST", engine.path("pods", ns, pod["name"]) + "/eviction", {
+        "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod["name"]}, "deleteOptions": options})
+
+    assert evict(first, dryRun=["All"])[0] == 201
+    assert evict(first, preconditions={"uid": "another"})[0] == 409
+    assert not any("deletionTimestamp" in pod["metadata"] for pod in engine.api.get(f"/api/v1/namespaces/{ns}/pods")["items"])
+    wait_for(lambda: budget().get("disruptionsAllowed") == 1, 10, "one pod may still go")
+
+    assert evict(second, gracePeriodSeconds=20)[0] == 201
+    assert engine.find("pods", ns, second["name"])["metadata"]["deletionGracePeriodSeconds"] == 20
+    assert evict(third)[0] == 429  # also before the budget is counted again
+    engine.delete("pods", ns, second["name"], grace=0)
+    wait_for(lambda: budget().get("disruptionsAllowed") == 1 and "disruptedPods" not in budget(), 30, "another pod has come")
+    assert evict(third)[0] == 201
 
 
 def test_a_pod_has_its_deadline_and_its_grace(engine, ns):
