@@ -15,7 +15,8 @@ import requests
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from controller_under_test import BUILDER_KEY, Controller, no_cluster, postgres, said, start_controller  # noqa: E402, F401
+from controller_under_test import (  # noqa: E402, F401
+    BUILDER_KEY, Controller, admin, alice, bob, no_cluster, postgres, said, start_controller)
 from workflow_testing import WORKFLOW, run, wait_for  # noqa: E402
 
 DENIED = "You do not have permission to perform this action."
@@ -26,21 +27,6 @@ REQUIRED, BLANK = "This field is required.", "This field may not be blank."
 @pytest.fixture(scope="module")
 def controller(start_controller, no_cluster):  # noqa: F811
     return start_controller(no_cluster)
-
-
-@pytest.fixture(scope="module")
-def admin(controller):
-    return controller.register("admin")
-
-
-@pytest.fixture(scope="module")
-def alice(controller, admin):
-    return controller.register("alice")
-
-
-@pytest.fixture(scope="module")
-def bob(controller, admin):
-    return controller.register("bob")
 
 
 @pytest.fixture

@@ -15,51 +15,16 @@ import requests
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from controller_under_test import Controller, cluster, postgres, said, start_controller  # noqa: E402, F401
+from controller_under_test import (  # noqa: E402, F401
+    Controller, admin, alice, app, build, cluster, controller, deployed, postgres, said, start_controller)
 from workflow_testing import free_port, wait_for  # noqa: E402
 
 DENIED = "You do not have permission to perform this action."
 
 
 @pytest.fixture(scope="module")
-def controller(start_controller, cluster):  # noqa: F811
-    return start_controller(cluster.kubeconfig)
-
-
-@pytest.fixture(scope="module")
-def admin(controller):
-    return controller.register("admin")
-
-
-@pytest.fixture(scope="module")
-def alice(controller, admin):
-    return controller.register("alice")
-
-
-@pytest.fixture(scope="module")
 def image(cluster):  # noqa: F811
     return cluster.image
-
-
-@pytest.fixture
-def app(alice):
-    name = alice.create_app()
-    yield name
-    alice.delete(f"/v2/apps/{name}/")
-
-
-def build(user, app, image, **more):
-    more.setdefault("procfile", {"web": "serve"})
-    return user.post(f"/v2/apps/{app}/builds/", {"image": image, **more})
-
-
-@pytest.fixture
-def deployed(app, alice, image):
-    """An app whose v3 runs one web process; v2 gave it a port."""
-    assert alice.post(f"/v2/apps/{app}/config/", {"values": {"PORT": "5000"}}).status_code == 201
-    answer = build(alice, app, image, procfile={"web": "serve", "worker": "work"})
-    assert answer.status_code == 201, answer.text
-    return app
 
 
 def structure(user, app):

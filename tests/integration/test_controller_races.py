@@ -8,7 +8,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from controller_under_test import Api, Controller, cluster, postgres  # noqa: E402, F401
+from controller_under_test import (  # noqa: E402, F401
+    Api, Controller, admin, alice, app, cluster, deployed, postgres)
 from workflow_testing import run, wait_for  # noqa: E402
 
 CLIENTS = 8
@@ -24,24 +25,13 @@ def controllers(postgres, cluster):  # noqa: F811
 
 
 @pytest.fixture(scope="module")
-def user(controllers):
-    controllers[0].register("admin")
-    return controllers[0].register("user")
+def controller(controllers):
+    return controllers[0]
 
 
-@pytest.fixture
-def app(user):
-    name = user.create_app()
-    yield name
-    user.delete(f"/v2/apps/{name}/")
-
-
-@pytest.fixture
-def deployed(app, user, cluster):  # noqa: F811
-    user.post(f"/v2/apps/{app}/config/", {"values": {"PORT": "5000"}})
-    answer = user.post(f"/v2/apps/{app}/builds/", {"image": cluster.image, "procfile": {"web": "serve", "worker": "work"}})
-    assert answer.status_code == 201, answer.text
-    return app
+@pytest.fixture(scope="module")
+def user(alice):  # noqa: F811
+    return alice
 
 
 def at_once(controllers, user, requests):
@@ -172,13 +162,13 @@ def test_sharing_and_handing_over(controllers, user, app):
     revoked = race(controllers, user, "DELETE", f"/v2/apps/{app}/perms/mate", None)
     assert statuses(revoked) == [204] + [403] * (CLIENTS - 1), [a.text for a in revoked]
     admin = controllers[0].login("admin")
-    handed = at_once(controllers, admin, [("POST", f"/v2/apps/{app}/", {"owner": name}) for name in ("mate", "user") * 4])
+    handed = at_once(controllers, admin, [("POST", f"/v2/apps/{app}/", {"owner": name}) for name in ("mate", user.username) * 4])
     assert statuses(handed) == [200] * 8
     owner = admin.get(f"/v2/apps/{app}/").json()["owner"]
     owners = controllers[0].sql(f"select distinct u.username from domains d join users u on u.id = d.owner_id join apps a on a.uuid = d.app_uuid "
                                 f"where a.id = '{app}'")
     assert owners == owner
-    admin.post(f"/v2/apps/{app}/", {"owner": "user"})
+    admin.post(f"/v2/apps/{app}/", {"owner": user.username})
 
 
 def test_accounts(controllers, user):

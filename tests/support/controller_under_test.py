@@ -264,3 +264,60 @@ def start_controller(postgres):
     yield start
     for controller in started:
         controller.stop()
+
+
+# --- what most tests begin with. A module that needs another controller defines `controller` itself.
+
+
+@pytest.fixture(scope="module")
+def controller(start_controller, cluster):
+    return start_controller(cluster.kubeconfig)
+
+
+@pytest.fixture(scope="module")
+def admin(controller):
+    return controller.register("admin")
+
+
+@pytest.fixture(scope="module")
+def alice(controller, admin):
+    return controller.register("alice")
+
+
+@pytest.fixture(scope="module")
+def bob(controller, admin):
+    return controller.register("bob")
+
+
+@pytest.fixture(scope="module")
+def carl(controller, admin):
+    return controller.register("carl")
+
+
+@pytest.fixture
+def app(alice):
+    """An app of Alice's; destroyed at the end."""
+    name = alice.create_app()
+    yield name
+    alice.delete(f"/v2/apps/{name}/")
+
+
+@pytest.fixture
+def shared(app, alice, bob):
+    """An app of Alice's that Bob collaborates on."""
+    assert alice.post(f"/v2/apps/{app}/perms/", {"username": "bob"}).status_code == 201
+    return app
+
+
+def build(user, app, image, **more):
+    more.setdefault("procfile", {"web": "serve"})
+    return user.post(f"/v2/apps/{app}/builds/", {"image": image, **more})
+
+
+@pytest.fixture
+def deployed(app, alice, cluster):
+    """An app whose v3 runs one web process; v2 gave it a port."""
+    assert alice.post(f"/v2/apps/{app}/config/", {"values": {"PORT": "5000"}}).status_code == 201
+    answer = build(alice, app, cluster.image, procfile={"web": "serve", "worker": "work"})
+    assert answer.status_code == 201, answer.text
+    return app
