@@ -120,6 +120,14 @@ struct Page {
 };
 http::Response page_answer(const http::Request& request, const Page& page, std::int64_t count, json::array results);
 
+// A page of rows. The last two parameters of `select` are limit and offset; those before are `count`'s, too.
+struct ListQueries {
+  const sql::Query& count;
+  const sql::Query& select;
+};
+Task<http::Response> list_rows(Parts& parts, Call& call, ListQueries queries, std::vector<sql::Param> params,
+                               std::function<json::object(const sql::Row&)> to);
+
 // --- access
 bool may_use(sql::Tx& tx, const User& user, const App& app);
 bool owns(const User& user, const App& app);

@@ -47,7 +47,6 @@ constexpr sql::Query select_job_release{"select_job_release", "SELECT release_uu
 constexpr sql::Query update_release{"update_release",
                                     "UPDATE releases SET state = $2, exception = $3, summary = coalesce($4, summary), "
                                     "updated = now() WHERE uuid = $1::uuid"};
-constexpr sql::Query select_all_apps{"select_all_apps", "SELECT id FROM apps ORDER BY id"};
 constexpr sql::Query select_slug_releases{"select_slug_releases",
                                           "SELECT r.version, b.image FROM releases r JOIN builds b ON b.uuid = "
                                           "r.build_uuid WHERE r.app_uuid = $1::uuid AND r.state = 'live' "
@@ -58,13 +57,6 @@ constexpr sql::Query select_autoscale{
 json::object autoscale_of(sql::Tx& tx, const App& app) {
   const auto rows = tx.query(select_autoscale, {app.uuid});
   return rows.empty() ? json::object{} : object_from(rows[0].text("autoscale"));
-}
-
-std::vector<App> all_apps(sql::Tx& tx) {
-  std::vector<App> found;
-  const auto rows = tx.query(select_all_apps);
-  for (int i = 0; i < rows.size(); ++i) found.push_back(get_app(tx, rows[i].text("id")));
-  return found;
 }
 
 std::string text_of(const json::object& map, std::string_view key) { return find_string(map, {key}).value_or(""); }
