@@ -1,5 +1,7 @@
 #include "controller/controller.h"
 
+#include <malloc.h>
+
 #include "controller/api.h"
 #include "controller/feed.h"
 #include "controller/jobs.h"
@@ -162,6 +164,12 @@ Task<> serve(Executor executor, Settings settings) {
   co_await with_cleanup(work(server, wiring.jobs, db, ready), stop);
 }
 
-int controller_main(int, char**) { return run_component<Settings>("controller", serve); }
+int controller_main(int, char**) {
+  // What a password check takes (16 MiB) goes back to the system at once; left alone, the heap of each of the pool's
+  // threads would learn to keep it.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_ARENA_MAX, 4);
+  return run_component<Settings>("controller", serve);
+}
 
 }  // namespace workflow::controller

@@ -233,6 +233,17 @@ def test_a_password_is_not_in_the_database_nor_in_the_log(controller):
     assert "correct horse" not in controller.output()
 
 
+def test_a_password_that_was_hashed_at_less_cost_is_hashed_anew_at_login(controller, admin):
+    controller.register("early", "an-old-password")
+    old = hashlib.scrypt(b"an-old-password", salt=b"0" * 16, n=16384, r=8, p=1, dklen=32)
+    controller.sql(f"update users set password = 'scrypt$16384$8$1${b'0'.hex() * 16}${old.hex()}' where username = 'early'")
+    controller.login("early", "an-old-password")
+    stored = controller.sql("select password from users where username = 'early'")
+    assert stored.startswith("scrypt$16384$8$5$")
+    controller.login("early", "an-old-password")
+    assert controller.sql("select password from users where username = 'early'") == stored
+
+
 def test_a_password_is_taken_as_it_is(controller, admin):
     controller.register("blanks", "  inner blanks ")
     assert controller.anonymous().post("/v2/auth/login/", {"username": "blanks", "password": "inner blanks"}).status_code == 400
