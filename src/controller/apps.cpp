@@ -184,6 +184,7 @@ Task<http::Response> add_grant(Parts& parts, AppCall& call) {
   const auto username = fields.text("username", {});
   fields.done();
   auto grant = [&](sql::Tx& tx) {
+    lock_app(tx, call.app.uuid);
     tx.execute(insert_grant, {call.app.uuid, get_user(tx, *username).id});
     record_event(tx, call.caller().username, call.app, "User " + *username + " was granted access to " + call.app.id);
   };

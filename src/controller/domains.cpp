@@ -75,6 +75,7 @@ Task<http::Response> add_domain(Parts& parts, AppCall& call) {
   fields.done();
   const auto domain = checked_domain(*text);
   auto insert = [&](sql::Tx& tx) {
+    lock_app(tx, call.app.uuid);
     if (tx.query(insert_domain, {call.app.uuid, call.caller().id, domain}).empty()) {
       throw Error(Error::Fields{{"domain", {"Domain is already in use by another application"}}});
     }

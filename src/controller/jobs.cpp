@@ -414,7 +414,10 @@ Task<> Jobs::apply_app(std::string app_uuid) {
       failure = error;
     }
     co_await remove_leftovers(spec.app);
-    if (failure && (failure->kind() != ErrorKind::conflict || ++conflicts > most_conflicts)) throw *failure;
+    // Not found: somebody with an older view of the app removed what we were about to change.
+    const bool met_another =
+        failure && (failure->kind() == ErrorKind::conflict || failure->kind() == ErrorKind::not_found);
+    if (failure && (!met_another || ++conflicts > most_conflicts)) throw *failure;
     if (failure) co_await sleep_for(50ms * conflicts);
     // What somebody else changed meanwhile may have been applied before ours: the last to write looks again.
     auto fresh = co_await parts_.db.transact(read);
@@ -436,13 +439,16 @@ Task<> Jobs::apply_or_take_back(std::string app_uuid, std::string message, std::
                                 ErrorKind kind) {
   std::optional<Error> failure;
   try {
-    co_await apply_app(std::move(app_uuid));
+    co_await apply_app(app_uuid);
   } catch (const Error& error) {
     failure = error;
   }
   if (!failure) co_return;
   if (failure->kind() == ErrorKind::not_found) throw *failure;  // the app was destroyed meanwhile
-  co_await parts_.db.transact(take_back);
+  co_await parts_.db.transact([&](sql::Tx& tx) {
+    lock_app(tx, app_uuid);
+    take_back(tx);
+  });
   const auto reason = failure->detail().empty() ? failure->message() : failure->message() + ": " + failure->detail();
   throw Error(kind, message.empty() ? failure->message() : message).with_detail(reason);
 }

@@ -48,9 +48,11 @@ constexpr sql::Query select_all_apps{
   "(SELECT 1 FROM grants g WHERE g.app_uuid = a.uuid AND g.user_id = $1::bigint)) " \
   "AND ($3::json IS NULL OR a.id IN (SELECT json_array_elements_text($3::json)))"
 constexpr sql::Query count_usable_apps{"count_usable_apps", "SELECT count(*) AS n FROM apps a WHERE " WF_USABLE};
-constexpr sql::Query select_usable_apps{
-    "select_usable_apps", "SELECT " WF_APP_COLUMNS " FROM apps a JOIN users o ON o.id = a.owner_id WHERE " WF_USABLE
-                          " ORDER BY a.id LIMIT $4::bigint OFFSET $5::bigint"};
+// Inside: what is skipped is not joined and printed.
+constexpr sql::Query select_usable_apps{"select_usable_apps",
+                                        "SELECT " WF_APP_COLUMNS " FROM (SELECT * FROM apps a WHERE " WF_USABLE
+                                        " ORDER BY a.id LIMIT $4::bigint OFFSET $5::bigint) a "
+                                        "JOIN users o ON o.id = a.owner_id ORDER BY a.id"};
 constexpr sql::Query lock_app_row{"lock_app", "SELECT 1 FROM apps WHERE uuid = $1::uuid FOR UPDATE"};
 constexpr sql::Query select_app_by_uuid{"select_app_by_uuid",
                                         "SELECT " WF_APP_COLUMNS
@@ -259,7 +261,8 @@ Release insert_release(sql::Tx& tx, const NewRelease& release) {
 
 Release live_release(sql::Tx& tx, const std::string& app_uuid) {
   const auto rows = tx.query(select_live_release, {app_uuid});
-  if (rows.empty()) throw Error(ErrorKind::internal, "the app has no live release");
+  // Every app has one: it was destroyed meanwhile.
+  if (rows.empty()) throw Error(ErrorKind::not_found, "No App matches the given query.");
   return release_from(rows[0]);
 }
 std::optional<Release> find_release(sql::Tx& tx, const std::string& app_uuid, std::int64_t version) {
