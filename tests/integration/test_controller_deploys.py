@@ -355,3 +355,29 @@ def test_a_failed_release_is_told_again_after_a_restart(deployed, alice, control
     assert controller.stop() == 0
     controller.start()
     assert releases(alice, deployed) == before
+
+
+def test_the_service_has_what_the_app_says_and_keeps_what_operators_say(app, alice, image, cluster, controller):  # noqa: F811
+    path, api = f"/api/v1/namespaces/{app}/services/{app}", cluster.engine.api
+    mine = lambda: api.get(path)["metadata"]["annotations"]  # noqa: E731
+    assert api.get(path)["spec"]["selector"] == {"app": app, "heritage": "deis", "type": "web"}
+    alice.post(f"/v2/apps/{app}/config/", {"values": {"PORT": "5000"}})
+    assert build(alice, app, image, procfile={}).status_code == 201
+    assert api.get(path)["spec"]["selector"]["type"] == "cmd"
+    # Somebody edits by hand: what is ours comes back, the rest stays.
+    api.send("PATCH", path, {"metadata": {"annotations": {"router.deis.io/nginx.x": "1", "router.deis.io/whitelist": "9.9.9.9"}}},
+             "application/merge-patch+json")
+    assert alice.post(f"/v2/apps/{app}/settings/", {"maintenance": True}).status_code == 201
+    assert (mine()["router.deis.io/maintenance"], mine()["router.deis.io/nginx.x"]) == ("true", "1")
+    assert "router.deis.io/whitelist" not in mine()
+    alice.post(f"/v2/apps/{app}/whitelist/", {"addresses": ["10.0.0.0/8"]})
+    assert mine()["router.deis.io/whitelist"] == "10.0.0.0/8"
+    alice.delete(f"/v2/apps/{app}/whitelist/", {"addresses": ["10.0.0.0/8"]})
+    assert "router.deis.io/whitelist" not in mine() and mine()["router.deis.io/nginx.x"] == "1"
+    assert api.get(path)["spec"]["selector"]["type"] == "cmd"  # settings do not lead requests elsewhere
+    # One that was lost leads to what runs.
+    api.send("DELETE", path)
+    assert alice.post(f"/v2/apps/{app}/settings/", {"maintenance": False}).status_code == 201
+    assert api.get(path)["spec"]["selector"]["type"] == "cmd"
+    owners = {m["manager"] for m in api.get(path)["metadata"]["managedFields"]}
+    assert owners == {"workflow", "workflow-release"}
