@@ -148,6 +148,7 @@ Task<T> on_platform(std::string prefix, Task<T> work) {
 // Each file of endpoints adds its own.
 void add_account_routes(Api& api);
 void add_app_routes(Api& api);
+void add_log_routes(Api& api);
 void add_key_routes(Api& api);
 void add_release_routes(Api& api);
 void add_pod_routes(Api& api);

@@ -153,22 +153,6 @@ Task<http::Response> destroy_app(Parts& parts, AppCall& call) {
   co_return nothing();
 }
 
-Task<http::Response> show_logs(Parts& parts, AppCall& call) {
-  constexpr std::int64_t most = 10'000;
-  const auto lines = parse_integer(call.request.query.find("log_lines").value_or("")).value_or(100);
-  std::exception_ptr failure;
-  std::vector<std::string> found;
-  try {
-    found =
-        co_await cluster::logs(parts.kube, call.app.name(), static_cast<int>(std::clamp<std::int64_t>(lines, 1, most)));
-  } catch (const Error&) {
-    failure = std::current_exception();
-  }
-  if (failure) co_return http::Response::text(500, "Error accessing logs for " + call.app.id, "text/plain");
-  if (found.empty()) co_return nothing();
-  co_return http::Response::text(200, join(found, "\n") + "\n", "text/plain");
-}
-
 Task<http::Response> list_grants(Parts& parts, AppCall& call) {
   json::array users;
   co_await parts.db.transact([&](sql::Tx& tx) {
@@ -228,9 +212,6 @@ void add_app_routes(Api& api) {
               [&parts](AppCall& call) { return update_app(parts, call); });
   api.add_app("DELETE", "/", Access::own, {"destroyApp", "Destroy the app and all that belongs to it", "", {{204, ""}}},
               [&parts](AppCall& call) { return destroy_app(parts, call); });
-  api.add_app("GET", "/logs/", Access::use,
-              {"getLogs", "The last lines that the app wrote", "", {{200, "text"}, {204, ""}}, {500}, {"log_lines"}},
-              [&parts](AppCall& call) { return show_logs(parts, call); });
   api.add_app("GET", "/perms/", Access::use,
               {"listCollaborators", "Who may use the app beside its owner", "", {{200, "Users"}}},
               [&parts](AppCall& call) { return list_grants(parts, call); });

@@ -146,9 +146,9 @@ Task<> serve(Executor executor, Settings settings) {
   };
   Wiring wiring(executor, settings, db, kube, store ? &*store : nullptr, clock);
   Api api(wiring.parts);
-  for (auto* add :
-       {add_account_routes, add_app_routes, add_key_routes, add_release_routes, add_pod_routes, add_domain_routes,
-        add_setting_routes, add_certificate_routes, add_hook_routes, add_token_routes, add_event_routes}) {
+  for (auto* add : {add_account_routes, add_app_routes, add_log_routes, add_key_routes, add_release_routes,
+                    add_pod_routes, add_domain_routes, add_setting_routes, add_certificate_routes, add_hook_routes,
+                    add_token_routes, add_event_routes}) {
     add(api);
   }
   bool ready = false;

@@ -245,7 +245,7 @@ void Jobs::record_failure(sql::Tx& tx, std::int64_t id, const std::string& why) 
                {subject->release.uuid, "failed", "error: " + why, failure_summary(subject->release, subject->live)});
     record_event(tx, subject->release.owner, subject->app, "v" + std::to_string(subject->release.version) + " failed",
                  {{{"release", subject->live.version}},
-                  {{"release", subject->live.version}, {"failed", subject->release.version}}});
+                  {{"release", subject->live.version}, {"failed", subject->release.version}, {"reason", why}}});
   }
   if (subject->kind == "scale") {
     record_event(tx, subject->release.owner, subject->app, "scaling failed: the counts are as before",

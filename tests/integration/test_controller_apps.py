@@ -333,7 +333,6 @@ def test_without_a_build_there_is_nothing_to_run(app, alice):
     assert said(alice.post(f"/v2/apps/{app}/scale/", {})) == (204, None)
     assert said(alice.get(f"/v2/apps/{app}/pods/")) == (200, {"results": [], "count": 0})
     assert said(alice.get(f"/v2/apps/{app}/builds/")) == (200, {"count": 0, "next": None, "previous": None, "results": []})
-    assert said(alice.get(f"/v2/apps/{app}/logs"))[0] == 204
     assert said(alice.post(f"/v2/apps/{app}/pods/restart/")) == (200, [])
 
 
