@@ -127,6 +127,12 @@ Settings Settings::from(Env& env) {
   }
   settings.bucket = env.text("BUILDER_BUCKET", "builder");
   settings.cluster = cluster::Settings::from(env);
+  settings.registries.own_host = env.text("DEIS_REGISTRY_HOST", "localhost:5555");
+  const auto registry = "http://" +
+                        env.text("DEIS_REGISTRY_SERVICE_HOST", "deis-registry." + settings.cluster.platform_namespace) +
+                        ":" + std::to_string(env.integer("DEIS_REGISTRY_SERVICE_PORT", 80, 1, 65535));
+  settings.registries.own = http::Url::parse(registry);
+  if (!settings.registries.own) env.problem("DEIS_REGISTRY_SERVICE_HOST", "must be the name of a host");
   return settings;
 }
 

@@ -118,8 +118,8 @@ Task<http::Response> run(Parts& parts, AppCall& call) {
     return live;
   };
   const auto live = co_await parts.db.transact(read);
-  auto running =
-      cluster::run(parts.kube, parts.settings.cluster, parts.jobs.release_spec(call.app, live, {}, {}), command, {});
+  auto spec = co_await parts.jobs.release_spec(call.app, live, {}, {});
+  auto running = cluster::run(parts.kube, parts.settings.cluster, std::move(spec), command, {});
   const auto result = co_await on_platform(call.app.id + " (run): ", std::move(running));
   co_return answer(200, json::object{{"exit_code", result.exit_code}, {"output", result.output}});
 }

@@ -161,6 +161,8 @@ Build build_from(const json::object& body, const std::string& owner) {
   Build build;
   build.owner = owner;
   build.image = fields.text("image", {}).value_or("");
+  if (const auto reserved = reserved_repository(build.image); !reserved.empty())
+    fields.problem("image", "Repository name " + reserved + " is not allowed, as it is reserved by Deis");
   build.sha = fields.text("sha", {.required = false, .blank_allowed = true, .max = 40}).value_or("");
   build.dockerfile = fields.text("dockerfile", {.required = false, .blank_allowed = true}).value_or("");
   if (fields.is_null("procfile"))

@@ -250,6 +250,19 @@ bool is_email(std::string_view text) {
          (domain.find('.') != std::string_view::npos && !domain.starts_with('*') && DomainName::parse(domain));
 }
 
+std::string reserved_repository(const std::string& image) {
+  static const std::set<std::string, std::less<>> components = {
+      "builder",        "controller", "database",    "dockerbuilder", "fluentd",  "grafana",
+      "influxdb",       "logger",     "minio",       "monitor",       "nsq",      "registry",
+      "registry-proxy", "router",     "slugbuilder", "slugrunner",    "telegraf", "workflow-manager"};
+  const auto parts = split(image.substr(0, image.find('@')), '/');
+  for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
+    const auto name = parts[i + 1].substr(0, parts[i + 1].find(':'));
+    if (parts[i] == "deis" && components.contains(name)) return "deis/" + name;
+  }
+  return "";
+}
+
 bool is_process_type(std::string_view text) {
   return ProcessType::parse(text) && text.find("--") == std::string_view::npos;
 }

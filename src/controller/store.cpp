@@ -23,7 +23,7 @@ namespace {
   WF_TIME("r.updated") " AS updated, c.uuid AS config_uuid, co.username AS config_owner, c.vars, c.memory, c.cpu, c.tags, "  \
   "c.registry, c.healthcheck, c.lifecycle_post_start, c.lifecycle_pre_stop, c.termination_grace_period, "           \
   WF_TIME("c.created") " AS config_created, " WF_TIME("c.updated") " AS config_updated, b.uuid AS build_uuid, "      \
-  "bo.username AS build_owner, b.image, b.sha, b.procfile, b.dockerfile, " WF_TIME("b.created") " AS build_created, " \
+  "bo.username AS build_owner, b.port, b.image, b.sha, b.procfile, b.dockerfile, " WF_TIME("b.created") " AS build_created, " \
   WF_TIME("b.updated") " AS build_updated FROM releases r JOIN users ro ON ro.id = r.owner_id "                      \
   "JOIN configs c ON c.uuid = r.config_uuid JOIN users co ON co.id = c.owner_id "                                    \
   "LEFT JOIN builds b ON b.uuid = r.build_uuid LEFT JOIN users bo ON bo.id = b.owner_id "
@@ -142,6 +142,7 @@ Release release_from(const sql::Row& row) {
     release.build = Build{row.text("build_uuid"),    row.text("build_owner"),          row.text("image"),
                           row.text("sha"),           row.text("dockerfile"),           row.text("build_created"),
                           row.text("build_updated"), object_from(row.text("procfile"))};
+    if (!row.is_null("port")) release.build->port = static_cast<int>(row.integer("port"));
   }
   return release;
 }
@@ -251,6 +252,11 @@ std::string insert_build(sql::Tx& tx, const std::string& app_uuid, std::int64_t 
       .query(insert_build_query,
              {app_uuid, owner, build.image, build.sha, print_json(build.procfile), build.dockerfile})[0]
       .text("uuid");
+}
+
+void set_port(sql::Tx& tx, const std::string& build_uuid, int port) {
+  constexpr sql::Query update_port{"update_port", "UPDATE builds SET port = $2::integer WHERE uuid = $1::uuid"};
+  tx.execute(update_port, {build_uuid, port});
 }
 
 Release insert_release(sql::Tx& tx, const NewRelease& release) {

@@ -48,6 +48,7 @@ void set_structure(sql::Tx& tx, const std::string& app_uuid, const json::object&
 // --- configs, builds, releases
 std::string insert_config(sql::Tx& tx, const std::string& app_uuid, std::int64_t owner, const Config& config);
 std::string insert_build(sql::Tx& tx, const std::string& app_uuid, std::int64_t owner, const Build& build);
+void set_port(sql::Tx& tx, const std::string& build_uuid, int port);
 struct NewRelease {
   std::string app_uuid;
   std::int64_t owner = 0;
