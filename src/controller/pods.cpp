@@ -118,9 +118,11 @@ Task<http::Response> run(Parts& parts, AppCall& call) {
     return live;
   };
   const auto live = co_await parts.db.transact(read);
-  auto spec = co_await parts.jobs.release_spec(call.app, live, {}, {});
+  const auto where = call.app.id + " (run): ";
+  auto specifying = parts.jobs.release_spec(call.app, live, {}, {});
+  auto spec = co_await on_platform(where, std::move(specifying));
   auto running = cluster::run(parts.kube, parts.settings.cluster, std::move(spec), command, {});
-  const auto result = co_await on_platform(call.app.id + " (run): ", std::move(running));
+  const auto result = co_await on_platform(where, std::move(running));
   co_return answer(200, json::object{{"exit_code", result.exit_code}, {"output", result.output}});
 }
 

@@ -99,8 +99,8 @@ Task<> replace_pod(kube::Client& client, AppWatch& watch, std::string type, std:
   }
 }
 
-// `filter.type` becomes that of the pod that `filter.name` names.
-Task<> restart_watched(kube::Client& client, const Settings& settings, PodFilter& filter,
+// `filter.type` becomes that of the pod that `filter.name` names; `before` are the pods of that type as they were.
+Task<> restart_watched(kube::Client& client, const Settings& settings, PodFilter& filter, std::set<std::string>& before,
                        std::chrono::milliseconds limit, AppWatch& watch) {
   watch.begin();
   co_await watch.ready();
@@ -116,6 +116,7 @@ Task<> restart_watched(kube::Client& client, const Settings& settings, PodFilter
       const auto pod = std::find_if(pods.begin(), pods.end(), [&](const auto& p) { return fits(*p, app, filter); });
       if (pod == pods.end()) continue;
       filter.type = ProcessType::parse(type);
+      for (const auto& known : pods) before.insert(kube::name_of(*known));
       if (replicas > 1) {
         co_await replace_pod(client, watch, type, kube::name_of(**pod), static_cast<std::size_t>(replicas),
                              clock.now() + limit);
@@ -157,12 +158,14 @@ Task<std::vector<PodInfo>> list_pods(kube::Client& client, AppName app, PodFilte
 Task<std::vector<PodInfo>> restart(kube::Client& client, const Settings& settings, AppName app, PodFilter filter,
                                    std::chrono::milliseconds limit) {
   AppWatch watch(client, app);
-  co_await with_cleanup(restart_watched(client, settings, filter, limit, watch), [&watch] { return watch.stop(); });
+  std::set<std::string> before;
+  co_await with_cleanup(restart_watched(client, settings, filter, before, limit, watch),
+                        [&watch] { return watch.stop(); });
   const bool single = !filter.name.empty();
   if (single && !filter.type) co_return std::vector<PodInfo>{};  // there was no such pod
   filter.name.clear();
   auto pods = co_await list_pods(client, app, std::move(filter));
-  std::erase_if(pods, [](const auto& pod) { return pod.state == "terminating"; });
+  std::erase_if(pods, [&](const auto& pod) { return pod.state == "terminating" || before.contains(pod.name); });
   if (single && pods.size() > 1) pods.resize(1);  // the newest: the one that came instead
   co_return pods;
 }
