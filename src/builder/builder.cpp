@@ -72,12 +72,7 @@ Config Config::from(Env& env) {
   if (!http::Url::parse(config.controller_url)) env.problem("DEIS_CONTROLLER_URL", "must be a URL");
   config.builder_key = env.secret_or_file("BUILDER_KEY");
   config.build = BuildSettings::from(env);
-  if (const auto url = http::Url::parse(config.build.store_endpoint))
-    config.store.url = *url;
-  else if (!config.build.store_endpoint.empty())
-    env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore:9000");
-  config.store.region = config.build.store_region;
-  config.store.credentials = {env.secret_or_file("S3_ACCESS_KEY").reveal(), env.secret_or_file("S3_SECRET_KEY")};
+  config.store = s3::Endpoint::from(env);
   config.bucket = config.build.bucket;
   config.host_keys_dir = env.text("BUILDER_SSH_HOST_KEYS_DIR", "/var/run/secrets/deis/builder/ssh");
   config.repos_dir = env.text("BUILDER_REPOS_DIR", "/home/git");

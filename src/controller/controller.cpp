@@ -115,16 +115,7 @@ Settings Settings::from(Env& env) {
     else
       env.problem("DEIS_DEFAULT_CONFIG_TAGS", "must be a JSON object");
   }
-  if (const auto endpoint = env.text("S3_ENDPOINT", ""); !endpoint.empty()) {
-    s3::Endpoint store;
-    if (const auto url = http::Url::parse(endpoint))
-      store.url = *url;
-    else
-      env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore.deis:9000");
-    store.region = env.text("S3_REGION", "us-east-1");
-    store.credentials = {env.secret_or_file("S3_ACCESS_KEY").reveal(), env.secret_or_file("S3_SECRET_KEY")};
-    settings.store = std::move(store);
-  }
+  if (!env.text("S3_ENDPOINT", "").empty()) settings.store = s3::Endpoint::from(env);
   settings.bucket = env.text("BUILDER_BUCKET", "builder");
   settings.cluster = cluster::Settings::from(env);
   settings.registries.own_host = env.text("DEIS_REGISTRY_HOST", "localhost:5555");

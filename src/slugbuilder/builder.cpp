@@ -376,17 +376,8 @@ Config Config::from(Env& env) {
   config.app_dir = env.text("APP_DIR", "/app");
   config.work_dir = env.text("WORK_DIR", "/tmp");
   config.debug = equal_ignoring_case(env.text("DEIS_BUILDPACK_DEBUG", ""), "true");
-  if (!config.tar_path.empty() || !config.put_path.empty() || !config.cache_path.empty()) {
-    s3::Endpoint store;
-    const auto url = http::Url::parse(env.required("S3_ENDPOINT"));
-    if (url)
-      store.url = *url;
-    else
-      env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore:9000");
-    store.region = env.text("S3_REGION", "us-east-1");
-    store.credentials = {env.secret_or_file("S3_ACCESS_KEY").reveal(), env.secret_or_file("S3_SECRET_KEY")};
-    config.store = std::move(store);
-  }
+  if (!config.tar_path.empty() || !config.put_path.empty() || !config.cache_path.empty())
+    config.store = s3::Endpoint::from(env);
   for (const auto& [name, value] : env.all()) {
     if (!is_ours(name)) config.build_env.emplace(name, value);
   }

@@ -138,7 +138,7 @@ def check(world, user, client):
         assert {t: shown["structure"].get(t, 0) for t in scaled[-1]} == scaled[-1]
 
 
-@pytest.mark.parametrize("seed", [SEED])
+@pytest.mark.parametrize("seed", [SEED], ids=["seed"])  # a failure shows it; the name is the same in all of pytest's workers
 def test_whatever_dies_no_change_is_lost_and_every_app_is_in_one_release(seed, tmp_path):
     world, chance, stop = World(tmp_path), random.Random(seed), threading.Event()
     try:

@@ -1,7 +1,9 @@
 """The engine's pods as they really run: containerd, runc, nftables. One engine for all tests; each has a namespace of its own."""
 
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -283,7 +285,31 @@ def test_quota_and_budget_are_kept(engine, ns):
     wait_for(lambda: engine.find("poddisruptionbudgets", ns, "web").get("status", {}).get("currentHealthy") == 2, 10, "the budget is counted")
     pod = engine.api.get(f"/api/v1/namespaces/{ns}/pods")["items"][0]["metadata"]["name"]
     status, answer = engine.api.send("POST", engine.path("pods", ns, pod) + "/eviction", {"metadata": {"name": pod}})
-    assert status == 429, answer
+    assert status == 429 and "needs 2 healthy pods and has 2" in answer["details"]["causes"][0]["message"], answer
+
+
+def test_an_eviction_uses_up_its_budget_and_a_dry_run_evicts_nothing(engine, ns):
+    engine.create("deployments", ns, "web", {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": {
+        "metadata": {"labels": {"app": "web"}}, "spec": {"terminationGracePeriodSeconds": 30, "containers": [
+            {"name": "c", "image": IMAGE, "command": ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]}]}}})
+    engine.create("poddisruptionbudgets", ns, "web", {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}})
+    budget = lambda: engine.find("poddisruptionbudgets", ns, "web").get("status", {})
+    wait_for(lambda: budget().get("disruptionsAllowed") == 1, 30, "one pod may go")
+    first, second, third = (pod["metadata"] for pod in engine.api.get(f"/api/v1/namespaces/{ns}/pods")["items"])
+    evict = lambda pod, **options: engine.api.send("POST", engine.path("pods", ns, pod["name"]) + "/eviction", {
+        "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod["name"]}, "deleteOptions": options})
+
+    assert evict(first, dryRun=["All"])[0] == 201
+    assert evict(first, preconditions={"uid": "another"})[0] == 409
+    assert not any("deletionTimestamp" in pod["metadata"] for pod in engine.api.get(f"/api/v1/namespaces/{ns}/pods")["items"])
+    wait_for(lambda: budget().get("disruptionsAllowed") == 1, 10, "one pod may still go")
+
+    assert evict(second, gracePeriodSeconds=20)[0] == 201
+    assert engine.find("pods", ns, second["name"])["metadata"]["deletionGracePeriodSeconds"] == 20
+    assert evict(third)[0] == 429  # also before the budget is counted again
+    engine.delete("pods", ns, second["name"], grace=0)
+    wait_for(lambda: budget().get("disruptionsAllowed") == 1 and "disruptedPods" not in budget(), 30, "another pod has come")
+    assert evict(third)[0] == 201
 
 
 def test_a_pod_has_its_deadline_and_its_grace(engine, ns):
@@ -308,3 +334,21 @@ def test_what_runs_outlives_containerd(engine, ns):
     after = engine.find("pods", ns, "web")
     assert container(after)["containerID"] == container(before)["containerID"] and container(after)["restartCount"] == 0
     assert is_ready(after)
+
+
+def test_an_engine_is_ready_only_when_it_knows_what_ended_while_it_was_away(engine, ns):
+    probe = {"readinessProbe": {"tcpSocket": {"port": 8080}, "initialDelaySeconds": 5, "periodSeconds": 1}}
+    engine.pod(ns, "lost", SERVE, container=probe)
+    engine.pod(ns, "kept", SERVE)
+    engine.wait_running(ns, "lost")
+    engine.wait_running(ns, "kept")
+    uid = engine.find("pods", ns, "lost")["metadata"]["uid"]
+    parts = engine.ctr("containers", "ls", "-q", f'labels."io.kubernetes.pod.uid"=={uid}').split()
+    assert len(parts) == 2, parts  # the container and the sandbox
+    pids = dict(line.split()[:2] for line in engine.ctr("tasks", "ls").splitlines()[1:])
+    engine.kill()
+    for part in parts:
+        os.kill(int(pids[part]), signal.SIGKILL)
+    engine.start()
+    assert not is_ready(engine.find("pods", ns, "lost")) and is_ready(engine.find("pods", ns, "kept"))
+    engine.wait_running(ns, "lost")

@@ -16,7 +16,9 @@ from workflow_testing import WORKFLOW, free_port, run, wait_for
 
 IMAGE = "localhost/workflow/pods-under-test:1"
 BUSYBOX = pathlib.Path("/bin/busybox")
-_networks = itertools.count(int(os.environ.get("WORKFLOW_TEST_NETWORK", "0")))  # test runs side by side need networks of their own
+# Test runs side by side need networks of their own, and so do pytest's workers.
+_networks = itertools.count(int(os.environ.get("WORKFLOW_TEST_NETWORK", "0")) +
+                            20 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
 
 
 def missing_parts():

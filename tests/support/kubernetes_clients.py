@@ -1,6 +1,7 @@
 """kubectl in two versions, and programs of the Kubernetes client libraries, got once into build/tools."""
 
-import pathlib
+import fcntl
+import functools
 import re
 import shutil
 import subprocess
@@ -13,6 +14,18 @@ TOOLS = ROOT / "build" / "tools"
 SOURCES = ROOT / "tests" / "support" / "kubernetes"
 
 
+def one_at_a_time(get):
+    """Several of pytest's workers may want the same tool; one of them gets it and the others wait."""
+    @functools.wraps(get)
+    def locked(*arguments):
+        TOOLS.mkdir(parents=True, exist_ok=True)
+        with open(TOOLS / f"{get.__name__}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return get(*arguments)
+    return locked
+
+
+@one_at_a_time
 def debian_kubectl():
     """The one of Debian 12, unpacked: installing it would replace the machine's own."""
     folder = TOOLS / "kubernetes-client"
@@ -33,13 +46,13 @@ def kubectl():
     return shutil.which("kubectl") or debian_kubectl()
 
 
+@one_at_a_time
 def go_program(name):
     """A program of tests/support/kubernetes."""
     version = re.search(r"go(\d+)\.(\d+)", subprocess.run(["go", "version"], text=True, stdout=subprocess.PIPE).stdout) \
         if shutil.which("go") else None
     if not version or (int(version[1]), int(version[2])) < (1, 26):
         pytest.skip("the Kubernetes modules need Go 1.26 or newer")
-    TOOLS.mkdir(parents=True, exist_ok=True)
     program = TOOLS / ("kubectl-newest" if name == "kubectl" else f"kubernetes-{name}")
     subprocess.run(["go", "build", "-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2", "-o", program, f"./{name}"], cwd=SOURCES, check=True, timeout=900)
     return program
@@ -49,6 +62,7 @@ def newest_kubectl():
     return go_program("kubectl")
 
 
+@one_at_a_time
 def python_with_kubernetes():
     """A Python whose `kubernetes` module is the newest of PyPI."""
     folder = TOOLS / "python-kubernetes"
@@ -60,4 +74,4 @@ def python_with_kubernetes():
     return python
 
 
-__all__ = ["kubectl", "debian_kubectl", "newest_kubectl", "go_program", "python_with_kubernetes", "pathlib"]
+__all__ = ["kubectl", "debian_kubectl", "newest_kubectl", "go_program", "python_with_kubernetes"]

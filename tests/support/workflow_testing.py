@@ -15,7 +15,7 @@ DEIS = BIN / "deis"
 def free_port():
     """A TCP port that nothing listens on now, outside the kernel's ephemeral range."""
     for step in range(10000):
-        port = 21000 + (os.getpid() * 101 + step) % 10000  # test runs side by side look in different places
+        port = 21000 + (os.getpid() * 2503 + step) % 10000  # test runs side by side look in different places
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -14,6 +14,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
+#include "lib/http/metrics.h"
 #include "lib/kube/objects.h"
 
 namespace workflow::engine {
@@ -96,6 +97,13 @@ struct ApiServer::State {
                                                        [this](http::Request& request) { return answer(request); }));
       if (api.config.port == 0) api.config.port = servers.back()->port();
     }
+    gauges.gauge("engine_resource_version", "The newest version of the store",
+                 [&store] { return static_cast<double>(store.resource_version()); });
+    for (const auto& type : resource_types()) {
+      gauges.gauge("engine_objects", "Objects by type",
+                   [&store, stored = type.stored] { return static_cast<double>(store.list(*stored).size()); },
+                   {{"resource", type.plural()}});
+    }
     write_file_atomically(api.config.state / "kubeconfig",
                           kubeconfig(pki, "https://127.0.0.1:" + std::to_string(api.config.port)), 0600);
   }
@@ -169,6 +177,10 @@ struct ApiServer::State {
     if (refused) response = status_response(*refused);
     add_warnings(response, call.warnings);
     const auto asked_by = call.authenticated == call.user.name ? std::string() : call.authenticated;
+    const auto resource = call.type == nullptr ? std::string("none") : call.type->plural();
+    const auto& part = call.info.subresource;
+    const bool known = call.type != nullptr && !part.empty() && call.type->has(part);
+    requests.add(known ? resource + "/" + part : resource, call.info.verb, response.status, api.clock.now() - received);
     if (auto event =
             audit_event({request, call.info, call.user, asked_by, response.status, received, api.clock.now()})) {
       audit.write(*event);
@@ -261,6 +273,8 @@ struct ApiServer::State {
       return json_response(200, api_resource_list(parts[1], parts[2]));
     }
     if (parts[0] == "openapi") return open_api(call, path);
+    if (path == "/metrics")
+      return http::Response::text(200, gauges.text() + requests.text(), "text/plain; version=0.0.4");
     throw ApiError(404, "NotFound", "the server could not find the requested resource");
   }
 
@@ -336,6 +350,8 @@ struct ApiServer::State {
   Pki pki;
   Api api;
   AuditLog audit;
+  http::RequestMetrics requests;
+  http::Metrics gauges;
   std::vector<std::unique_ptr<http::Server>> servers;
 };
 

@@ -75,6 +75,9 @@ Task<http::Response> update_object(Call& call);
 Task<http::Response> patch_object(Call& call);
 Task<http::Response> delete_object(Call& call);
 Task<http::Response> delete_collection(Call& call);
+// What query and body (a DeleteOptions) ask of a deletion; throws ApiError 400, 422.
+DeleteOptions delete_options(Call& call, const std::optional<json::object>& body);
+Persist persist_of_delete(const Call& call, const std::optional<json::object>& body);
 
 // subresources.cpp
 Task<http::Response> subresource(Call& call);

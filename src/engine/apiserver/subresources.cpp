@@ -4,6 +4,7 @@
 #include "engine/apiserver/apply.h"
 #include "engine/apiserver/context.h"
 #include "engine/apiserver/decode.h"
+#include "engine/apiserver/eviction.h"
 #include "engine/apiserver/patch.h"
 #include "engine/fields.h"
 #include "engine/store_rules.h"
@@ -154,31 +155,30 @@ Task<http::Response> pod_stream(Call& call) {
 
 // --- eviction
 
-std::optional<std::string> why_not_evicted(const Store& store, const json::object& pod) {
-  for (const auto& budget : store.list(res::pod_disruption_budgets, kube::namespace_of(pod))) {
-    const auto* selector = value_at(*budget, {"spec", "selector"});
-    const auto parsed = selector == nullptr ? std::nullopt : kube::LabelSelector::from_object(*selector);
-    if (!parsed || !parsed->matches(value_at(pod, {"metadata", "labels"}))) continue;
-    if (kube::is_pod_ready(pod) && integer_at(*budget, {"status", "disruptionsAllowed"}).value_or(0) <= 0) {
-      return "Cannot evict pod as it would violate the pod's disruption budget.";
-    }
-  }
-  return std::nullopt;
-}
-
 Task<http::Response> eviction(Call& call) {
   const auto& type = schema("io.k8s.api.policy.v1.Eviction");
   auto body = co_await read_object(call, type);
   const auto eviction = body ? checked_body(call, type, *body) : json::object();
-  const auto pod = call.api.store.find(res::pods, call.info.ns, call.info.name);
-  if (!pod) throw absent(res::pods, call.info.name);
-  if (const auto why = why_not_evicted(call.api.store, *pod)) throw ApiError(429, "TooManyRequests", *why);
-  DeleteOptions options;
-  const auto& asked = object_at(eviction, {"deleteOptions"});
-  if (const auto grace = integer_at(asked, {"gracePeriodSeconds"}))
-    options.grace_period_seconds = static_cast<int>(*grace);
-  if (const auto uid = text_at(asked, {"preconditions", "uid"}); !uid.empty()) options.uid = uid;
-  co_await call.api.store.remove(res::pods, call.info.ns, call.info.name, options, call.persist());
+  const auto& ns = call.info.ns;
+  const auto& name = call.info.name;
+  if (const auto given = text_at(eviction, {"metadata", "name"}); !given.empty() && given != name)
+    throw bad_request("metadata.name: must be the pod's name in the URL, " + name);
+  const auto pod = call.api.store.find(res::pods, ns, name);
+  if (!pod) throw absent(res::pods, name);
+  const std::optional asked = object_at(eviction, {"deleteOptions"});
+  auto options = delete_options(call, asked);
+  const auto persist = persist_of_delete(call, asked);
+  if (!options.uid) options.uid = kube::uid_of(*pod);  // a pod that came since is another one
+  if (const auto budget =
+          budget_of_eviction(*pod, call.api.store.list_latest(res::pod_disruption_budgets, call.info.ns))) {
+    co_await call.api.store.remove(res::pods, ns, name, options, Persist::dry_run);  // preconditions cost no disruption
+    auto take = [&name, now = call.api.clock.now()](json::object& current) {
+      take_disruption(current, name, now);
+      return true;
+    };
+    co_await call.api.store.edit(res::pod_disruption_budgets, ns, kube::name_of(*budget), take, persist);
+  }
+  co_await call.api.store.remove(res::pods, ns, name, options, persist);
   co_return json_response(
       201,
       {{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", json::object()}, {"status", "Success"}, {"code", 201}});
@@ -306,7 +306,8 @@ Task<http::Response> subresource(Call& call) {
   const auto& verb = call.info.verb;
   if (name == "status" || name == "finalize" || name == "ephemeralcontainers") {
     if (name == "ephemeralcontainers")
-      throw ApiError(404, "NotFound", "ephemeral containers are not supported; use kubectl exec");
+      throw ApiError(404, "NotFound", "ephemeral containers are not supported; use kubectl exec",
+                     {{"kind", call.resource().plural}});  // without details `kubectl debug` crashes
     if (verb == "get") co_return co_await get_object(call);
     if (verb == "update") co_return co_await update_object(call);
     if (verb == "patch") co_return co_await patch_object(call);

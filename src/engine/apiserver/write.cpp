@@ -265,6 +265,22 @@ kube::PatchType patch_type(const Call& call) {
       "application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml");
 }
 
+Task<std::optional<json::object>> delete_body(Call& call) {
+  const auto* schema = find_type("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
+  auto body = co_await read_object(call, *schema);
+  if (!body) co_return std::nullopt;
+  std::vector<std::string> unknown;
+  co_return checked_against(*schema, *body, unknown);
+}
+
+void refuse_essential_deletion(const Call& call, const std::string& name) {
+  const bool essential =
+      &call.resource() == &res::namespaces && (name == "default" || name == "kube-system" || name == "kube-public");
+  if (essential) throw forbidden(call.resource(), name, "this namespace may not be deleted");
+}
+
+}  // namespace
+
 DeleteOptions delete_options(Call& call, const std::optional<json::object>& body) {
   DeleteOptions options;
   const json::object none;
@@ -296,22 +312,6 @@ Persist persist_of_delete(const Call& call, const std::optional<json::object>& b
   const bool dry = body && !array_at(*body, {"dryRun"}).empty();
   return dry ? Persist::dry_run : call.persist();
 }
-
-Task<std::optional<json::object>> delete_body(Call& call) {
-  const auto* schema = find_type("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
-  auto body = co_await read_object(call, *schema);
-  if (!body) co_return std::nullopt;
-  std::vector<std::string> unknown;
-  co_return checked_against(*schema, *body, unknown);
-}
-
-void refuse_essential_deletion(const Call& call, const std::string& name) {
-  const bool essential =
-      &call.resource() == &res::namespaces && (name == "default" || name == "kube-system" || name == "kube-public");
-  if (essential) throw forbidden(call.resource(), name, "this namespace may not be deleted");
-}
-
-}  // namespace
 
 Task<http::Response> create_object(Call& call) {
   auto body = co_await read_object(call, *call.type->schema);

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/text.h"
@@ -98,7 +100,10 @@ Secret Env::secret_or_file(const std::string& name) {
   }
 }
 
-void Env::problem(const std::string& name, std::string what) { problems_[name].push_back(std::move(what)); }
+void Env::problem(const std::string& name, std::string what) {
+  auto& known = problems_[name];
+  if (std::ranges::find(known, what) == known.end()) known.push_back(std::move(what));
+}
 
 void Env::done() const {
   if (!problems_.empty()) throw Error(problems_);

@@ -30,7 +30,7 @@ class Env {
   // A secret from the file named by `<name>_FILE`, else from `<name>`; trailing newline trimmed; required.
   Secret secret_or_file(const std::string& name);
   const std::map<std::string, std::string>& all() const { return values_; }
-  void problem(const std::string& name, std::string what);
+  void problem(const std::string& name, std::string what);  // the same one twice is one
   void done() const;
 
  private:

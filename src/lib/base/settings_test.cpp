@@ -58,6 +58,18 @@ TEST(Env, lists_every_problem_at_once) {
   }
 }
 
+TEST(Env, a_setting_that_two_parts_read_has_its_problem_once) {
+  Env env({});
+  env.required("URL");
+  env.required("URL");
+  try {
+    env.done();
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fields().at("URL").size(), 1u);
+  }
+}
+
 TEST(Env, secret_files_lose_their_newline) {
   const TemporaryFolder folder;
   write_file_atomically(folder.path() / "password", "s3cret\n");

@@ -257,6 +257,18 @@ Task<std::vector<ObjectInfo>> Client::list(std::string bucket, std::string prefi
   co_return objects;
 }
 
+Endpoint Endpoint::from(Env& env) {
+  Endpoint endpoint;
+  const auto text = env.required("S3_ENDPOINT");
+  if (const auto url = http::Url::parse(text))
+    endpoint.url = *url;
+  else if (!text.empty())
+    env.problem("S3_ENDPOINT", "must be a URL such as http://deis-objectstore.deis:9000, not \"" + text + "\"");
+  endpoint.region = env.text("S3_REGION", "us-east-1");
+  endpoint.credentials = {env.secret_or_file("S3_ACCESS_KEY").reveal(), env.secret_or_file("S3_SECRET_KEY")};
+  return endpoint;
+}
+
 std::string Client::presigned_get(const std::string& bucket, const std::string& key,
                                   std::chrono::seconds expires) const {
   const auto url = state_->url_of({.method = "GET", .bucket = bucket, .key = key, .query = ""});

@@ -11,6 +11,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/domain.h"
+#include "lib/base/settings.h"
 #include "lib/http/http.h"
 
 namespace workflow::s3 {
@@ -75,6 +76,9 @@ struct Endpoint {
   std::string region = "us-east-1";
   Credentials credentials;
   bool path_style = true;
+
+  // S3_ENDPOINT, S3_REGION, S3_ACCESS_KEY, S3_SECRET_KEY; the keys also by `…_FILE`. All but the region are required.
+  static Endpoint from(Env& env);
 };
 struct ObjectInfo {
   std::string key;

@@ -51,6 +51,27 @@ SignInput input_of(const Vector& vector) {
   return {vector.method, vector.path, vector.query, vector.headers, vector.hash};
 }
 
+TEST(Endpoint, is_read_from_the_settings) {
+  Env env({{"S3_ENDPOINT", "http://store:9000"}, {"S3_ACCESS_KEY", "me"}, {"S3_SECRET_KEY", "hidden"}});
+  const auto endpoint = Endpoint::from(env);
+  env.done();
+  EXPECT_EQ(endpoint.url.host, "store");
+  EXPECT_EQ(endpoint.region, "us-east-1");
+  EXPECT_EQ(endpoint.credentials.access_key, "me");
+  EXPECT_EQ(endpoint.credentials.secret_key.reveal(), "hidden");
+
+  Env bad({{"S3_ENDPOINT", "store:9000"}});
+  Endpoint::from(bad);
+  try {
+    bad.done();
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    for (const std::string name : {"S3_ENDPOINT", "S3_ACCESS_KEY_FILE", "S3_SECRET_KEY_FILE"}) {
+      EXPECT_TRUE(error.fields().contains(name)) << name;
+    }
+  }
+}
+
 TEST(Authorization, matches_the_published_examples) {
   for (const auto& vector : published_vectors()) {
     const auto header = authorization(input_of(vector), example, "us-east-1", noted);

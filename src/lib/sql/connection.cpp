@@ -8,6 +8,8 @@ Error error_from(const std::string& sqlstate, const std::string& text, std::stri
   const auto detail = std::string(query) + ": " + sqlstate + " " + text;
   auto of = [&](ErrorKind kind, std::string message) { return Error(kind, std::move(message)).with_detail(detail); };
   if (sqlstate == "23505") return of(ErrorKind::conflict, "it exists already");
+  // Foreign keys name what a request has found before: it can only have gone since.
+  if (sqlstate == "23503") return of(ErrorKind::conflict, "what it belongs to was removed at the same time");
   if (sqlstate.starts_with("23")) return of(ErrorKind::unprocessable, "it does not fit what is stored");
   if (may_be_retried(sqlstate)) return of(ErrorKind::conflict, "somebody else changed it at the same time; try again");
   if (sqlstate == "22021") return of(ErrorKind::invalid, "text must be valid UTF-8");

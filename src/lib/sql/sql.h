@@ -1,9 +1,9 @@
 // src/lib/sql/sql.h: PostgreSQL: a pool, transactions as plain functions on the blocking pool, migrations,
 // notifications.
 //   Queries are named constants; values are parameters, never pasted.
-//   Throws  Error: conflict (unique violation, serialization failure after retries), unprocessable (foreign key,
-//   check),
-//           invalid (text with a NUL or that is not UTF-8), unavailable (no connection), timeout, internal.
+//   Throws  Error: conflict (unique violation, foreign key, serialization failure after retries),
+//           unprocessable (check), invalid (text with a NUL or that is not UTF-8), unavailable (no connection),
+//           timeout, internal.
 #pragma once
 #include <chrono>
 #include <cstdint>

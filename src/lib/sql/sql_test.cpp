@@ -89,7 +89,7 @@ class SqlTest : public testing::Test {
     if (!server) GTEST_SKIP() << "PostgreSQL 15 is not installed";
     db.emplace(server->config());
     db->transact_here([](Tx& tx) {
-      tx.query({"drop_t", "DROP TABLE IF EXISTS t"});
+      tx.query({"drop_t", "DROP TABLE IF EXISTS t, part"});
       tx.query({"make_t", "CREATE TABLE t (id int PRIMARY KEY, name text, flag boolean CHECK (flag))"});
     });
   }
@@ -146,6 +146,9 @@ TEST_F(SqlTest, failures_have_a_kind) {
             ErrorKind::unprocessable);
   EXPECT_EQ(kind_of([&] { db->transact_here([](Tx& tx) { tx.query({"bad", "SELECT nothing"}); }); }),
             ErrorKind::internal);
+  db->transact_here([](Tx& tx) { tx.execute({"make_part", "CREATE TABLE part (whole integer REFERENCES t)"}); });
+  EXPECT_EQ(kind_of([&] { db->transact_here([](Tx& tx) { tx.execute({"part", "INSERT INTO part VALUES (7)"}); }); }),
+            ErrorKind::conflict);
   auto config = server->config();
   config.statement_timeout = 50ms;
   Db hasty(config);
