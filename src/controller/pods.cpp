@@ -46,6 +46,11 @@ Task<http::Response> restart_pods(Parts& parts, AppCall& call) {
   co_await parts.db.transact([&](sql::Tx& tx) { refuse_while_busy(tx, call.app); });
   auto restarting = cluster::restart(parts.kube, parts.settings.cluster, call.app.name(), filter_of(call));
   const auto pods = co_await on_platform("(restart): ", std::move(restarting));
+  if (!pods.empty()) {
+    const auto of = call.param("name").empty() ? call.param("type") : call.param("name");
+    const auto what = call.caller().username + " restarted pods" + (of.empty() ? "" : " of " + of);
+    co_await parts.db.transact([&](sql::Tx& tx) { record_event(tx, call.caller().username, call.app, what); });
+  }
   co_return answer(200, pods_json(pods));
 }
 
@@ -65,7 +70,10 @@ std::optional<ScalePlan> plan_scale(sql::Tx& tx, const AppCall& call) {
   std::vector<std::string> words;
   for (const auto& [type, value] : call.body) {
     const auto count = scale_count(value);
-    if (type != "cmd" && !plan.live.build->procfile.contains(type) && !plan.structure.contains(type)) {
+    const auto& build = *plan.live.build;
+    const bool is_default = type == "web" && build.procfile.empty() && kind_of(build) == cluster::BuildKind::slug;
+    const bool stops_it = count == 0 && plan.structure.contains(type);
+    if (type != "cmd" && !build.procfile.contains(type) && !is_default && !stops_it) {
       throw Error(ErrorKind::not_found, "Container type " + std::string(type) + " does not exist in application");
     }
     plan.structure[type] = count;

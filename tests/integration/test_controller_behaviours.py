@@ -352,6 +352,8 @@ def test_a_forgotten_procfile_stops_its_types_and_starts_cmd(app, alice, cluster
     alice.post(f"/v2/apps/{app}/scale/", {"web": 2, "worker": 1})
     assert build(alice, app, cluster.image, procfile={}).status_code == 201
     assert structure(alice, app) == {"web": 0, "worker": 0, "cmd": 1}
+    gone = alice.post(f"/v2/apps/{app}/scale/", {"worker": 1})
+    assert said(gone) == (404, "Container type worker does not exist in application")
     wait_for(lambda: [p["type"] for p in alice.get(f"/v2/apps/{app}/pods/").json()["results"]] == ["cmd"], 20, "cmd alone runs")
 
 

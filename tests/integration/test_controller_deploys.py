@@ -216,6 +216,8 @@ def test_restarts_answer_with_the_pods(deployed, alice):
         answer = alice.post(path + which)
         assert answer.status_code == 200 and [p["type"] for p in answer.json()] == ["web"], answer.text
     assert said(alice.post(path + "worker/restart/")) == (200, [])
+    told = [e["what"] for e in alice.get(f"/v2/apps/{deployed}/events/").json()["results"]]
+    assert told[:2] == ["alice restarted pods of web", "alice restarted pods"]
 
 
 # --- hooks
