@@ -23,11 +23,18 @@ bool is_part(std::string_view text, std::string_view extra) {
   });
 }
 
-bool is_reference(std::string_view text) {
-  return text.size() <= 128 && std::ranges::all_of(text, [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-                  c == '-' || c == ':';
-         });
+// OCI distribution: [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}
+bool is_tag(std::string_view text) {
+  auto is_word = [](char c) { return (c >= 'A' && c <= 'Z') || c == '_' || is_part({&c, 1}, ""); };
+  if (text.empty() || text.size() > 128 || !is_word(text.front())) return false;
+  return std::ranges::all_of(text, [&](char c) { return is_word(c) || c == '.' || c == '-'; });
+}
+
+// sha256:0123…; whoever sends one, it becomes part of a path.
+bool is_digest(std::string_view text) {
+  const auto colon = text.find(':');
+  if (colon == std::string_view::npos || text.size() > 200) return false;
+  return is_part(text.substr(0, colon), "+._-") && is_part(text.substr(colon + 1), "") && text.front() != '.';
 }
 
 bool is_local(const http::Url& url) {
@@ -48,7 +55,7 @@ class Look {
       manifest = co_await read("manifests/" + *digest, manifest_types);
     }
     const auto digest = find_string(manifest, {"config", "digest"});
-    if (!digest) throw Error(ErrorKind::invalid, "the image's manifest names no config");
+    if (!digest || !is_digest(*digest)) throw Error(ErrorKind::invalid, "the image's manifest names no config");
     co_return co_await read("blobs/" + *digest, "*/*");
   }
 
@@ -58,7 +65,8 @@ class Look {
       if (find_string(entry, {"platform", "os"}) != "linux" ||
           find_string(entry, {"platform", "architecture"}) != "amd64")
         continue;
-      return find_string(entry, {"digest"});
+      const auto digest = find_string(entry, {"digest"});
+      return digest && is_digest(*digest) ? digest : std::nullopt;
     }
     return std::nullopt;
   }
@@ -128,7 +136,7 @@ std::optional<ImageName> ImageName::parse(std::string_view text) {
   if (const auto at = text.find('@'); at != std::string_view::npos) {
     image.reference = text.substr(at + 1);
     text = text.substr(0, at);
-    if (image.reference.find(':') == std::string::npos) return std::nullopt;
+    if (!is_digest(image.reference)) return std::nullopt;
   }
   const auto slash = text.find('/');
   const auto first = text.substr(0, slash);
@@ -139,13 +147,12 @@ std::optional<ImageName> ImageName::parse(std::string_view text) {
     text.remove_prefix(slash + 1);
   }
   if (const auto colon = text.rfind(':'); colon != std::string_view::npos) {
-    const bool has_digest = image.reference != "latest";
-    if (!has_digest) image.reference = text.substr(colon + 1);
-    if (!is_reference(text.substr(colon + 1)) || text.substr(colon + 1).empty()) return std::nullopt;
+    const auto tag = text.substr(colon + 1);
+    if (!is_tag(tag)) return std::nullopt;
+    if (!is_digest(image.reference)) image.reference = tag;  // a digest says more than the tag beside it
     text = text.substr(0, colon);
   }
-  if (!is_reference(image.reference) || !http::Url::parse("https://" + (has_host ? image.host : "hub")))
-    return std::nullopt;
+  if (!http::Url::parse("https://" + (has_host ? image.host : "hub"))) return std::nullopt;
   if (text.empty()) return std::nullopt;
   for (const auto& part : split(std::string(text), '/')) {
     if (!is_part(part, "._-") || part.front() == '.') return std::nullopt;

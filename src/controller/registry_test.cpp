@@ -26,8 +26,26 @@ TEST(ImageName, is_read_as_docker_reads_it) {
 }
 
 TEST(ImageName, that_is_none_is_refused) {
-  for (const auto* text : {"", "Shop", "acme//shop", "quay.io/", "quay.io/../v2", "shop:", "shop@v1", "shop:a/b", "a b",
-                           "x/y?z", "quay.io:99999/shop", "shop:v 1", "https://quay.io/shop"})
+  for (const auto* text : {"",
+                           "Shop",
+                           "acme//shop",
+                           "quay.io/",
+                           "quay.io/../v2",
+                           "shop:",
+                           "shop@v1",
+                           "shop:..",
+                           "shop:.x",
+                           "shop:-x",
+                           "shop@sha256:",
+                           "shop@sha256:..",
+                           "shop@..:0",
+                           "quay.io/x:v1/y",
+                           "shop:a/b",
+                           "a b",
+                           "x/y?z",
+                           "quay.io:99999/shop",
+                           "shop:v 1",
+                           "https://quay.io/shop"})
     EXPECT_FALSE(ImageName::parse(text)) << text;
 }
 
