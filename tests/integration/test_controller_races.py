@@ -220,3 +220,40 @@ def test_keys_certificates_and_domains(controllers, user, app, tmp_path):
     assert statuses(race(controllers, user, "DELETE", f"/v2/certs/raced/domain/{domain}", None)) == [204] + [404] * (CLIENTS - 1)
     assert statuses(race(controllers, user, "DELETE", f"/v2/apps/{app}/domains/{domain}/", None)) == [204] + [404] * (CLIENTS - 1)
     assert statuses(race(controllers, user, "DELETE", "/v2/certs/raced/", None)) == [204] + [404] * (CLIENTS - 1)
+
+
+# What makes sense to each route that changes something; with it, it goes on to do it.
+BODIES = {
+    "register": {"username": "raced", "password": "p", "email": ""}, "login": {"username": "admin", "password": "secret-1"},
+    "setPassword": {"new_password": "secret-1", "password": "secret-1"}, "addAdministrator": {"username": "raced-admin"},
+    "cancel": {"username": "raced-gone"}, "createApp": {"id": "raced-app"}, "transferApp": {"owner": "admin"}, "addCollaborator": {"username": "raced-admin"},
+    "setConfig": {"values": {"RACED": "1"}}, "rollBack": {"version": 3}, "scale": {"web": 2}, "createDomain": {"domain": "raced.example.org"},
+    "setService": {"procfile_type": "worker", "path_pattern": "/raced"}, "deleteService": {"procfile_type": "worker"},
+    "setSettings": {"label": {"raced": "1"}}, "addToWhitelist": {"addresses": ["192.0.2.1"]}, "removeFromWhitelist": {"addresses": ["192.0.2.1"]},
+    "setTls": {"https_enforced": True}, "createToken": {"name": "raced"},
+}
+
+
+def test_two_clients_on_every_route_that_changes_something_meet_no_error_of_ours(controllers, user, deployed, cluster):  # noqa: F811
+    controllers[0].register("raced-admin"), controllers[0].register("raced-gone")
+    admin = controllers[0].login("admin")
+    described = controllers[0].anonymous().get("/v2/openapi.json").json()["paths"]
+    tried = []
+    for path, operations in described.items():
+        for method, operation in operations.items():
+            name = operation["operationId"]
+            builders = any("builder" in s for s in operation["security"])
+            # These end the session, or the app that the others need; `run` needs a node with containers.
+            if method == "get" or builders or name in ("regenerateTokens", "destroyApp", "run"):
+                continue
+            for part, value in (("{app}", deployed), ("{username}", "raced-admin"), ("{domain}", "raced.example.org"), ("{type}", "web"),
+                                ("{name}", "x"), ("{id}", "1"), ("{id...}", "1")):
+                path = path.replace(part, value)
+            body = BODIES.get(name, {"image": cluster.image, "procfile": {"web": "serve"}} if name == "createBuild" else None)
+            answers = at_once(controllers, admin, [(method.upper(), path, body)] * 2)
+            assert max(statuses(answers)) < 500, (name, [(a.status_code, a.text) for a in answers])
+            assert name not in BODIES or min(statuses(answers)) < 400, (name, [(a.status_code, a.text) for a in answers])
+            tried.append(name)
+    assert len(tried) > 30, tried
+    wait_for(lambda: controllers[0].sql("select count(*) from jobs where state = 'running'") == "0", 60, "no job is stuck")
+    assert controllers[0].sql("select count(*) from releases where state = 'pending'") == "0"
