@@ -25,6 +25,7 @@ constexpr sql::Query update_password{"update_password", "UPDATE users SET passwo
 // Unless it was changed meanwhile.
 constexpr sql::Query update_password_if{"update_password_if",
                                         "UPDATE users SET password = $2 WHERE id = $1::bigint AND password = $3"};
+constexpr sql::Query lock_user{"lock_user", "SELECT 1 FROM users WHERE id = $1::bigint FOR UPDATE"};
 constexpr sql::Query delete_tokens{"delete_tokens", "DELETE FROM tokens WHERE user_id = $1::bigint"};
 constexpr sql::Query delete_all_tokens{"delete_all_tokens", "DELETE FROM tokens"};
 constexpr sql::Query count_owned_apps{"count_owned_apps", "SELECT count(*) AS n FROM apps WHERE owner_id = $1::bigint"};
@@ -185,6 +186,7 @@ Task<http::Response> regenerate_tokens(Parts& parts, Call& call) {
   const auto target = find_string(call.body, {"username"}).value_or(call.caller().username);
   auto replace = [&call, target](sql::Tx& tx) {
     const auto user = get_user(tx, target);
+    tx.query(lock_user, {user.id});  // of two at once, the later one sees the token of the earlier
     tx.execute(delete_tokens, {user.id});
     record_event(tx, call.caller().username, "tokens of " + target + " replaced");
     return issue_token(tx, user.id).text;
