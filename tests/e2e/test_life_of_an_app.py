@@ -2,7 +2,7 @@
 
 import json
 
-from workflow_testing import wait_for
+from workflow_testing import ROOT, run, wait_for
 
 
 def hosts_that_answer(platform, name, requests=60):
@@ -65,6 +65,18 @@ def test_a_release_that_cannot_start_leaves_the_old_one_serving(alice, platform,
 def test_logs_show_what_the_app_wrote(alice, platform, app):
     platform.app(app, "/log?line=marker-4711")
     wait_for(lambda: "marker-4711" in alice.deis("logs", "-a", app).stdout, 5, "the line is in the log")
+
+
+def test_an_image_in_the_platforms_registry_says_its_port_itself(alice, platform):
+    registry = platform.kubectl("get", "service", "deis-registry", "-n", "deis", "-o", "jsonpath={.spec.clusterIP}")
+    run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", f"oci-archive:{ROOT}/build/images/stack.tar", f"docker://{registry}/web:v1",
+        timeout=180)
+    alice.deis("create", "from-registry", "--no-remote")
+    alice.deis("pull", "localhost:5555/web:v1", "-a", "from-registry", "-p", "web: exec python3 -m http.server $PORT")
+    wait_for(lambda: platform.app("from-registry")[0] == 200, 10, "the port that the image exposes is served")
+    log = wait_for(lambda: (text := alice.deis("logs", "-a", "from-registry").stdout).count("GET /") and text, 5, "the request is in the log")
+    assert "deis[controller]: INFO alice deployed localhost:5555/web:v1" in log
+    alice.deis("destroy", "-a", "from-registry", "--confirm=from-registry")
 
 
 def test_run_executes_a_command_in_the_apps_environment(alice, app):
