@@ -11,6 +11,7 @@
 #include "lib/base/text.h"
 #include "lib/kube/objects.h"
 #include "lib/kube/selectors.h"
+#include "lib/kube/yaml.h"
 
 namespace workflow::engine {
 
@@ -148,20 +149,44 @@ void append(std::string& text, const ResourceType& type, const json::object& obj
   text += type.to_served == nullptr ? json::serialize(object) : json::serialize(type.to_served(object));
 }
 
-std::string list_text(const Call& call, const Page& page) {
+void append_metadata(std::string& text, const ResourceType& type, const std::string& meta_version,
+                     const json::object& object) {
+  text += R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/)" + meta_version + R"(","metadata":)";
+  text += type.to_served == nullptr ? json::serialize(object_at(object, {"metadata"}))
+                                    : json::serialize(object_at(type.to_served(object), {"metadata"}));
+  text += '}';
+}
+
+// Written straight from what is stored: of ten thousand objects, a copy would cost more than the text.
+std::string list_text(const Call& call, const Negotiated& form, const Page& page) {
   json::object metadata{{"resourceVersion", page.version}};
   if (!page.next.empty()) {
     metadata["continue"] = page.next;
     metadata["remainingItemCount"] = page.remaining;
   }
-  std::string text = R"({"kind":")" + call.type->kind() + R"(List","apiVersion":")" + call.type->api_version() +
+  const bool only_metadata = form.form == Form::metadata;
+  std::string text = R"({"kind":")" + (only_metadata ? "PartialObjectMetadata" : call.type->kind()) +
+                     R"(List","apiVersion":")" +
+                     (only_metadata ? "meta.k8s.io/" + form.meta_version : call.type->api_version()) +
                      R"(","metadata":)" + json::serialize(metadata) + R"(,"items":[)";
   bool first = true;
   for (const auto& object : page.objects) {
     if (!std::exchange(first, false)) text += ',';
-    append(text, *call.type, *object);
+    if (only_metadata) {
+      append_metadata(text, *call.type, form.meta_version, *object);
+    } else {
+      append(text, *call.type, *object);
+    }
   }
-  return text + "]}";
+  text += "]}";
+  return text;
+}
+
+http::Response list_response(const Negotiated& form, std::string text) {
+  if (!form.yaml) return http::Response::json(200, std::move(text));
+  json::parse_options options;
+  options.max_depth = 128;  // it is our own, and a little deeper than what clients may send
+  return http::Response::text(200, kube::print_yaml(json::parse(text, {}, options)), "application/yaml");
 }
 
 // --- watching
@@ -177,14 +202,12 @@ std::string event_text(WatchForm& form, std::string_view type, const json::objec
   std::string text = R"({"type":")" + std::string(type) + R"(","object":)";
   if (form.form.form == Form::object) {
     append(text, *form.type, object);
+  } else if (form.form.form == Form::metadata) {
+    append_metadata(text, *form.type, form.form.meta_version, object);
   } else {
     const auto shown = served(*form.type, object);
-    if (form.form.form == Form::table) {
-      text += json::serialize(table_of(*form.type, {&shown}, form.table));
-      form.table.with_columns = false;
-    } else {
-      text += json::serialize(metadata_of(shown, form.form.meta_version));
-    }
+    text += json::serialize(table_of(*form.type, {&shown}, form.table));
+    form.table.with_columns = false;
   }
   return text + "}\n";
 }
@@ -308,30 +331,18 @@ Task<http::Response> get_object(Call& call) {
 Task<http::Response> list_objects(Call& call) {
   const auto form = negotiate(call.request.headers.get("Accept"));
   const auto page = page_of(call);
-  if (form.form == Form::object && !form.yaml) co_return http::Response::json(200, list_text(call, page));
-  std::vector<json::object> shown;
-  std::vector<const json::object*> pointers;
-  shown.reserve(page.objects.size());
+  if (form.form != Form::table) co_return list_response(form, list_text(call, form, page));
+  std::vector<json::object> converted;
+  std::vector<const json::object*> shown;
+  converted.reserve(page.objects.size());
   for (const auto& object : page.objects) {
-    shown.push_back(served(*call.type, *object));
-    pointers.push_back(&shown.back());
+    if (call.type->to_served != nullptr) converted.push_back(call.type->to_served(*object));
+    shown.push_back(call.type->to_served == nullptr ? object.get() : &converted.back());
   }
-  if (form.form == Form::table) {
-    auto options = table_options(call, form.meta_version);
-    options.resource_version = page.version;
-    options.continue_token = page.next;
-    co_return json_response(200, table_of(*call.type, pointers, options));
-  }
-  json::object list{
-      {"kind", form.form == Form::metadata ? "PartialObjectMetadataList" : call.type->kind() + "List"},
-      {"apiVersion", form.form == Form::metadata ? "meta.k8s.io/" + form.meta_version : call.type->api_version()},
-      {"metadata", json::object{{"resourceVersion", page.version}}}};
-  json::array items;
-  for (const auto* object : pointers) {
-    items.push_back(form.form == Form::metadata ? metadata_of(*object, form.meta_version) : *object);
-  }
-  list["items"] = std::move(items);
-  co_return json_response(200, list);
+  auto options = table_options(call, form.meta_version);
+  options.resource_version = page.version;
+  options.continue_token = page.next;
+  co_return json_response(200, table_of(*call.type, shown, options));
 }
 
 Task<http::Response> watch_objects(Call& call) {

@@ -15,34 +15,42 @@ struct Loop::State {
       : name(std::move(n)), clock(c), reconcile(std::move(r)), wakeup(e), group(e) {}
 
   void add(const std::string& key) {
-    due.erase(key);
-    dirty.insert(key);
+    mark(key);
     wakeup.cancel();
   }
 
   // Starts what may start now; returns when the next key is due.
   std::optional<Time> start_ready() {
     const auto now = clock.now();
-    std::optional<Time> next;
-    for (auto at = due.begin(); at != due.end();) {
-      if (at->second <= now) {
-        dirty.insert(at->first);
-        at = due.erase(at);
-      } else {
-        if (!next || at->second < *next) next = at->second;
-        ++at;
-      }
-    }
+    while (!order.empty() && order.begin()->first <= now) mark(std::string(order.begin()->second));
     for (auto at = dirty.begin(); at != dirty.end();) {
       if (busy.contains(*at)) {
         ++at;
         continue;
       }
-      busy.insert(*at);
-      group.spawn(name, one(*at));
+      // Not dirty any more before it runs: what has nothing to wait for ends within spawn.
+      const auto key = *at;
       at = dirty.erase(at);
+      busy.insert(key);
+      group.spawn(name, one(key));
     }
-    return next;
+    return order.empty() ? std::nullopt : std::optional(order.begin()->first);
+  }
+
+  void mark(const std::string& key) {
+    forget(key);
+    dirty.insert(key);
+  }
+  void look_again(const std::string& key, Time time) {
+    forget(key);
+    due[key] = time;
+    order.emplace(time, key);
+  }
+  void forget(const std::string& key) {
+    const auto found = due.find(key);
+    if (found == due.end()) return;
+    order.erase({found->second, key});
+    due.erase(found);
   }
 
   Task<> one(std::string key) {
@@ -58,7 +66,7 @@ struct Loop::State {
     try {
       const auto again = co_await reconcile(key);
       failures.erase(key);
-      if (again && !dirty.contains(key)) due[key] = *again;
+      if (again && !dirty.contains(key)) look_again(key, *again);
       co_return;
     } catch (const ApiError& error) {
       failure = error.what();
@@ -68,7 +76,7 @@ struct Loop::State {
     const auto count = ++failures[key];
     const auto delay = std::min<std::chrono::nanoseconds>(20ms * (1 << std::min(count, 10)), 15s);
     log::warn("will try again", kv("controller", name), kv("key", key), kv("error", failure));
-    if (!dirty.contains(key)) due[key] = clock.now() + delay;
+    if (!dirty.contains(key)) look_again(key, clock.now() + delay);
   }
 
   Task<> run() {
@@ -90,6 +98,7 @@ struct Loop::State {
   TaskGroup group;
   std::set<std::string> dirty, busy;
   std::map<std::string, Time> due;
+  std::set<std::pair<Time, std::string>> order;  // the same by time: thousands of events wait to expire
   std::map<std::string, int> failures;
 };
 
