@@ -550,15 +550,16 @@ ApplyResult applied_to(const TypeSchema& type, const json::object& live, json::o
   }
   if (!result.conflicts.empty()) return result;
 
-  // What this manager applied before and now leaves out goes, unless somebody else owns it.
+  // What this manager applied before and now leaves out goes, unless somebody else owns it. An empty object that it now
+  // fills stays, with what is in it.
   auto dropped = top_without(before, wanted);
-  Fields others;
+  Fields kept = wanted;
   for (const auto& e : entries) {
     if (&e == &mine || e.fields.empty()) continue;
     if (!dropped.empty()) dropped = top_without(dropped, e.fields);
-    others = others.empty() ? e.fields : united(std::move(others), e.fields);
+    kept = kept.empty() ? e.fields : united(std::move(kept), e.fields);
   }
-  if (!dropped.empty()) take_out_of_record(&type, result.object, dropped, others);
+  if (!dropped.empty()) take_out_of_record(&type, result.object, dropped, kept);
   mine.fields = wanted;
   if (before != wanted || changes.changed) mine.time = rfc3339(manager.now);
   // Nobody owns what is no longer there.

@@ -87,6 +87,16 @@ TEST(Apply, what_it_leaves_out_goes) {
   EXPECT_EQ(without_managers(twice), from_yaml("{metadata: {labels: {a: '1'}}, spec: {replicas: 3}}"));
 }
 
+TEST(Apply, an_empty_object_may_be_filled) {
+  const auto with = [](std::string_view resources) {
+    return "{spec: {template: {spec: {containers: [{name: a, resources: " + std::string(resources) + "}]}}}}";
+  };
+  const auto once = applied({}, with("{}"), "ci");
+  const auto twice = applied(once, with("{limits: {cpu: 1}}"), "ci");
+  EXPECT_EQ(without_managers(twice), from_yaml("{metadata: {}, " + with("{limits: {cpu: 1}}").substr(1)));
+  EXPECT_EQ(applied(twice, with("{limits: {cpu: 1}}"), "ci"), twice);
+}
+
 TEST(Apply, elements_that_it_leaves_out_go) {
   const auto list = [](std::string_view containers) {
     return "{spec: {template: {spec: {containers: " + std::string(containers) + "}}}}";

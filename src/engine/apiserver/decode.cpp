@@ -1,5 +1,6 @@
 #include "engine/apiserver/decode.h"
 
+#include <cmath>
 #include <set>
 
 #include "engine/apiserver/api_error.h"
@@ -140,9 +141,8 @@ class Checker {
       number = value.get_int64();
     } else if (value.is_uint64() && value.get_uint64() <= INT64_MAX) {
       number = static_cast<std::int64_t>(value.get_uint64());
-    } else if (value.is_double() &&
-               value.get_double() == static_cast<double>(static_cast<std::int64_t>(value.get_double())) &&
-               value.get_double() > -9e15 && value.get_double() < 9e15) {
+    } else if (value.is_double() && std::abs(value.get_double()) < 9e15 &&
+               value.get_double() == std::trunc(value.get_double())) {
       number = static_cast<std::int64_t>(value.get_double());
     } else {
       wrong(value, name_of(kind), path);

@@ -127,15 +127,17 @@ json::value single(const FieldSchema& field, const Wire& wire, int depth) {
   return nullptr;
 }
 
-// Go's encoder writes the zero value of every plain field; JSON leaves those out.
+// Go's encoder writes the zero value of every field that is no pointer; JSON leaves most of those out.
 bool is_zero(const FieldSchema& field, const Wire& wire, const json::value& value) {
   switch (field.kind) {
-    case Kind::text: return value.get_string().empty();
+    case Kind::text: return field.omit_zero && value.get_string().empty();
     case Kind::time:
     case Kind::micro_time:
     case Kind::duration: return wire.bytes.empty();
-    case Kind::int32: return value == 0 && (field.name == "nodePort" || field.name == "hostPort");
-    case Kind::int_or_string: return value == 0 && field.name == "targetPort";
+    case Kind::boolean:
+    case Kind::int32:
+    case Kind::int64:
+    case Kind::int_or_string: return field.omit_zero && (value == 0 || value == false);
     case Kind::object:
       return value.get_object().empty() &&
              (field.name == "status" || field.name == "strategy" || field.name == "updateStrategy");

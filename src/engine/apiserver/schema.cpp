@@ -41,6 +41,7 @@ std::optional<Kind> scalar(std::string_view name) {
 
 void read_flag(FieldSchema& field, std::string_view flag) {
   if (flag == "req") field.required = true;
+  if (flag == "omit") field.omit_zero = true;
   if (flag == "inline") field.inlined = true;
   if (flag == "retain") field.retain_keys = true;
   if (flag == "set") field.set = true;

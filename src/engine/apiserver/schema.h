@@ -35,6 +35,7 @@ struct FieldSchema {
   Shape shape = Shape::single;
   const TypeSchema* type = nullptr;  // of Kind::object
   bool required = false;
+  bool omit_zero = false;                     // spelt out in protobuf, left out in JSON
   bool inlined = false;                       // its fields stand in the parent's JSON
   bool retain_keys = false;                   // strategic merge: $retainKeys
   std::optional<std::string_view> merge_key;  // strategic merge; "" merges a list of scalars

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/apiserver/admission.h"
+#include "engine/apiserver/api_error.h"
 #include "engine/apiserver/decode.h"
 #include "engine/test_support.h"
 #include "lib/base/text.h"
@@ -37,6 +38,20 @@ std::string refused(std::string_view group, std::string_view version, std::strin
 struct Case {
   std::string what, yaml, fields;
 };
+
+TEST(Decode, takes_whole_numbers_alone) {
+  const auto& type = *find_resource_type("apps", "v1", "deployments");
+  const auto replicas = [&](const char* number) {
+    std::vector<std::string> unknown;
+    auto object = parse_json("{\"spec\": {\"replicas\": " + std::string(number) + "}}")->as_object();
+    return checked_against(*type.schema, object, unknown).at("spec").at("replicas");
+  };
+  EXPECT_EQ(replicas("3"), 3);
+  EXPECT_EQ(replicas("3.0"), 3);
+  for (const auto* bad : {"3.5", "7e75", "-7e75", "1e16", "2147483648", "18446744073709551615"}) {
+    EXPECT_THROW(replicas(bad), ApiError) << bad;
+  }
+}
 
 TEST(Validation, names_labels_and_finalizers) {
   const Case cases[] = {

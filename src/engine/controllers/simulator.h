@@ -10,6 +10,9 @@
 #include <string>
 #include <tuple>
 
+#include "engine/apiserver/api_error.h"
+#include "engine/apiserver/eviction.h"
+#include "engine/apiserver/quota.h"
 #include "engine/controllers/autoscaler.h"
 #include "engine/controllers/cron_job.h"
 #include "engine/controllers/daemon_set.h"
@@ -63,7 +66,11 @@ class Simulator {
     object["kind"] = r.kind;
     auto made = prepared_for_create(r, std::move(object), now, "uid-" + number, number);
     const auto name = kube::name_of(made);
-    if (find(r, name)) return;
+    if (find(r, name)) {
+      if (&r == &kube::resources::pods) broken = "two pods want the name " + name;
+      return;
+    }
+    if (&r == &kube::resources::pods && !within_quota(made)) return;  // refused with 403; asked for again later
     put(r, std::move(made));
   }
   void edit(const kube::Resource& r, const std::string& name, const std::function<void(json::object&)>& change) {
@@ -79,6 +86,12 @@ class Simulator {
     auto deletion = deletion_of(r, *object, options, now);
     if (deletion.kind == Deletion::Kind::remove) erase(r, name);
     if (deletion.kind == Deletion::Kind::mark) put(r, std::move(deletion.object));
+  }
+
+  std::size_t unfinished_pods() const {
+    const auto pods = list(kube::resources::pods);
+    return static_cast<std::size_t>(
+        std::count_if(pods.begin(), pods.end(), [](const ObjectPtr& p) { return !kube::is_pod_finished(*p); }));
   }
 
   // --- what the machine does
@@ -104,6 +117,27 @@ class Simulator {
   }
   void end_pod() {
     if (const auto pod = pick([](const json::object& p) { return kube::is_being_deleted(p); })) end(*pod);
+  }
+  // As pods/eviction does it: the budget is asked, and charged with the pod, before the pod goes.
+  void evict_pod() {
+    const auto pod = pick([](const json::object& p) { return is_pod_active(p); });
+    if (!pod) return;
+    const auto budget = budget_of_eviction(*pod, list(kube::resources::pod_disruption_budgets));
+    if (budget) {
+      try {
+        auto charged = *budget;
+        take_disruption(charged, kube::name_of(*pod), now);
+        put(kube::resources::pod_disruption_budgets, std::move(charged));
+      } catch (const ApiError&) {
+        return;  // 429: later
+      }
+    }
+    const auto least = budget ? integer_at(*budget, {"status", "desiredHealthy"}).value_or(0) : 0;
+    const auto before = healthy_of_budget(budget);
+    remove(kube::resources::pods, kube::name_of(*pod));
+    if (const auto after = healthy_of_budget(budget); after < least && after < before)
+      broken = "an eviction left " + std::to_string(after) + " healthy pods, at least " + std::to_string(least) +
+               " were promised";
   }
   void delete_pod() {
     if (const auto pod = pick([](const json::object& p) { return is_pod_active(p); }))
@@ -278,8 +312,26 @@ class Simulator {
     return true;
   }
 
+  bool within_quota(const json::object& pod) {
+    const auto lister = [this](const kube::Resource& of, const std::string&) { return list(of); };
+    for (const auto& quota : list(kube::resources::resource_quotas)) {
+      if (why_over_quota(*quota, kube::resources::pods, pod, lister)) {
+        look_again(now + std::chrono::seconds(1));
+        return false;
+      }
+    }
+    return true;
+  }
+
   void look_again(std::optional<Time> time) {
     if (time && (!again_ || *time < *again_)) again_ = time;
+  }
+
+  std::int64_t healthy_of_budget(const ObjectPtr& budget) const {
+    const auto pods = list(kube::resources::pods);
+    return budget == nullptr ? 0 : std::count_if(pods.begin(), pods.end(), [&](const ObjectPtr& p) {
+      return selects(*budget, *p) && is_pod_active(*p) && kube::is_pod_ready(*p);
+    });
   }
 
   std::int64_t deployed_pods() const {
@@ -303,10 +355,13 @@ class Simulator {
     }
     in.history = histories_[kube::name_of(*object)];
     auto plan = plan_autoscaler(std::move(in), now);
-    // A window that has not passed yet may still change its mind.
+    // A window that has not passed yet may still change its mind, within the bounds.
     const auto replicas = target ? integer_at(*target, {"spec", "replicas"}).value_or(1) : 0;
+    const auto least = integer_at(*object, {"spec", "minReplicas"}).value_or(1),
+               most = integer_at(*object, {"spec", "maxReplicas"}).value_or(1);
     for (const auto& [time, wanted] : plan.history.recommendations) {
-      if (const auto end = time + std::chrono::seconds(301); wanted != replicas && end > now) look_again(end);
+      const auto end = time + std::chrono::seconds(301);
+      if (std::clamp(wanted, least, most) != replicas && end > now) look_again(end);
     }
     return plan;
   }
@@ -423,6 +478,8 @@ class Simulator {
     check_daemons();
     check_jobs();
     check_node();
+    check_quota();
+    check_names();
   }
 
   void check_deployments(std::int64_t available_before) {
@@ -468,6 +525,30 @@ class Simulator {
           find_condition(conditions, "Complete") != nullptr || find_condition(conditions, "Failed") != nullptr;
       if (!over && !owner_named(*job, "CronJob").empty() && ++running[controller_uid(*job)] > 1)
         broken = "two Jobs of one CronJob run, which it forbids";
+    }
+  }
+  void check_quota() {
+    for (const auto& quota : list(kube::resources::resource_quotas)) {
+      const auto used = quota_used(*quota, [this](const kube::Resource& of, const std::string&) { return list(of); });
+      const auto pods = used.find("pods");
+      const auto hard = thousandths_at(*quota, {"spec", "hard", "pods"});
+      if (hard && pods != used.end() && pods->second > *hard) broken = "more pods than the quota grants";
+    }
+  }
+  // A name and an address belong to one live pod, and a live pod to one controller that may have it.
+  void check_names() {
+    std::map<std::string, std::string> owner_of;
+    for (const auto& pod : list(kube::resources::pods)) {
+      if (kube::is_pod_finished(*pod)) continue;
+      for (auto key : {kube::name_of(*pod), text_at(*pod, {"status", "podIP"})}) {
+        if (key.empty()) continue;
+        const auto [found, is_new] = owner_of.emplace(std::move(key), kube::uid_of(*pod));
+        if (!is_new && found->second != kube::uid_of(*pod)) broken = "two live pods own " + found->first;
+      }
+      std::int64_t controllers = 0;
+      for (const auto& reference : array_at(*pod, {"metadata", "ownerReferences"}))
+        controllers += flag_at(reference.as_object(), {"controller"}) ? 1 : 0;
+      if (controllers > 1) broken = "pod " + kube::name_of(*pod) + " has two controllers";
     }
   }
   void check_node() {
