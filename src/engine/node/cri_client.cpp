@@ -36,6 +36,15 @@ ErrorKind kind_of(grpc::StatusCode code) {
   }
 }
 
+// The runtime still does for an earlier caller what that one, an engine that was killed, no longer waits for.
+bool is_busy(const std::string& message) {
+  for (const auto* state :
+       {"already in removing state", "in removing state, can't be", "in starting state, can't be"}) {
+    if (message.find(state) != std::string::npos) return true;
+  }
+  return false;
+}
+
 template <typename Request, typename Response>
 struct Call {
   grpc::ClientContext context;
@@ -71,7 +80,10 @@ Task<Response> unary(Request request, std::chrono::milliseconds limit, Start sta
   const auto& status = call->status;
   if (status.error_code() == grpc::StatusCode::CANCELLED)
     throw boost::system::system_error(asio::error::operation_aborted);
-  if (!status.ok()) throw Error{kind_of(status.error_code()), status.error_message()};
+  if (!status.ok()) {
+    const auto kind = is_busy(status.error_message()) ? ErrorKind::unavailable : kind_of(status.error_code());
+    throw Error{kind, status.error_message()};
+  }
   co_return std::move(call->response);
 }
 
