@@ -1,4 +1,4 @@
-"""kill -9 of the engine at random moments while pods come and go. WORKFLOW_KILLS says how often (default 30), WORKFLOW_SEED
+"""kill -9 of the engine at random moments while pods come and go, and in the middle of a start. WORKFLOW_KILLS says how often (default 30), WORKFLOW_SEED
 which history."""
 
 import http.client
@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import sys
 import threading
 
@@ -129,7 +130,7 @@ def test_nothing_is_lost_or_doubled_when_the_engine_is_killed(engine):
     wait_for(settled, 60, "everything comes to rest")
     after = {p["metadata"]["name"]: container(p)["containerID"] for p in pods("steady")}
     assert after == before, "no container was stopped"
-    assert all(container(p)["restartCount"] == 0 for p in pods("steady"))
+    assert all(container(p)["restartCount"] == 0 for p in pods("")), "no container ended, so none was started again"
     names = {p["metadata"]["name"] for p in pods("bare")}
     assert {n for n, there in churn.bare.items() if there} <= names
     assert not {n for n, there in churn.bare.items() if not there} & names
@@ -144,3 +145,38 @@ def test_nothing_is_lost_or_doubled_when_the_engine_is_killed(engine):
         raise AssertionError(f"{expected} containers expected, not {len(told)}: {told}") from None
     uids = lambda: {p["metadata"]["uid"] for p in pods("")}
     wait_for(lambda: {f.name for f in (engine.state / "pods").iterdir()} == uids(), 90, "no folder of a pod that is gone is left")
+
+
+def test_a_start_that_the_engine_did_not_finish_is_no_restart(tmp_path, monkeypatch):
+    """kill -9 while the runtime makes the container's process; afterwards there is one container, started once."""
+    slow, begun = tmp_path / "slow", tmp_path / "begun"
+    wrapper = tmp_path / "bin" / "runc"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\ncase " $* " in *" create "*) [ ! -e {slow} ] || {{ touch {begun}; sleep 2; }} ;; esac\n'
+                       f'exec {shutil.which("runc", path="/usr/sbin:/usr/bin:/sbin:/bin")} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+    state = tmp_path / "engine"
+    state.mkdir()
+    engine = PodEngine(state)
+    try:
+        engine.namespace("cut")
+        data = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+        first = {"name": "first", "image": IMAGE, "command": ["sh", "-c", "until [ -e /data/go ]; do sleep 0.05; done"], **data}
+        engine.pod("cut", "pod", "echo ran >> /data/runs; sleep 1000", container=data, initContainers=[first],
+                   volumes=[{"name": "data", "hostPath": {"path": str(tmp_path)}}])
+        wait_for(lambda: "running" in (container(engine.find("pods", "cut", "pod"), "first") or {"state": {}})["state"], 30, "the first runs")
+        slow.touch()
+        (tmp_path / "go").touch()
+        wait_for(begun.exists, 20, "the runtime makes the process")
+        engine.kill()
+        slow.unlink()
+        engine.start()
+        pod = engine.wait_running("cut", "pod")
+        assert container(pod)["restartCount"] == 0 and container(pod)["lastState"] == {}
+        labels = lambda: [json.loads(engine.ctr("containers", "info", c))["Labels"] for c in engine.ctr("containers", "ls", "-q").split()]
+        names = lambda: sorted(l.get("io.kubernetes.container.name", "(sandbox)") for l in labels())
+        wait_for(lambda: names() == ["(sandbox)", "c", "first"], 10, f"one container of each name: {names()}")
+        assert (tmp_path / "runs").read_text() == "ran\n"
+    finally:
+        engine.close()

@@ -136,11 +136,6 @@ Task<http::Response> pod_log(Call& call) {
 Task<http::Response> pod_stream(Call& call) {
   const auto& what = call.info.subresource == "exec" ? call.api.pods.exec : call.api.pods.attach;
   if (!call.api.store.find(res::pods, call.info.ns, call.info.name)) throw absent(res::pods, call.info.name);
-  if (!call.request.wants_websocket()) {
-    throw bad_request(
-        "Upgrade request required; exec and attach speak WebSocket (v5.channel.k8s.io), not SPDY: use kubectl 1.30 "
-        "or newer");
-  }
   if (!what) no_node();
   ExecOptions options{.container = call.option("container"),
                       .command = call.request.query.all("command"),

@@ -8,7 +8,9 @@
 #include <mutex>
 #include <thread>
 
+#include "containerd_containers.grpc.pb.h"
 #include "containerd_events.grpc.pb.h"
+#include "containerd_processes.grpc.pb.h"
 #include "containerd_tasks.pb.h"
 #include "cri.grpc.pb.h"
 #include "lib/base/error.h"
@@ -17,6 +19,8 @@ namespace workflow::engine::cri {
 
 namespace rt = runtime::v1;
 namespace ev = containerd::services::events::v1;
+namespace ct = containerd::services::containers::v1;
+namespace ts = containerd::services::tasks::v1;
 using namespace std::chrono_literals;
 
 namespace {
@@ -30,6 +34,15 @@ ErrorKind kind_of(grpc::StatusCode code) {
     case grpc::StatusCode::INVALID_ARGUMENT: return ErrorKind::invalid;
     default: return ErrorKind::internal;
   }
+}
+
+// The runtime still does for an earlier caller what that one, an engine that was killed, no longer waits for.
+bool is_busy(const std::string& message) {
+  for (const auto* state :
+       {"already in removing state", "in removing state, can't be", "in starting state, can't be"}) {
+    if (message.find(state) != std::string::npos) return true;
+  }
+  return false;
 }
 
 template <typename Request, typename Response>
@@ -67,7 +80,10 @@ Task<Response> unary(Request request, std::chrono::milliseconds limit, Start sta
   const auto& status = call->status;
   if (status.error_code() == grpc::StatusCode::CANCELLED)
     throw boost::system::system_error(asio::error::operation_aborted);
-  if (!status.ok()) throw Error{kind_of(status.error_code()), status.error_message()};
+  if (!status.ok()) {
+    const auto kind = is_busy(status.error_message()) ? ErrorKind::unavailable : kind_of(status.error_code());
+    throw Error{kind, status.error_message()};
+  }
   co_return std::move(call->response);
 }
 
@@ -247,6 +263,8 @@ struct Client::State {
   std::unique_ptr<rt::RuntimeService::Stub> runtime;
   std::unique_ptr<rt::ImageService::Stub> images;
   std::unique_ptr<ev::Events::Stub> events;
+  std::unique_ptr<ct::Containers::Stub> containers;
+  std::unique_ptr<ts::Tasks::Stub> tasks;
 };
 
 Client::Client(Executor executor, std::filesystem::path socket) : state_(std::make_shared<State>()) {
@@ -262,6 +280,8 @@ Client::Client(Executor executor, std::filesystem::path socket) : state_(std::ma
   state_->runtime = rt::RuntimeService::NewStub(state_->channel);
   state_->images = rt::ImageService::NewStub(state_->channel);
   state_->events = ev::Events::NewStub(state_->channel);
+  state_->containers = ct::Containers::NewStub(state_->channel);
+  state_->tasks = ts::Tasks::NewStub(state_->channel);
   // gRPC 1.51 may abort when a channel goes while its own threads still let go of a call. A process has one client, so
   // its channel simply lives as long as the process.
   static std::vector<std::shared_ptr<State>>& never_freed = *new std::vector<std::shared_ptr<State>>;
@@ -408,18 +428,6 @@ Task<ExecResult> Client::exec_sync(std::string id, std::vector<std::string> comm
   co_return ExecResult{response.stdout(), response.stderr(), response.exit_code()};
 }
 
-Task<std::string> Client::exec_url(StreamRequest stream) {
-  rt::ExecRequest request;
-  request.set_container_id(stream.container);
-  for (const auto& word : stream.command) request.add_cmd(word);
-  request.set_tty(stream.tty);
-  request.set_stdin(stream.in);
-  request.set_stdout(stream.out);
-  request.set_stderr(stream.err);
-  auto response = co_await WF_CRI_CALL(runtime, Exec, std::move(request), 30s);
-  co_return response.url();
-}
-
 Task<std::string> Client::attach_url(StreamRequest stream) {
   rt::AttachRequest request;
   request.set_container_id(stream.container);
@@ -471,6 +479,95 @@ Task<> Client::remove_image(std::string image) {
 
 #undef WF_CRI_CALL
 
+// The same for containerd's own services, which keep what CRI makes in a namespace of this name.
+constexpr auto cri_namespace = "k8s.io";
+#define WF_CONTAINERD_CALL(Response, stub, method, request, limit)                                  \
+  unary<Response>(request, limit, [state = state_](auto* context, auto* in, auto* out, auto done) { \
+    context->AddMetadata("containerd-namespace", cri_namespace);                                    \
+    state->stub->async()->method(context, in, out, std::move(done));                                \
+  })
+
+namespace {
+
+template <typename Request>
+Request about(const ExecId& exec) {
+  Request request;
+  request.set_container_id(exec.container);
+  request.set_exec_id(exec.id);
+  return request;
+}
+
+}  // namespace
+
+Task<std::string> Client::container_spec(std::string id) {
+  ct::GetContainerRequest request;
+  request.set_id(id);
+  auto response = co_await WF_CONTAINERD_CALL(ct::GetContainerResponse, containers, Get, std::move(request), 10s);
+  co_return response.container().spec().value();
+}
+
+Task<> Client::create_exec(ExecRequest exec) {
+  auto request = about<ts::ExecProcessRequest>(exec.exec);
+  request.set_stdin(exec.in.string());
+  request.set_stdout(exec.out.string());
+  request.set_stderr(exec.err.string());
+  request.set_terminal(exec.tty);
+  request.mutable_spec()->set_type_url("types.containerd.io/opencontainers/runtime-spec/1/Process");
+  request.mutable_spec()->set_value(exec.process);
+  co_await WF_CONTAINERD_CALL(google::protobuf::Empty, tasks, Exec, std::move(request), 30s);
+}
+
+Task<int> Client::start_exec(ExecId exec) {
+  auto request = about<ts::StartRequest>(exec);
+  auto response = co_await WF_CONTAINERD_CALL(ts::StartResponse, tasks, Start, std::move(request), 30s);
+  co_return static_cast<int>(response.pid());
+}
+
+Task<int> Client::wait_exec(ExecId exec) {
+  constexpr auto as_long_as_it_runs = 24h * 365;
+  auto request = about<ts::WaitRequest>(exec);
+  auto response = co_await WF_CONTAINERD_CALL(ts::WaitResponse, tasks, Wait, std::move(request), as_long_as_it_runs);
+  co_return static_cast<int>(response.exit_status());
+}
+
+Task<std::optional<ExecState>> Client::find_exec(ExecId exec) {
+  try {
+    auto request = about<ts::GetRequest>(exec);
+    auto response = co_await WF_CONTAINERD_CALL(ts::GetResponse, tasks, Get, std::move(request), 10s);
+    const auto& process = response.process();
+    co_return ExecState{static_cast<int>(process.pid()), process.status() == ts::Process::RUNNING};
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+  }
+  co_return std::nullopt;
+}
+
+Task<> Client::close_exec_input(ExecId exec) {
+  auto request = about<ts::CloseIORequest>(exec);
+  request.set_stdin(true);
+  co_await WF_CONTAINERD_CALL(google::protobuf::Empty, tasks, CloseIO, std::move(request), 10s);
+}
+
+Task<> Client::resize_exec(ExecId exec, std::uint16_t width, std::uint16_t height) {
+  auto request = about<ts::ResizePtyRequest>(exec);
+  request.set_width(width);
+  request.set_height(height);
+  co_await WF_CONTAINERD_CALL(google::protobuf::Empty, tasks, ResizePty, std::move(request), 10s);
+}
+
+Task<> Client::kill_exec(ExecId exec) {
+  auto request = about<ts::KillRequest>(exec);
+  request.set_signal(9);
+  co_await WF_CONTAINERD_CALL(google::protobuf::Empty, tasks, Kill, std::move(request), 10s);
+}
+
+Task<> Client::delete_exec(ExecId exec) {
+  auto request = about<ts::DeleteProcessRequest>(exec);
+  co_await WF_CONTAINERD_CALL(ts::DeleteResponse, tasks, DeleteProcess, std::move(request), 10s);
+}
+
+#undef WF_CONTAINERD_CALL
+
 namespace {
 
 constexpr auto hello_topic = "/workflow/subscribed";
@@ -519,7 +616,7 @@ Task<> Client::events(std::function<void()> on_open, std::function<void(const Ev
     if (!std::exchange(*open, true)) on_open();
   };
   stream->told = std::move(on_event);
-  stream->context.AddMetadata("containerd-namespace", "k8s.io");
+  stream->context.AddMetadata("containerd-namespace", cri_namespace);
   stream->request.add_filters(R"(topic~="^/tasks/(exit|oom)$")");
   stream->request.add_filters(R"(topic~="^/images/")");
   stream->request.add_filters(std::string("topic==\"") + hello_topic + "\"");
@@ -534,7 +631,7 @@ Task<> Client::events(std::function<void()> on_open, std::function<void(const Ev
       request.mutable_event()->set_type_url("types.workflow.dev/subscribed");
       try {
         co_await unary<ev::PublishResponse>(request, 5s, [state](auto* context, auto* in, auto* out, auto done) {
-          context->AddMetadata("containerd-namespace", "k8s.io");
+          context->AddMetadata("containerd-namespace", cri_namespace);
           state->events->async()->Publish(context, in, out, std::move(done));
         });
       } catch (const Error&) {

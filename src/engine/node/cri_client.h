@@ -1,7 +1,9 @@
-// src/engine/node/cri_client.h: the Container Runtime Interface (runtime.v1) as plain structs and coroutines.
+// src/engine/node/cri_client.h: the Container Runtime Interface (runtime.v1) as plain structs and coroutines, and what
+//   containerd's own services do better: events, and processes with an input that ends.
 //   Owns    the gRPC channel to containerd's socket. All of gRPC is in cri_client.cpp.
-//   Throws  Error by status code: not_found, conflict (already exists), timeout, unavailable, else internal with the
-//           runtime's message. A cancelled call is cancelled at the runtime, too.
+//   Throws  Error by status code: not_found, conflict (already exists), timeout, unavailable (also: at work on this
+//           container for an earlier caller), else internal with the runtime's message. A cancelled call is cancelled
+//           at the runtime, too.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -120,8 +122,22 @@ struct ExecResult {
 };
 struct StreamRequest {
   std::string container;
-  std::vector<std::string> command;
   bool in = false, out = true, err = true, tty = false;
+};
+
+// A process beside the container's own.
+struct ExecId {
+  std::string container, id;
+};
+struct ExecRequest {
+  ExecId exec;
+  std::string process;                 // the OCI runtime's Process, as JSON
+  std::filesystem::path in, out, err;  // FIFOs; empty: none
+  bool tty = false;
+};
+struct ExecState {
+  int pid = 0;  // on this machine; 0 until it is started
+  bool running = false;
 };
 
 struct Event {
@@ -154,8 +170,17 @@ class Client {
   Task<ContainerStatus> container_status(std::string id);
   Task<> reopen_log(std::string id);
   Task<ExecResult> exec_sync(std::string id, std::vector<std::string> command, std::chrono::seconds limit);
-  Task<std::string> exec_url(StreamRequest request);
   Task<std::string> attach_url(StreamRequest request);
+
+  Task<std::string> container_spec(std::string id);  // the OCI runtime's Spec, as JSON
+  Task<> create_exec(ExecRequest request);
+  Task<int> start_exec(ExecId exec);  // its pid. The FIFOs must have readers, or the runtime waits for them
+  Task<int> wait_exec(ExecId exec);   // its exit code; for as long as it runs
+  Task<std::optional<ExecState>> find_exec(ExecId exec);
+  Task<> close_exec_input(ExecId exec);
+  Task<> resize_exec(ExecId exec, std::uint16_t width, std::uint16_t height);
+  Task<> kill_exec(ExecId exec);
+  Task<> delete_exec(ExecId exec);  // it must have ended
 
   Task<std::vector<Image>> list_images();
   Task<std::optional<Image>> image_status(std::string image);

@@ -9,6 +9,7 @@
 #include "engine/node/cgroup.h"
 #include "engine/node/containerd.h"
 #include "engine/node/cri_client.h"
+#include "engine/node/exec.h"
 #include "engine/node/pod_logs.h"
 #include "engine/node/pod_worker.h"
 #include "engine/node/streams.h"
@@ -144,6 +145,7 @@ struct Node::State {
         parts{config, store, clock, runtime, http, tokens, network_settled, container_changes, ex},
         tasks(ex),
         ready_note(ex),
+        execs(ex, config, runtime),
         upkeep(config, store, clock, runtime, [this] { return open_logs(); }) {}
 
   Executor executor;
@@ -158,6 +160,7 @@ struct Node::State {
   NodeParts parts;
   TaskGroup tasks;
   Notifier ready_note;
+  Execs execs;
   Upkeep upkeep;
   bool ready = false;
   std::map<std::string, std::unique_ptr<PodWorker>> workers;  // by pod uid
@@ -201,6 +204,14 @@ struct Node::State {
     const auto object = store.find(kube::resources::pods, ns, pod);
     const auto found = object ? workers.find(kube::uid_of(*object)) : workers.end();
     return found == workers.end() ? nullptr : found->second.get();
+  }
+
+  // Its id. Throws not_found, invalid (which container?).
+  std::string running_container_of(const std::string& ns, const std::string& pod, const std::string& container) {
+    auto* worker = worker_of(ns, pod);
+    const auto object = store.find(kube::resources::pods, ns, pod);
+    if (!worker || !object) throw Error(ErrorKind::not_found, "pods \"" + pod + "\" not found");
+    return running_container(*object, worker->record(), container);
   }
 
   void start_worker(const std::string& ns, const std::string& name, const std::string& uid, Adopted adopted) {
@@ -399,6 +410,7 @@ struct Node::State {
     co_await runtime.wait_ready(30s);
     co_await ensure_pause_image(config);
     co_await register_node();
+    co_await execs.begin();
     co_await adopt();
     subscriptions.push_back(store.subscribe(kube::resources::pods, [this](const StoreEvent& event) { on_pod(event); }));
     for (const auto* kind : {&kube::resources::secrets, &kube::resources::config_maps}) {
@@ -434,6 +446,7 @@ Task<> Node::run() {
   check_programs(state_->config);
   auto stop = [state = state_]() -> Task<> {
     state->subscriptions.clear();
+    co_await state->execs.stop();
     co_await state->tasks.stop();
     state->workers.clear();
   };
@@ -468,23 +481,18 @@ Task<http::StreamBody> Node::logs(std::string ns, std::string pod, PodLogOptions
 }
 
 Task<http::Response> Node::exec(const http::Request& request, std::string ns, std::string pod, ExecOptions options) {
-  auto* worker = state_->worker_of(ns, pod);
-  const auto object = state_->store.find(kube::resources::pods, ns, pod);
-  if (!worker || !object) throw Error(ErrorKind::not_found, "pods \"" + pod + "\" not found");
-  const auto id = running_container(*object, worker->record(), options.container);
-  cri::StreamRequest wanted{id, options.command, options.in, options.out, options.err && !options.tty, options.tty};
-  auto url = co_await state_->runtime.exec_url(std::move(wanted));
-  co_return relay(request, state_->http, std::move(url), options);
+  const auto id = state_->running_container_of(ns, pod, options.container);
+  co_return channel_stream(request, [state = state_, id, options](http::WebSocket& client) {
+    return state->execs.serve(client, id, options);
+  });
 }
 
 Task<http::Response> Node::attach(const http::Request& request, std::string ns, std::string pod, ExecOptions options) {
-  auto* worker = state_->worker_of(ns, pod);
-  const auto object = state_->store.find(kube::resources::pods, ns, pod);
-  if (!worker || !object) throw Error(ErrorKind::not_found, "pods \"" + pod + "\" not found");
-  const auto id = running_container(*object, worker->record(), options.container);
-  cri::StreamRequest wanted{id, {}, options.in, options.out, options.err && !options.tty, options.tty};
+  const auto id = state_->running_container_of(ns, pod, options.container);
+  cri::StreamRequest wanted{id, options.in, options.out, options.err && !options.tty, options.tty};
   auto url = co_await state_->runtime.attach_url(std::move(wanted));
-  co_return relay(request, state_->http, std::move(url), options);
+  co_return channel_stream(request,
+                           [state = state_, url](http::WebSocket& client) { return relay(client, state->http, url); });
 }
 
 // Use is what happened between two looks. An earlier one serves if it is neither too fresh nor too old; else two are

@@ -25,6 +25,12 @@ Termination terminated_in(const json::object& state) {
           time("finishedAt")};
 }
 
+// The engine before ended while it made or started this one: it is as if it were not there, and is made anew.
+bool never_ran(const cri::ContainerStatus& found) {
+  using enum cri::ContainerState;
+  return found.state == created || (found.state == exited && found.started == Time{});
+}
+
 void take_over(ContainerRecord& record, const cri::ContainerStatus& found) {
   if (record.phase == Phase::terminated) record.previous = record.last;
   record.id = found.id;
@@ -79,6 +85,7 @@ PodRecord begun_record(const json::object& pod, std::vector<cri::ContainerStatus
   PodRecord record;
   record.host_ip = host_ip;
   record.started = parse_rfc3339(text_at(pod, {"status", "startTime"})).value_or(now);
+  std::erase_if(found, never_ran);
   std::ranges::sort(found, {}, &cri::ContainerStatus::attempt);
   for (const char* kind : {"initContainers", "containers"}) {
     const bool init = std::string_view(kind) == "initContainers";

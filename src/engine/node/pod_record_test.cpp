@@ -47,6 +47,33 @@ TEST(PodRecord, adopts_what_runs) {
   EXPECT_EQ(a.previous->exit_code, 7);
 }
 
+// An engine that is killed between the making of a container and its start, or during that, restarted nothing.
+TEST(PodRecord, does_not_count_a_container_that_never_ran) {
+  using enum cri::ContainerState;
+  auto made = found("a", created, 0);
+  made.started = made.finished = {};
+  auto start_failed = found("a", exited, 0, 128);
+  start_failed.started = {};
+  for (const auto& one : {made, start_failed}) {
+    const auto record = begun_record(pod("{phase: Pending}"), {found("i", exited, 0), one}, "", now);
+    EXPECT_EQ(record.containers[1].phase, Phase::waiting);
+    EXPECT_EQ(record.containers[1].id, "");
+    EXPECT_EQ(record.containers[1].restarts, 0);
+  }
+  auto again = made;
+  again.attempt = 3;
+  const auto known = begun_record(pod("{phase: Running}"), {found("a", exited, 2, 7), again}, "", now);
+  EXPECT_EQ(known.containers[1].phase, Phase::terminated);
+  EXPECT_EQ(known.containers[1].id, "a2");
+  EXPECT_EQ(known.containers[1].restarts, 2);
+  const auto remembered =
+      begun_record(pod("{phase: Running, containerStatuses: [{name: a, restartCount: 2, containerID: containerd://a2, "
+                       "state: {terminated: {exitCode: 7, containerID: containerd://a2}}}]}"),
+                   {again}, "", now);
+  EXPECT_EQ(remembered.containers[1].phase, Phase::terminated);
+  EXPECT_EQ(remembered.containers[1].restarts, 2);
+}
+
 TEST(PodRecord, remembers_what_the_runtime_has_lost) {
   const auto running =
       begun_record(pod("{phase: Running, containerStatuses: [{name: a, restartCount: 3, containerID: containerd://old, "

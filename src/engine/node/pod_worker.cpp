@@ -279,13 +279,15 @@ struct PodWorker::State {
     changed();
   }
 
-  // Those of earlier starts: the last one before stays, the runtime may still be asked about it.
+  // Those of earlier starts: the last one that ran stays, the runtime may still be asked about it. One that did not
+  // end, or never ran, is a start that the engine before did not finish.
   Task<> remove_old_containers(const ContainerRecord& one, int attempt) {
     if (attempt == 0 && !adopted.sandbox && one.backoff == 0ms) co_return;
     for (const auto& old :
          co_await parts.runtime.list_containers({{label_uid, view.uid}, {label_container, one.name}})) {
-      if (old.state == cri::ContainerState::running) co_await parts.runtime.stop_container(old.id, 0s);
-      if (static_cast<int>(old.attempt) != attempt - 1) co_await parts.runtime.remove_container(old.id);
+      using enum cri::ContainerState;
+      if (old.state == running || old.state == unknown) co_await parts.runtime.stop_container(old.id, 0s);
+      if (old.id != one.id) co_await parts.runtime.remove_container(old.id);
     }
     co_await offload([folder = log_folder(parts.config, view.ns, view.name, view.uid) / one.name, attempt] {
       remove_old_logs(folder, attempt - 1);

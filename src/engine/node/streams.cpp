@@ -29,33 +29,31 @@ Task<> to_client(http::WebSocket& from, http::WebSocket& to) {
   }
 }
 
-Task<> relay_frames(http::WebSocket& client, std::unique_ptr<http::WebSocket> runtime) {
-  using namespace asio::experimental::awaitable_operators;
-  // Whichever side ends first ends both: the runtime closes when the command has ended and everything is told.
-  co_await (to_runtime(client, *runtime) || to_client(*runtime, client));
-  co_await client.close(1000, "");
-}
-
 }  // namespace
 
-http::Response relay(const http::Request& request, http::Client& client, std::string url, ExecOptions options) {
+http::Response channel_stream(const http::Request& request, std::function<Task<>(http::WebSocket&)> run) {
   if (!request.wants_websocket()) {
     throw Error(ErrorKind::invalid,
-                "exec and attach need WebSockets; use kubectl 1.29 or newer (KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true "
-                "before 1.31)");
+                "Upgrade request required; exec and attach speak WebSocket (v5.channel.k8s.io), not SPDY: use kubectl "
+                "1.30 or newer");
   }
-  const auto parsed = http::Url::parse(url);
-  if (!parsed) throw Error(ErrorKind::internal, "containerd gave a streaming URL that is none");
   http::WebSocketBody body;
   body.subprotocols = {"v5.channel.k8s.io", "v4.channel.k8s.io"};
-  body.run = [&client, target = *parsed, options](http::WebSocket& socket) -> Task<> {
-    auto runtime = co_await client.websocket(target, {}, {"v4.channel.k8s.io"}, 10s);
-    co_await relay_frames(socket, std::move(runtime));
-  };
+  body.run = std::move(run);
   http::Response response;
   response.status = 101;
   response.body = std::move(body);
   return response;
+}
+
+Task<> relay(http::WebSocket& socket, http::Client& client, std::string url) {
+  using namespace asio::experimental::awaitable_operators;
+  const auto parsed = http::Url::parse(url);
+  if (!parsed) throw Error(ErrorKind::internal, "containerd gave a streaming URL that is none");
+  auto runtime = co_await client.websocket(*parsed, {}, {"v4.channel.k8s.io"}, 10s);
+  // Whichever side ends first ends both: the runtime closes when the container has ended and everything is told.
+  co_await (to_runtime(socket, *runtime) || to_client(*runtime, socket));
+  co_await socket.close(1000, "");
 }
 
 }  // namespace workflow::engine

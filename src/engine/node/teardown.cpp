@@ -132,7 +132,7 @@ Task<> teardown(NodeConfig config) {
   remove_cgroups(cgroup);
   co_await offload([config] {
     std::error_code ignored;
-    for (const char* folder : {"pods", "cni"}) fs::remove_all(config.state / folder, ignored);
+    for (const char* folder : {"pods", "cni", "exec"}) fs::remove_all(config.state / folder, ignored);
   });
   co_await remove_network(config.network);
 }

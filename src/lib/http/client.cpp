@@ -151,6 +151,7 @@ class ClientWebSocket : public WebSocket {
   Task<std::optional<Message>> read() override { return socket_.read(); }
   Task<> write(Message message) override { return socket_.write(std::move(message)); }
   Task<> close(std::uint16_t code, std::string reason) override { return socket_.close(code, std::move(reason)); }
+  Task<> gone() override { return socket_.gone(); }
   const std::string& subprotocol() const override { return socket_.subprotocol(); }
 
  private:

@@ -214,6 +214,63 @@ TEST(WebSocket, is_told_when_the_server_drains) {
   });
 }
 
+// Longer than a response's reader may stall, and with more than the sockets' buffers hold.
+TEST(WebSocket, waits_for_a_peer_that_pauses) {
+  static constexpr int count = 40;
+  auto handler = [](Request&) -> Task<Response> {
+    Response response;
+    response.body = WebSocketBody{{}, [](WebSocket& socket) -> Task<> {
+                                    for (int i = 0; i < count; ++i) {
+                                      co_await socket.write({true, std::string(1u << 20, static_cast<char>(i))});
+                                    }
+                                  }};
+    co_return response;
+  };
+  with_server({.write_timeout = 50ms}, handler, [](Server& server) -> Task<> {
+    Client client(co_await asio::this_coro::executor);
+    auto socket = co_await client.websocket(url_of(server, "/", "ws"), {}, {}, 1s);
+    co_await sleep_for(300ms);
+    int seen = 0;
+    while (auto message = co_await socket->read()) {
+      EXPECT_TRUE(message->data == std::string(1u << 20, static_cast<char>(seen)));
+      ++seen;
+    }
+    EXPECT_EQ(seen, count);
+  });
+}
+
+TEST(WebSocket, knows_that_the_peer_has_gone_while_nobody_reads) {
+  bool gone = false;
+  auto handler = [&gone](Request&) -> Task<Response> {
+    Response response;
+    response.body = WebSocketBody{{}, [&gone](WebSocket& socket) -> Task<> {
+                                    co_await socket.gone();
+                                    gone = true;
+                                  }};
+    co_return response;
+  };
+  // The last is more than the sockets hold, so that the end of the stream cannot be sent.
+  for (const std::size_t unread : {0u, 10u, 60'000'000u}) {
+    gone = false;
+    with_server({}, handler, [unread, &gone](Server& server) -> Task<> {
+      auto executor = co_await asio::this_coro::executor;
+      Client client(executor);
+      auto socket = co_await client.websocket(url_of(server, "/", "ws"), {}, {}, 1s);
+      TaskGroup writer(executor);
+      if (unread > 0) writer.spawn("writer", socket->write({true, std::string(unread, 'x')}));
+      co_await sleep_for(100ms);
+      EXPECT_FALSE(gone);
+      co_await writer.stop();
+      socket.reset();
+      auto told = [](const bool& flag) -> Task<> {
+        while (!flag) co_await sleep_for(5ms);
+      };
+      co_await with_deadline(5s, "the server did not notice", told(gone));
+    });
+    EXPECT_TRUE(gone) << unread;
+  }
+}
+
 TEST(WebSocket, is_refused_with_the_servers_status) {
   auto handler = [](Request&) -> Task<Response> {
     throw Error{ErrorKind::forbidden, "no"};

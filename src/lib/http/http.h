@@ -65,8 +65,8 @@ class BodyWriter {
   virtual Task<> write(std::string_view bytes) = 0;  // sent before it returns; throws unavailable when the peer is gone
 };
 
-// Frames of RFC 6455 after the handshake, server or client side. Answers pings by itself. One reader and one writer may
-// run at a time.
+// Frames of RFC 6455 after the handshake, server or client side. Answers pings by itself. One reader may run at a time;
+// writers take turns. A peer may pause for as long as it likes: a write waits until it reads on.
 class WebSocket {
  public:
   struct Message {
@@ -77,6 +77,9 @@ class WebSocket {
   virtual Task<std::optional<Message>> read() = 0;  // nullopt once the peer closed
   virtual Task<> write(Message message) = 0;
   virtual Task<> close(std::uint16_t code, std::string reason) = 0;
+  // Resolves soon after the peer's connection has ended, also while nobody reads: for a reader that waits for a slow
+  // taker of what it has read.
+  virtual Task<> gone() = 0;
   virtual const std::string& subprotocol() const = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "lib/http/websocket.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -15,6 +17,7 @@ namespace {
 
 constexpr std::size_t message_limit = 16u << 20;
 constexpr auto close_timeout = 5s;
+constexpr auto as_long_as_it_likes = 24h * 365;
 
 Mask random_mask() {
   Mask mask = 0;
@@ -48,6 +51,7 @@ WebSocketStream::WebSocketStream(Stream& stream, Side side, std::string subproto
                message_limit),
       changed_(stream.transport().socket().get_executor()) {
   stream_.transport().watchdog().reading_until(never);
+  stream_.transport().write_timeout = as_long_as_it_likes;
 }
 
 Task<std::optional<WebSocket::Message>> WebSocketStream::read() {
@@ -113,17 +117,36 @@ Task<> WebSocketStream::send_close(std::uint16_t code, std::string reason) {
 }
 
 Task<> WebSocketStream::close(std::uint16_t code, std::string reason) {
-  if (!close_sent_) co_await send_close(code, std::move(reason));
-  co_await with_deadline(close_timeout, "the peer did not answer the close", wait_closed());
+  co_await with_deadline(close_timeout, "the peer did not answer the close", close_both(code, std::move(reason)));
 }
 
-Task<> WebSocketStream::wait_closed() {
+Task<> WebSocketStream::close_both(std::uint16_t code, std::string reason) {
+  if (!close_sent_) co_await send_close(code, std::move(reason));
   while (reading_ && !peer_closed_) co_await changed_.wait(changed_.version());
   co_await drop_until_closed();
 }
 
 Task<> WebSocketStream::drop_until_closed() {
   while (co_await read()) {
+  }
+}
+
+// Bytes that wait unread keep the socket readable, and the peer's end of the stream waits behind them. So then we say
+// something each second: the kernel of a peer that has gone refuses it. A pong that nobody asked for is allowed (RFC
+// 6455, section 5.5.3), and tells a peer whose pings wait, too, that we are there.
+Task<> WebSocketStream::gone() {
+  auto& socket = stream_.transport().socket();
+  for (;;) {
+    co_await socket.async_wait(tcp::socket::wait_read, asio::use_awaitable);
+    pollfd query{.fd = socket.native_handle(), .events = POLLRDHUP, .revents = 0};
+    if (::poll(&query, 1, 0) > 0) co_return;
+    co_await sleep_for(1s);
+    if (reading_ || close_sent_) continue;
+    try {
+      co_await send(Opcode::pong, "");
+    } catch (const Error&) {
+      co_return;
+    }
   }
 }
 

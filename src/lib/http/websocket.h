@@ -21,6 +21,7 @@ class WebSocketStream : public WebSocket {
   Task<std::optional<Message>> read() override;
   Task<> write(Message message) override;
   Task<> close(std::uint16_t code, std::string reason) override;
+  Task<> gone() override;
   const std::string& subprotocol() const override { return subprotocol_; }
 
   Task<> finish(std::uint16_t code);  // the closing handshake unless it happened; no error leaves it
@@ -30,7 +31,7 @@ class WebSocketStream : public WebSocket {
   Task<> send(Opcode opcode, std::string payload);
   Task<> send_close(std::uint16_t code, std::string reason);
   Task<> drop_until_closed();
-  Task<> wait_closed();
+  Task<> close_both(std::uint16_t code, std::string reason);
 
   Stream& stream_;
   Side side_;
