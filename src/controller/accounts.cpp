@@ -1,9 +1,8 @@
 // Endpoints of /v2/auth, /v2/users and /v2/admin/perms (spec/controller-api.md, sections 2.2 and 2.3).
-#include <openssl/evp.h>
-
 #include "controller/api.h"
 #include "controller/attempts.h"
 #include "controller/directory.h"
+#include "controller/passwords.h"
 #include "controller/rules.h"
 #include "controller/store.h"
 #include "lib/base/encoding.h"
@@ -23,13 +22,15 @@ constexpr sql::Query lock_registration{"lock_registration", "SELECT pg_advisory_
 constexpr sql::Query select_password{"select_password",
                                      "SELECT id, password, is_active FROM users WHERE username = $1"};
 constexpr sql::Query update_password{"update_password", "UPDATE users SET password = $2 WHERE id = $1::bigint"};
+// Unless it was changed meanwhile.
+constexpr sql::Query update_password_if{"update_password_if",
+                                        "UPDATE users SET password = $2 WHERE id = $1::bigint AND password = $3"};
+constexpr sql::Query lock_user{"lock_user", "SELECT 1 FROM users WHERE id = $1::bigint FOR UPDATE"};
 constexpr sql::Query delete_tokens{"delete_tokens", "DELETE FROM tokens WHERE user_id = $1::bigint"};
 constexpr sql::Query delete_all_tokens{"delete_all_tokens", "DELETE FROM tokens"};
 constexpr sql::Query count_owned_apps{"count_owned_apps", "SELECT count(*) AS n FROM apps WHERE owner_id = $1::bigint"};
 constexpr sql::Query delete_user{"delete_user", "DELETE FROM users WHERE id = $1::bigint"};
 constexpr sql::Query count_users{"count_users", "SELECT count(*) AS n FROM users"};
-constexpr sql::Query select_usernames{"select_usernames",
-                                      "SELECT username FROM users ORDER BY id LIMIT $1::bigint OFFSET $2::bigint"};
 constexpr sql::Query select_admin_names{
     "select_admin_names",
     "SELECT username FROM users WHERE is_superuser AND is_active ORDER BY id LIMIT $1::bigint OFFSET $2::bigint"};
@@ -41,35 +42,6 @@ constexpr sql::Query upsert_directory_user{"upsert_directory_user",
                                            "last_name = $4, groups = $5, last_login = now()"};
 constexpr sql::Query update_admin{"update_admin", "UPDATE users SET is_superuser = $2::boolean WHERE id = $1::bigint"};
 
-// RFC 7914. 16 MiB and some 50 ms per password: dear to guess, cheap to sign in.
-constexpr std::uint64_t scrypt_n = 16384, scrypt_r = 8, scrypt_p = 1;
-
-std::string scrypt(const std::string& password, const std::string& salt, std::uint64_t n, std::uint64_t r,
-                   std::uint64_t p) {
-  std::string key(32, '\0');
-  WF_CHECK(EVP_PBE_scrypt(password.data(), password.size(), reinterpret_cast<const unsigned char*>(salt.data()),
-                          salt.size(), n, r, p, 64u << 20, reinterpret_cast<unsigned char*>(key.data()),
-                          key.size()) == 1);
-  return key;
-}
-
-std::string hash_password(const std::string& password) {
-  const auto salt = random_bytes(16);
-  return "scrypt$" + std::to_string(scrypt_n) + "$" + std::to_string(scrypt_r) + "$" + std::to_string(scrypt_p) + "$" +
-         to_hex(salt) + "$" + to_hex(scrypt(password, salt, scrypt_n, scrypt_r, scrypt_p));
-}
-
-bool password_matches(const std::string& password, const std::string& stored) {
-  const auto parts = split(stored, '$');
-  if (parts.size() != 6 || parts[0] != "scrypt") return false;
-  const auto n = parse_integer(parts[1]), r = parse_integer(parts[2]), p = parse_integer(parts[3]);
-  const auto salt = from_hex(parts[4]), key = from_hex(parts[5]);
-  if (!n || !r || !p || !salt || !key) return false;
-  return equal_in_constant_time(scrypt(password, *salt, static_cast<std::uint64_t>(*n), static_cast<std::uint64_t>(*r),
-                                       static_cast<std::uint64_t>(*p)),
-                                *key);
-}
-
 Error disabled() { return Error(ErrorKind::forbidden, "Registration is disabled"); }
 
 void check_registration(sql::Tx& tx, Registration mode, const std::optional<User>& caller) {
@@ -80,7 +52,7 @@ void check_registration(sql::Tx& tx, Registration mode, const std::optional<User
   if (!caller->is_superuser) throw forbidden();
 }
 
-Task<http::Response> register_user(Parts& parts, Call& call) {
+Task<http::Response> register_user(Parts& parts, PasswordChecks& passwords, Call& call) {
   auto check = [&parts, &call](sql::Tx& tx) { check_registration(tx, parts.settings.registration, call.user); };
   co_await parts.db.transact(check);
   Fields fields(call.body);
@@ -97,7 +69,7 @@ Task<http::Response> register_user(Parts& parts, Call& call) {
   if (username == "AnonymousUser") fields.problem("username", taken);
   if (email && !email->empty() && !is_email(*email)) fields.problem("email", "Enter a valid email address.");
   fields.done();
-  auto hash = co_await offload([password = *password] { return hash_password(password); });
+  const auto hash = co_await passwords.hash(*password);
   auto insert = [&](sql::Tx& tx) {
     tx.query(lock_registration);
     check_registration(tx, parts.settings.registration, call.user);
@@ -142,18 +114,22 @@ Task<std::optional<Stored>> signed_in_by_directory(Parts& parts, std::string use
 }
 
 // Whose name and password these are, if anybody's.
-Task<std::optional<Stored>> signed_in(Parts& parts, std::string username, std::string password) {
+Task<std::optional<Stored>> signed_in(Parts& parts, PasswordChecks& passwords, std::string username,
+                                      std::string password) {
   if (auto known = co_await signed_in_by_directory(parts, username, password)) co_return known;
   auto stored = co_await parts.db.transact([username](sql::Tx& tx) { return stored_password(tx, username); });
   // An unknown user costs as much time as a wrong password: nobody learns who has an account.
-  static const std::string decoy = hash_password(random_hex(32));
-  const auto hash = stored ? stored->password : decoy;
-  const bool good = co_await offload([hash, password] { return password_matches(password, hash); });
-  if (!good) co_return std::nullopt;
+  static const std::string decoy = decoy_hash();
+  if (!co_await passwords.matches(password, stored ? stored->password : decoy)) co_return std::nullopt;
+  if (is_cheaply_hashed(stored->password)) {
+    const auto dearer = co_await passwords.hash(password);
+    co_await parts.db.transact(
+        [&](sql::Tx& tx) { tx.execute(update_password_if, {stored->id, dearer, stored->password}); });
+  }
   co_return stored;
 }
 
-Task<http::Response> login(Parts& parts, Attempts& attempts, Call& call) {
+Task<http::Response> login(Parts& parts, Attempts& attempts, PasswordChecks& passwords, Call& call) {
   Fields fields(call.body);
   const auto username = fields.text("username", {});
   const auto password = fields.text("password", {.stripped = false});
@@ -164,7 +140,7 @@ Task<http::Response> login(Parts& parts, Attempts& attempts, Call& call) {
     response.headers.set("Retry-After", std::to_string(pause->count()));
     co_return response;
   }
-  const auto user = co_await signed_in(parts, *username, *password);
+  const auto user = co_await signed_in(parts, passwords, *username, *password);
   if (!user || !user->is_active) {
     attempts.failed(*username, parts.clock.now());
     throw Error(Error::Fields{{"non_field_errors", {"Unable to log in with provided credentials."}}});
@@ -174,7 +150,7 @@ Task<http::Response> login(Parts& parts, Attempts& attempts, Call& call) {
   co_return answer(200, json::object{{"token", token.text}});
 }
 
-Task<http::Response> change_password(Parts& parts, Call& call) {
+Task<http::Response> change_password(Parts& parts, PasswordChecks& passwords, Call& call) {
   const auto fresh = find_string(call.body, {"new_password"}).value_or("");
   if (fresh.empty()) throw Error(ErrorKind::invalid, "new_password is a required field");
   const auto target = find_string(call.body, {"username"}).value_or(call.caller().username);
@@ -184,10 +160,10 @@ Task<http::Response> change_password(Parts& parts, Call& call) {
   if (!call.caller().is_superuser) {
     const auto current = find_string(call.body, {"password"}).value_or("");
     if (current.empty()) throw Error(ErrorKind::invalid, "password is a required field");
-    const bool good = co_await offload([current, hash = stored->password] { return password_matches(current, hash); });
-    if (!good) throw Error(ErrorKind::unauthenticated, "Current password does not match");
+    if (!co_await passwords.matches(current, stored->password))
+      throw Error(ErrorKind::unauthenticated, "Current password does not match");
   }
-  auto hash = co_await offload([fresh] { return hash_password(fresh); });
+  const auto hash = co_await passwords.hash(fresh);
   auto store = [&](sql::Tx& tx) {
     tx.execute(update_password, {stored->id, hash});
     record_event(tx, call.caller().username, "password of " + target + " changed");
@@ -210,6 +186,7 @@ Task<http::Response> regenerate_tokens(Parts& parts, Call& call) {
   const auto target = find_string(call.body, {"username"}).value_or(call.caller().username);
   auto replace = [&call, target](sql::Tx& tx) {
     const auto user = get_user(tx, target);
+    tx.query(lock_user, {user.id});  // of two at once, the later one sees the token of the earlier
     tx.execute(delete_tokens, {user.id});
     record_event(tx, call.caller().username, "tokens of " + target + " replaced");
     return issue_token(tx, user.id).text;
@@ -243,24 +220,19 @@ Task<http::Response> cancel(Parts& parts, Call& call) {
   co_return nothing();
 }
 
-Task<http::Response> list_users(Parts& parts, Call& call, bool admins_only) {
+Task<http::Response> list_users(Parts& parts, Call& call) {
   const auto page = Page::of(call.request);
   std::int64_t count = 0;
+  auto read = [&](sql::Tx& tx) {
+    count = tx.query(count_users)[0].integer("n");
+    return users_in_order(tx, page.limit, page.offset);
+  };
   json::array users;
-  co_await parts.db.transact([&](sql::Tx& tx) {
-    count = tx.query(admins_only ? count_admins : count_users)[0].integer("n");
-    const auto rows = tx.query(admins_only ? select_admin_names : select_usernames, {page.limit, page.offset});
-    users.clear();
-    for (int i = 0; i < rows.size(); ++i) {
-      const auto user = get_user(tx, rows[i].text("username"));
-      if (admins_only)
-        users.push_back(json::object{{"username", user.username}, {"is_superuser", true}});
-      else
-        users.push_back(to_json(user));
-    }
-  });
+  for (const auto& user : co_await parts.db.transact(read)) users.push_back(to_json(user));
   co_return page_answer(call.request, page, count, std::move(users));
 }
+
+json::object admin_json(const sql::Row& row) { return {{"username", row.text("username")}, {"is_superuser", true}}; }
 
 Task<http::Response> set_admin(Parts& parts, Call& call, std::string username, bool admin) {
   auto change = [&](sql::Tx& tx) {
@@ -291,19 +263,20 @@ void add_account_routes(Api& api) {
   api.add("GET", "/v2/", Who::user,
           {.id = "root", .summary = "Whether a token is good", .answers = {{200, "Nothing"}}, .for_any_token = true},
           [](Call&) -> Task<http::Response> { co_return answer(200, json::object{}); });
+  auto passwords = std::make_shared<PasswordChecks>(parts.kube.executor());
   api.add("POST", "/v2/auth/register/", Who::anyone_leniently,
           {"register", "Register; the very first user becomes administrator", "Registration", {{201, "User"}}, {403}},
-          [&parts](Call& call) { return register_user(parts, call); });
+          [&parts, passwords](Call& call) { return register_user(parts, *passwords, call); });
   auto attempts = std::make_shared<Attempts>(parts.settings.login_failures);
   api.add("POST", "/v2/auth/login/", Who::anyone,
           {"login", "Get a token for a name and a password", "Credentials", {{200, "Token"}}, {401, 429}},
-          [&parts, attempts](Call& call) { return login(parts, *attempts, call); });
+          [&parts, attempts, passwords](Call& call) { return login(parts, *attempts, *passwords, call); });
   api.add("GET", "/v2/auth/whoami/", Who::user,
           {.id = "whoami", .summary = "The caller", .answers = {{200, "User"}}, .for_any_token = true},
           [](Call& call) -> Task<http::Response> { co_return answer(200, to_json(call.caller())); });
   api.add("POST", "/v2/auth/passwd/", Who::user,
           {"setPassword", "Change a password", "PasswordChange", {{200, "Status"}}, {403, 404}},
-          [&parts](Call& call) { return change_password(parts, call); });
+          [&parts, passwords](Call& call) { return change_password(parts, *passwords, call); });
   api.add("POST", "/v2/auth/tokens/", Who::user,
           {"regenerateTokens",
            "Replace all tokens of the caller, of a user, or of all users",
@@ -315,10 +288,10 @@ void add_account_routes(Api& api) {
           {"cancel", "Remove an account", "UserNameOrNothing", {{204, ""}}, {403, 404, 409}},
           [&parts](Call& call) { return cancel(parts, call); });
   api.add("GET", "/v2/users/", Who::admin, {"listUsers", "All users", "", {{200, "User[]"}}},
-          [&parts](Call& call) { return list_users(parts, call, false); });
+          [&parts](Call& call) { return list_users(parts, call); });
   api.add("GET", "/v2/admin/perms/", Who::admin,
           {"listAdministrators", "All administrators", "", {{200, "Administrator[]"}}},
-          [&parts](Call& call) { return list_users(parts, call, true); });
+          [&parts](Call& call) { return list_rows(parts, call, {count_admins, select_admin_names}, {}, admin_json); });
   api.add("POST", "/v2/admin/perms/", Who::admin,
           {"addAdministrator", "Make a user administrator", "UserName", {{201, ""}}, {404}},
           [&parts](Call& call) { return add_admin(parts, call); });

@@ -191,6 +191,24 @@ http::Response page_answer(const http::Request& request, const Page& page, std::
   return answer(200, body);
 }
 
+Task<http::Response> list_rows(Parts& parts, Call& call, ListQueries queries, std::vector<sql::Param> params,
+                               std::function<json::object(const sql::Row&)> to) {
+  const auto page = Page::of(call.request);
+  std::int64_t count = 0;
+  auto read = [&](sql::Tx& tx) {
+    count = tx.query_all(queries.count, params)[0].integer("n");
+    auto sliced = params;
+    sliced.emplace_back(page.limit);
+    sliced.emplace_back(page.offset);
+    const auto rows = tx.query_all(queries.select, sliced);
+    json::array found;
+    for (int i = 0; i < rows.size(); ++i) found.push_back(to(rows[i]));
+    return found;
+  };
+  auto found = co_await parts.db.transact(read);
+  co_return page_answer(call.request, page, count, std::move(found));
+}
+
 bool owns(const User& user, const App& app) { return user.is_superuser || user.id == app.owner_id; }
 
 namespace {

@@ -120,6 +120,14 @@ struct Page {
 };
 http::Response page_answer(const http::Request& request, const Page& page, std::int64_t count, json::array results);
 
+// A page of rows. The last two parameters of `select` are limit and offset; those before are `count`'s, too.
+struct ListQueries {
+  const sql::Query& count;
+  const sql::Query& select;
+};
+Task<http::Response> list_rows(Parts& parts, Call& call, ListQueries queries, std::vector<sql::Param> params,
+                               std::function<json::object(const sql::Row&)> to);
+
 // --- access
 bool may_use(sql::Tx& tx, const User& user, const App& app);
 bool owns(const User& user, const App& app);
@@ -140,6 +148,7 @@ Task<T> on_platform(std::string prefix, Task<T> work) {
 // Each file of endpoints adds its own.
 void add_account_routes(Api& api);
 void add_app_routes(Api& api);
+void add_log_routes(Api& api);
 void add_key_routes(Api& api);
 void add_release_routes(Api& api);
 void add_pod_routes(Api& api);

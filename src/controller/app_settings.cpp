@@ -56,6 +56,7 @@ json::array whitelist_json(const std::vector<std::string>& addresses) {
 
 json::object settings_json(sql::Tx& tx, const App& app) {
   const auto row = tx.query(select_settings, {app.uuid});
+  if (row.empty()) throw not_found("App");  // destroyed meanwhile
   const auto settings = current_settings(tx, app);
   return {{"uuid", row[0].text("uuid")},       {"app", app.id},
           {"owner", row[0].text("owner")},     {"autoscale", settings.autoscale},
@@ -66,6 +67,7 @@ json::object settings_json(sql::Tx& tx, const App& app) {
 
 json::object tls_json(sql::Tx& tx, const App& app) {
   const auto rows = tx.query(select_tls, {app.uuid});
+  if (rows.empty()) throw not_found("App");  // destroyed meanwhile
   return {{"uuid", rows[0].text("uuid")},
           {"app", app.id},
           {"owner", rows[0].text("owner")},

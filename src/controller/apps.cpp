@@ -8,14 +8,6 @@
 namespace workflow::controller {
 namespace {
 
-// $3: names that a token is limited to, as JSON; null: none.
-#define WF_MINE                                                                     \
-  "($2::boolean OR a.owner_id = $1::bigint OR EXISTS "                              \
-  "(SELECT 1 FROM grants g WHERE g.app_uuid = a.uuid AND g.user_id = $1::bigint)) " \
-  "AND ($3::json IS NULL OR a.id IN (SELECT json_array_elements_text($3::json)))"
-constexpr sql::Query count_apps{"count_apps", "SELECT count(*) AS n FROM apps a WHERE " WF_MINE};
-constexpr sql::Query select_apps{
-    "select_apps", "SELECT a.id FROM apps a WHERE " WF_MINE " ORDER BY a.id LIMIT $4::bigint OFFSET $5::bigint"};
 constexpr sql::Query insert_app{
     "insert_app", "INSERT INTO apps (id, owner_id) VALUES ($1, $2::bigint) ON CONFLICT (id) DO NOTHING RETURNING uuid"};
 constexpr sql::Query insert_settings{"insert_first_settings",
@@ -53,18 +45,11 @@ constexpr sql::Query delete_grant{"delete_grant",
 
 Task<http::Response> list_apps(Parts& parts, Call& call) {
   const auto page = Page::of(call.request);
-  std::int64_t count = 0;
+  auto read = [&](sql::Tx& tx) { return usable_apps(tx, call.caller(), call.power, page.limit, page.offset); };
+  const auto found = co_await parts.db.transact(read);
   json::array apps;
-  co_await parts.db.transact([&](sql::Tx& tx) {
-    apps.clear();
-    const auto& user = call.caller();
-    std::optional<std::string> names;
-    if (call.power.apps) names = print_json(json::array(call.power.apps->begin(), call.power.apps->end()));
-    count = tx.query(count_apps, {user.id, user.is_superuser, names})[0].integer("n");
-    const auto rows = tx.query(select_apps, {user.id, user.is_superuser, names, page.limit, page.offset});
-    for (int i = 0; i < rows.size(); ++i) apps.push_back(to_json(get_app(tx, rows[i].text("id"))));
-  });
-  co_return page_answer(call.request, page, count, std::move(apps));
+  for (const auto& app : found.apps) apps.push_back(to_json(app));
+  co_return page_answer(call.request, page, found.count, std::move(apps));
 }
 
 // The app with all that belongs to it from the start, or nothing.
@@ -168,22 +153,6 @@ Task<http::Response> destroy_app(Parts& parts, AppCall& call) {
   co_return nothing();
 }
 
-Task<http::Response> show_logs(Parts& parts, AppCall& call) {
-  constexpr std::int64_t most = 10'000;
-  const auto lines = parse_integer(call.request.query.find("log_lines").value_or("")).value_or(100);
-  std::exception_ptr failure;
-  std::vector<std::string> found;
-  try {
-    found =
-        co_await cluster::logs(parts.kube, call.app.name(), static_cast<int>(std::clamp<std::int64_t>(lines, 1, most)));
-  } catch (const Error&) {
-    failure = std::current_exception();
-  }
-  if (failure) co_return http::Response::text(500, "Error accessing logs for " + call.app.id, "text/plain");
-  if (found.empty()) co_return nothing();
-  co_return http::Response::text(200, join(found, "\n") + "\n", "text/plain");
-}
-
 Task<http::Response> list_grants(Parts& parts, AppCall& call) {
   json::array users;
   co_await parts.db.transact([&](sql::Tx& tx) {
@@ -199,6 +168,7 @@ Task<http::Response> add_grant(Parts& parts, AppCall& call) {
   const auto username = fields.text("username", {});
   fields.done();
   auto grant = [&](sql::Tx& tx) {
+    lock_app(tx, call.app.uuid);
     tx.execute(insert_grant, {call.app.uuid, get_user(tx, *username).id});
     record_event(tx, call.caller().username, call.app, "User " + *username + " was granted access to " + call.app.id);
   };
@@ -242,9 +212,6 @@ void add_app_routes(Api& api) {
               [&parts](AppCall& call) { return update_app(parts, call); });
   api.add_app("DELETE", "/", Access::own, {"destroyApp", "Destroy the app and all that belongs to it", "", {{204, ""}}},
               [&parts](AppCall& call) { return destroy_app(parts, call); });
-  api.add_app("GET", "/logs/", Access::use,
-              {"getLogs", "The last lines that the app wrote", "", {{200, "text"}, {204, ""}}, {500}, {"log_lines"}},
-              [&parts](AppCall& call) { return show_logs(parts, call); });
   api.add_app("GET", "/perms/", Access::use,
               {"listCollaborators", "Who may use the app beside its owner", "", {{200, "Users"}}},
               [&parts](AppCall& call) { return list_grants(parts, call); });

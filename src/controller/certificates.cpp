@@ -9,20 +9,20 @@ namespace workflow::controller {
 namespace {
 
 #define WF_AT(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
-#define WF_CERTIFICATE_COLUMNS                                                                       \
+#define WF_CERTIFICATE_COLUMNS \
   "id, name, common_name, san, fingerprint, issuer, subject, " WF_AT("starts") " AS starts, " WF_AT( \
-      "expires") " AS expires, " WF_AT("created") " AS created, " WF_AT("updated") " AS updated"
+      "expires") " AS expires, " WF_AT("created") " AS created, " WF_AT("updated") " AS updated, "              \
+  "(SELECT coalesce(json_agg(d.domain ORDER BY d.domain), '[]') FROM domains d WHERE d.certificate_id = c.id) AS domains"
 constexpr sql::Query count_certificates{"count_certificates",
                                         "SELECT count(*) AS n FROM certificates WHERE owner_id = $1::bigint"};
 constexpr sql::Query select_certificates{"select_certificates", "SELECT " WF_CERTIFICATE_COLUMNS
-                                                                " FROM certificates WHERE owner_id = $1::bigint "
+                                                                " FROM certificates c WHERE owner_id = $1::bigint "
                                                                 "ORDER BY name LIMIT $2::bigint OFFSET $3::bigint"};
 constexpr sql::Query select_certificate{"select_certificate",
                                         "SELECT " WF_CERTIFICATE_COLUMNS
-                                        " FROM certificates WHERE owner_id = $1::bigint AND name = $2"};
-constexpr sql::Query select_attached{
-    "select_attached",
-    "SELECT d.domain, d.app_uuid FROM domains d WHERE d.certificate_id = $1::bigint ORDER BY d.domain"};
+                                        " FROM certificates c WHERE owner_id = $1::bigint AND name = $2"};
+constexpr sql::Query select_apps_of_certificate{
+    "select_apps_of_certificate", "SELECT DISTINCT app_uuid FROM domains WHERE certificate_id = $1::bigint"};
 constexpr sql::Query insert_certificate{"insert_certificate",
                                         "INSERT INTO certificates (owner_id, name, certificate, key, common_name, san, "
                                         "fingerprint, starts, expires, issuer, subject) VALUES "
@@ -36,14 +36,11 @@ constexpr sql::Query select_domain_for_update{"select_domain_for_update",
 constexpr sql::Query attach_certificate{
     "attach_certificate", "UPDATE domains SET certificate_id = $2::bigint, updated = now() WHERE id = $1::bigint"};
 
-json::object certificate_json(sql::Tx& tx, const sql::Row& row, const std::string& owner) {
-  json::array domains;
-  const auto attached = tx.query(select_attached, {row.integer("id")});
-  for (int i = 0; i < attached.size(); ++i) domains.push_back(json::string(attached[i].text("domain")));
+json::object certificate_json(const sql::Row& row, const std::string& owner) {
   return {{"id", row.integer("id")},
           {"owner", owner},
-          {"domains", std::move(domains)},
-          {"san", *parse_json(row.text("san"))},
+          {"domains", array_from(row.text("domains"))},
+          {"san", array_from(row.text("san"))},
           {"created", row.text("created")},
           {"updated", row.text("updated")},
           {"name", row.text("name")},
@@ -62,23 +59,15 @@ std::int64_t certificate_id(sql::Tx& tx, const Call& call) {
 }
 
 Task<http::Response> list_certificates(Parts& parts, Call& call) {
-  const auto page = Page::of(call.request);
-  std::int64_t count = 0;
-  json::array found;
-  co_await parts.db.transact([&](sql::Tx& tx) {
-    found.clear();
-    count = tx.query(count_certificates, {call.caller().id})[0].integer("n");
-    const auto rows = tx.query(select_certificates, {call.caller().id, page.limit, page.offset});
-    for (int i = 0; i < rows.size(); ++i) found.push_back(certificate_json(tx, rows[i], call.caller().username));
-  });
-  co_return page_answer(call.request, page, count, std::move(found));
+  auto to = [&call](const sql::Row& row) { return certificate_json(row, call.caller().username); };
+  co_return co_await list_rows(parts, call, {count_certificates, select_certificates}, {call.caller().id}, to);
 }
 
 Task<http::Response> show_certificate(Parts& parts, Call& call) {
   auto read = [&](sql::Tx& tx) {
     const auto rows = tx.query(select_certificate, {call.caller().id, call.param("name")});
     if (rows.empty()) throw not_found("Certificate");
-    return certificate_json(tx, rows[0], call.caller().username);
+    return certificate_json(rows[0], call.caller().username);
   };
   co_return answer(200, co_await parts.db.transact(read));
 }
@@ -101,7 +90,7 @@ Task<http::Response> add_certificate(Parts& parts, Call& call) {
                                       rfc3339(facts.starts), rfc3339(facts.expires), facts.issuer, facts.subject});
     if (rows.empty()) throw Error(Error::Fields{{"name", {"certificate with this name already exists."}}});
     record_event(tx, call.caller().username, "certificate " + *name + " added");
-    return certificate_json(tx, tx.query(select_certificate, {call.caller().id, *name})[0], call.caller().username);
+    return certificate_json(tx.query(select_certificate, {call.caller().id, *name})[0], call.caller().username);
   };
   co_return answer(201, co_await parts.db.transact(insert));
 }
@@ -111,7 +100,7 @@ Task<http::Response> remove_certificate(Parts& parts, Call& call) {
   auto remove = [&](sql::Tx& tx) {
     apps.clear();
     const auto id = certificate_id(tx, call);
-    const auto attached = tx.query(select_attached, {id});
+    const auto attached = tx.query(select_apps_of_certificate, {id});
     for (int i = 0; i < attached.size(); ++i) apps.push_back(attached[i].text("app_uuid"));
     if (tx.execute(delete_certificate, {id}) == 0) throw not_found("Certificate");  // somebody was faster
     record_event(tx, call.caller().username, "certificate " + call.param("name") + " removed");

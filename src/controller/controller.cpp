@@ -1,5 +1,7 @@
 #include "controller/controller.h"
 
+#include <malloc.h>
+
 #include "controller/api.h"
 #include "controller/feed.h"
 #include "controller/jobs.h"
@@ -116,6 +118,12 @@ Settings Settings::from(Env& env) {
   if (!env.text("S3_ENDPOINT", "").empty()) settings.store = s3::Endpoint::from(env);
   settings.bucket = env.text("BUILDER_BUCKET", "builder");
   settings.cluster = cluster::Settings::from(env);
+  settings.registries.own_host = env.text("DEIS_REGISTRY_HOST", "localhost:5555");
+  const auto registry = "http://" +
+                        env.text("DEIS_REGISTRY_SERVICE_HOST", "deis-registry." + settings.cluster.platform_namespace) +
+                        ":" + std::to_string(env.integer("DEIS_REGISTRY_SERVICE_PORT", 80, 1, 65535));
+  settings.registries.own = http::Url::parse(registry);
+  if (!settings.registries.own) env.problem("DEIS_REGISTRY_SERVICE_HOST", "must be the name of a host");
   return settings;
 }
 
@@ -135,9 +143,9 @@ Task<> serve(Executor executor, Settings settings) {
   };
   Wiring wiring(executor, settings, db, kube, store ? &*store : nullptr, clock);
   Api api(wiring.parts);
-  for (auto* add :
-       {add_account_routes, add_app_routes, add_key_routes, add_release_routes, add_pod_routes, add_domain_routes,
-        add_setting_routes, add_certificate_routes, add_hook_routes, add_token_routes, add_event_routes}) {
+  for (auto* add : {add_account_routes, add_app_routes, add_log_routes, add_key_routes, add_release_routes,
+                    add_pod_routes, add_domain_routes, add_setting_routes, add_certificate_routes, add_hook_routes,
+                    add_token_routes, add_event_routes}) {
     add(api);
   }
   bool ready = false;
@@ -153,6 +161,12 @@ Task<> serve(Executor executor, Settings settings) {
   co_await with_cleanup(work(server, wiring.jobs, db, ready), stop);
 }
 
-int controller_main(int, char**) { return run_component<Settings>("controller", serve); }
+int controller_main(int, char**) {
+  // What a password check takes (16 MiB) goes back to the system at once; left alone, the heap of each of the pool's
+  // threads would learn to keep it.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_ARENA_MAX, 4);
+  return run_component<Settings>("controller", serve);
+}
 
 }  // namespace workflow::controller

@@ -12,6 +12,7 @@
 
 #include "controller/cluster/spec.h"
 #include "controller/directory.h"
+#include "controller/registry.h"
 #include "lib/async/task.h"
 #include "lib/base/settings.h"
 #include "lib/s3/s3.h"
@@ -36,6 +37,8 @@ struct Settings {
   json::object default_tags;                   // DEIS_DEFAULT_CONFIG_TAGS: JSON, for apps without tags
   std::optional<s3::Endpoint> store;           // S3_ENDPOINT, …; absent: no buildpack apps
   std::string bucket = "builder";              // BUILDER_BUCKET
+  // DEIS_REGISTRY_HOST: the platform's registry in names of images; DEIS_REGISTRY_SERVICE_HOST, _PORT: where it answers
+  RegistryPlaces registries;
   cluster::Settings cluster;
   static Settings from(Env& env);
 };

@@ -65,16 +65,8 @@ bool is_path_pattern(const std::string& text) {
 }
 
 Task<http::Response> list_domains(Parts& parts, AppCall& call) {
-  const auto page = Page::of(call.request);
-  std::int64_t count = 0;
-  json::array domains;
-  co_await parts.db.transact([&](sql::Tx& tx) {
-    domains.clear();
-    count = tx.query(count_domains, {call.app.uuid})[0].integer("n");
-    const auto rows = tx.query(select_domains, {call.app.uuid, page.limit, page.offset});
-    for (int i = 0; i < rows.size(); ++i) domains.push_back(domain_json(rows[i], call.app.id));
-  });
-  co_return page_answer(call.request, page, count, std::move(domains));
+  auto to = [&call](const sql::Row& row) { return domain_json(row, call.app.id); };
+  co_return co_await list_rows(parts, call, {count_domains, select_domains}, {call.app.uuid}, to);
 }
 
 Task<http::Response> add_domain(Parts& parts, AppCall& call) {
@@ -83,6 +75,7 @@ Task<http::Response> add_domain(Parts& parts, AppCall& call) {
   fields.done();
   const auto domain = checked_domain(*text);
   auto insert = [&](sql::Tx& tx) {
+    lock_app(tx, call.app.uuid);
     if (tx.query(insert_domain, {call.app.uuid, call.caller().id, domain}).empty()) {
       throw Error(Error::Fields{{"domain", {"Domain is already in use by another application"}}});
     }

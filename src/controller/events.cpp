@@ -58,39 +58,6 @@ json::array rows_json(const sql::Rows& rows, Json to) {
   return out;
 }
 
-Task<http::Response> list_events(Parts& parts, AppCall& call) {
-  const auto page = Page::of(call.request);
-  std::int64_t count = 0;
-  auto read = [&](sql::Tx& tx) {
-    count = tx.query(count_events, {call.app.uuid})[0].integer("n");
-    return rows_json(tx.query(select_events, {call.app.uuid, page.limit, page.offset}), event_json);
-  };
-  auto events = co_await parts.db.transact(read);
-  co_return page_answer(call.request, page, count, std::move(events));
-}
-
-Task<http::Response> list_all_events(Parts& parts, Call& call) {
-  const auto page = Page::of(call.request);
-  std::int64_t count = 0;
-  auto read = [&](sql::Tx& tx) {
-    count = tx.query(count_all_events)[0].integer("n");
-    return rows_json(tx.query(select_all_events, {page.limit, page.offset}), event_json);
-  };
-  auto events = co_await parts.db.transact(read);
-  co_return page_answer(call.request, page, count, std::move(events));
-}
-
-Task<http::Response> list_jobs(Parts& parts, AppCall& call) {
-  const auto page = Page::of(call.request);
-  std::int64_t count = 0;
-  auto read = [&](sql::Tx& tx) {
-    count = tx.query(count_jobs, {call.app.uuid})[0].integer("n");
-    return rows_json(tx.query(select_jobs, {call.app.uuid, page.limit, page.offset}), job_json);
-  };
-  auto jobs = co_await parts.db.transact(read);
-  co_return page_answer(call.request, page, count, std::move(jobs));
-}
-
 Task<http::Response> show_job(Parts& parts, AppCall& call) {
   const auto id = parse_integer(call.param("job"));
   if (!id) throw not_found("Job");
@@ -190,12 +157,15 @@ Task<http::Response> stream_events(Parts& parts, AppCall& call) {
 
 void add_event_routes(Api& api) {
   auto& parts = api.parts();
-  api.add("GET", "/v2/events/", Who::admin,
-          {"listAllEvents", "Who changed what on the whole platform, newest first", "", {{200, "Event[]"}}},
-          [&parts](Call& call) { return list_all_events(parts, call); });
+  api.add(
+      "GET", "/v2/events/", Who::admin,
+      {"listAllEvents", "Who changed what on the whole platform, newest first", "", {{200, "Event[]"}}},
+      [&parts](Call& call) { return list_rows(parts, call, {count_all_events, select_all_events}, {}, event_json); });
   api.add_app("GET", "/events/", Access::use,
               {"listEvents", "Who changed what, newest first; secrets are not told", "", {{200, "Event[]"}}},
-              [&parts](AppCall& call) { return list_events(parts, call); });
+              [&parts](AppCall& call) {
+                return list_rows(parts, call, {count_events, select_events}, {call.app.uuid}, event_json);
+              });
   api.add_app("GET", "/events/stream/", Access::use,
               {"streamEvents",
                "Changes and progress as they happen, as server-sent events",
@@ -204,8 +174,9 @@ void add_event_routes(Api& api) {
                {},
                {"since"}},
               [&parts](AppCall& call) { return stream_events(parts, call); });
-  api.add_app("GET", "/jobs/", Access::use, {"listJobs", "Deploys and scalings, newest first", "", {{200, "Job[]"}}},
-              [&parts](AppCall& call) { return list_jobs(parts, call); });
+  api.add_app(
+      "GET", "/jobs/", Access::use, {"listJobs", "Deploys and scalings, newest first", "", {{200, "Job[]"}}},
+      [&parts](AppCall& call) { return list_rows(parts, call, {count_jobs, select_jobs}, {call.app.uuid}, job_json); });
   api.add_app("GET", "/jobs/{job}/", Access::use, {"getJob", "One deploy or scaling", "", {{200, "Job"}}},
               [&parts](AppCall& call) { return show_job(parts, call); });
 }

@@ -47,7 +47,6 @@ constexpr sql::Query select_job_release{"select_job_release", "SELECT release_uu
 constexpr sql::Query update_release{"update_release",
                                     "UPDATE releases SET state = $2, exception = $3, summary = coalesce($4, summary), "
                                     "updated = now() WHERE uuid = $1::uuid"};
-constexpr sql::Query select_all_apps{"select_all_apps", "SELECT id FROM apps ORDER BY id"};
 constexpr sql::Query select_slug_releases{"select_slug_releases",
                                           "SELECT r.version, b.image FROM releases r JOIN builds b ON b.uuid = "
                                           "r.build_uuid WHERE r.app_uuid = $1::uuid AND r.state = 'live' "
@@ -60,13 +59,6 @@ json::object autoscale_of(sql::Tx& tx, const App& app) {
   return rows.empty() ? json::object{} : object_from(rows[0].text("autoscale"));
 }
 
-std::vector<App> all_apps(sql::Tx& tx) {
-  std::vector<App> found;
-  const auto rows = tx.query(select_all_apps);
-  for (int i = 0; i < rows.size(); ++i) found.push_back(get_app(tx, rows[i].text("id")));
-  return found;
-}
-
 std::string text_of(const json::object& map, std::string_view key) { return find_string(map, {key}).value_or(""); }
 
 std::string failure_summary(const Release& release, const Release& live) {
@@ -76,6 +68,14 @@ std::string failure_summary(const Release& release, const Release& live) {
   }
   if (new_build) return release.build->owner + " deployed " + release.build->uuid.substr(0, 7) + " which failed";
   return release.owner + " deployed a config that failed";
+}
+
+// The original's own sentences stand alone, as its clients know them; others say what they are about.
+std::string verdict_of(const Error& error) {
+  const auto& fields = error.fields();
+  if (fields.size() == 1 && (fields.contains("PORT") || fields.contains("registry")))
+    return fields.begin()->second.front();
+  return error.message();
 }
 
 // What is over soon, and worth another try.
@@ -221,7 +221,7 @@ Task<> Jobs::persist(std::int64_t id, JobResult& result) {
       trouble = describe(std::current_exception());
       const bool lasting =
           error.kind() == ErrorKind::conflict && std::chrono::steady_clock::now() - began > patience_with_conflicts;
-      if (!verdict && (!is_passing(error) || lasting)) verdict = error.message();
+      if (!verdict && (!is_passing(error) || lasting)) verdict = verdict_of(error);
     }
     if (verdict)
       log::error("job failed", kv("job", id), kv("error", trouble));
@@ -253,7 +253,7 @@ void Jobs::record_failure(sql::Tx& tx, std::int64_t id, const std::string& why) 
                {subject->release.uuid, "failed", "error: " + why, failure_summary(subject->release, subject->live)});
     record_event(tx, subject->release.owner, subject->app, "v" + std::to_string(subject->release.version) + " failed",
                  {{{"release", subject->live.version}},
-                  {{"release", subject->live.version}, {"failed", subject->release.version}}});
+                  {{"release", subject->live.version}, {"failed", subject->release.version}, {"reason", why}}});
   }
   if (subject->kind == "scale") {
     record_event(tx, subject->release.owner, subject->app, "scaling failed: the counts are as before",
@@ -275,8 +275,8 @@ Secret Jobs::slug_url(const std::string& image) const {
   return Secret(parts_.store->presigned_get(parts_.settings.bucket, key, std::chrono::hours(24 * 7)));
 }
 
-cluster::ReleaseSpec Jobs::release_spec(const App& app, const Release& release, const json::object& structure,
-                                        const json::object& autoscale) const {
+cluster::ReleaseSpec Jobs::spec_without_registry(const App& app, const Release& release, const json::object& structure,
+                                                 const json::object& autoscale) const {
   const auto& config = release.config;
   const auto& build = *release.build;
   cluster::ReleaseSpec spec{.app = app.name(), .version = {release.version}, .summary = release.summary};
@@ -288,9 +288,9 @@ cluster::ReleaseSpec Jobs::release_spec(const App& app, const Release& release, 
   for (const auto& [key, value] : config.values) spec.config[std::string(key)] = python_text(value);
   if (spec.build == cluster::BuildKind::slug) spec.slug_url = slug_url(build.image);
   if (!config.registry.empty()) {
-    spec.registry =
-        cluster::RegistryCredentials{text_of(config.registry, "hostname"), text_of(config.registry, "username"),
-                                     Secret(text_of(config.registry, "password"))};
+    spec.registry = cluster::RegistryCredentials{
+        text_of(config.registry, "hostname"), text_of(config.registry, "username"),
+        Secret(text_of(config.registry, "password")), parts_.settings.cluster.pull_secret_prefix};
   }
   for (const auto& [key, value] : config.tags) spec.tags[std::string(key)] = python_text(value);
 
@@ -320,9 +320,61 @@ cluster::ReleaseSpec Jobs::release_spec(const App& app, const Release& release, 
   return spec;
 }
 
+// The app's own credentials first, then what the operator has for all apps.
+Task<cluster::ReleaseSpec> Jobs::release_spec(App app, Release release, json::object structure,
+                                              json::object autoscale) {
+  using cluster::RegistryLocation;
+  auto spec = spec_without_registry(app, release, structure, autoscale);
+  const auto location = parts_.settings.cluster.registry_location;
+  spec.must_name_port = spec.registry.has_value() || location != RegistryLocation::on_cluster;
+  if (!spec.must_name_port && release.build->port.value_or(0) > 0) spec.port = release.build->port;
+  if (spec.registry) co_return spec;
+  if (location == RegistryLocation::off_cluster) spec.registry = co_await platform_credentials();
+  if (location == RegistryLocation::ecr) spec.kept_pull_secret = parts_.settings.cluster.pull_secret_prefix + "-ecr";
+  if (location == RegistryLocation::gcr) spec.kept_pull_secret = parts_.settings.cluster.pull_secret_prefix + "-gcr";
+  co_return spec;
+}
+
+Task<cluster::RegistryCredentials> Jobs::platform_credentials() {
+  constexpr const char* name = "registry-secret";
+  const auto& settings = parts_.settings.cluster;
+  const auto secret = co_await parts_.kube.find(kube::resources::secrets, settings.platform_namespace, name);
+  auto value = [&](const char* key) {
+    const auto text = secret ? find_string(*secret, {"data", key}) : std::nullopt;
+    return std::string(trim(from_base64(text.value_or("")).value_or("")));
+  };
+  cluster::RegistryCredentials credentials{value("hostname"), value("username"), Secret(value("password")),
+                                           settings.pull_secret_prefix + "-off-cluster"};
+  if (credentials.hostname.empty()) credentials.hostname = "https://index.docker.io/v1/";
+  if (credentials.user.empty() || credentials.password.reveal().empty()) {
+    throw Error(ErrorKind::unprocessable, "DEIS_REGISTRY_LOCATION is off-cluster, but Secret " + std::string(name) +
+                                              " in namespace " + settings.platform_namespace +
+                                              " lacks username or password: the operator has to set them");
+  }
+  co_return credentials;
+}
+
+// The image's registry is asked once; what it cannot say is part of the message when nobody else says it.
+Task<> Jobs::find_port(cluster::ReleaseSpec& spec, Build build) {
+  if (spec.must_name_port || cluster::port_of(spec) || build.port) co_return;
+  http::Client client(executor_);
+  try {
+    const auto config = co_await image_config(client, parts_.settings.registries, build.image, std::nullopt);
+    const auto ports = exposed_ports(config);
+    const int port = ports.empty() ? 0 : ports.front();
+    co_await parts_.db.transact([&](sql::Tx& tx) { set_port(tx, build.uuid, port); });
+    if (port > 0) spec.port = port;
+  } catch (const Error& error) {
+    spec.why_no_port = error.message();
+    log::info("the port of an image cannot be read", kv("app", spec.app), kv("error", error.message()),
+              kv("detail", error.detail()));
+  }
+}
+
 Task<JobResult> Jobs::attempt(std::int64_t id, Subject subject) {
   const bool is_deploy = subject.kind == "deploy";
-  const auto next = release_spec(subject.app, subject.release, subject.structure, subject.autoscale);
+  auto next = co_await release_spec(subject.app, subject.release, subject.structure, subject.autoscale);
+  if (subject.spec.routable && cluster::routed_type(next)) co_await find_port(next, *subject.release.build);
   auto progress = [this, app = subject.app, kind = subject.kind](std::string_view line) {
     log::info(kind, kv("app", app.id), kv("progress", line));
     if (line.size() > 2000) return;  // more than a notification holds
@@ -333,8 +385,8 @@ Task<JobResult> Jobs::attempt(std::int64_t id, Subject subject) {
   if (is_deploy) {
     std::shared_ptr<const cluster::ReleaseSpec> previous;
     if (subject.live.build) {
-      previous = std::make_shared<cluster::ReleaseSpec>(
-          release_spec(subject.app, subject.live, subject.app.structure, subject.autoscale));
+      auto spec = co_await release_spec(subject.app, subject.live, subject.app.structure, subject.autoscale);
+      previous = std::make_shared<cluster::ReleaseSpec>(std::move(spec));
     }
     outcome = co_await cluster::deploy(parts_.kube, parts_.settings.cluster, subject.spec, next, previous, progress);
   } else {
@@ -422,7 +474,10 @@ Task<> Jobs::apply_app(std::string app_uuid) {
       failure = error;
     }
     co_await remove_leftovers(spec.app);
-    if (failure && (failure->kind() != ErrorKind::conflict || ++conflicts > most_conflicts)) throw *failure;
+    // Not found: somebody with an older view of the app removed what we were about to change.
+    const bool met_another =
+        failure && (failure->kind() == ErrorKind::conflict || failure->kind() == ErrorKind::not_found);
+    if (failure && (!met_another || ++conflicts > most_conflicts)) throw *failure;
     if (failure) co_await sleep_for(50ms * conflicts);
     // What somebody else changed meanwhile may have been applied before ours: the last to write looks again.
     auto fresh = co_await parts_.db.transact(read);
@@ -444,13 +499,16 @@ Task<> Jobs::apply_or_take_back(std::string app_uuid, std::string message, std::
                                 ErrorKind kind) {
   std::optional<Error> failure;
   try {
-    co_await apply_app(std::move(app_uuid));
+    co_await apply_app(app_uuid);
   } catch (const Error& error) {
     failure = error;
   }
   if (!failure) co_return;
   if (failure->kind() == ErrorKind::not_found) throw *failure;  // the app was destroyed meanwhile
-  co_await parts_.db.transact(take_back);
+  co_await parts_.db.transact([&](sql::Tx& tx) {
+    lock_app(tx, app_uuid);
+    take_back(tx);
+  });
   const auto reason = failure->detail().empty() ? failure->message() : failure->message() + ": " + failure->detail();
   throw Error(kind, message.empty() ? failure->message() : message).with_detail(reason);
 }

@@ -49,9 +49,8 @@ class Jobs {
   // `message` is thrown as unavailable.
   Task<> apply_or_take_back(std::string app_uuid, std::string message, std::function<void(sql::Tx&)> take_back,
                             ErrorKind kind = ErrorKind::unavailable);
-  // What a release is in the cluster; the release must have a build.
-  cluster::ReleaseSpec release_spec(const App& app, const Release& release, const json::object& structure,
-                                    const json::object& autoscale) const;
+  // What a release is in the cluster; the release must have a build. Reads the operator's credentials of a registry.
+  Task<cluster::ReleaseSpec> release_spec(App app, Release release, json::object structure, json::object autoscale);
 
  private:
   struct Subject;
@@ -65,6 +64,10 @@ class Jobs {
   Task<> persist(std::int64_t id, JobResult& result);
   Task<JobResult> attempt(std::int64_t id, Subject subject);
   std::optional<Subject> read_subject(sql::Tx& tx, std::int64_t id) const;
+  cluster::ReleaseSpec spec_without_registry(const App& app, const Release& release, const json::object& structure,
+                                             const json::object& autoscale) const;
+  Task<cluster::RegistryCredentials> platform_credentials();
+  Task<> find_port(cluster::ReleaseSpec& spec, Build build);
   void record_failure(sql::Tx& tx, std::int64_t id, const std::string& why) const;
   Task<> remove_leftovers(AppName app);
   Secret slug_url(const std::string& image) const;

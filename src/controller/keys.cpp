@@ -34,16 +34,8 @@ json::object key_json(const sql::Row& row, const std::string& owner) {
 }
 
 Task<http::Response> list_keys(Parts& parts, Call& call) {
-  const auto page = Page::of(call.request);
-  std::int64_t count = 0;
-  json::array keys;
-  co_await parts.db.transact([&](sql::Tx& tx) {
-    keys.clear();
-    count = tx.query(count_keys, {call.caller().id})[0].integer("n");
-    const auto rows = tx.query(select_keys, {call.caller().id, page.limit, page.offset});
-    for (int i = 0; i < rows.size(); ++i) keys.push_back(key_json(rows[i], call.caller().username));
-  });
-  co_return page_answer(call.request, page, count, std::move(keys));
+  auto to = [&call](const sql::Row& row) { return key_json(row, call.caller().username); };
+  co_return co_await list_rows(parts, call, {count_keys, select_keys}, {call.caller().id}, to);
 }
 
 Task<http::Response> add_key(Parts& parts, Call& call) {

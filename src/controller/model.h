@@ -56,6 +56,8 @@ const std::vector<ConfigMap>& config_maps();
 struct Build {
   std::string uuid, owner, image, sha, dockerfile, created, updated;
   json::object procfile;
+  std::optional<int>
+      port;  // that the image says it listens on; nullopt: its registry was not asked yet; 0: it says none
 };
 cluster::BuildKind kind_of(const Build& build);
 std::vector<ProcessType> process_types_of(const Build& build);

@@ -46,6 +46,11 @@ Task<http::Response> restart_pods(Parts& parts, AppCall& call) {
   co_await parts.db.transact([&](sql::Tx& tx) { refuse_while_busy(tx, call.app); });
   auto restarting = cluster::restart(parts.kube, parts.settings.cluster, call.app.name(), filter_of(call));
   const auto pods = co_await on_platform("(restart): ", std::move(restarting));
+  if (!pods.empty()) {
+    const auto of = call.param("name").empty() ? call.param("type") : call.param("name");
+    const auto what = call.caller().username + " restarted pods" + (of.empty() ? "" : " of " + of);
+    co_await parts.db.transact([&](sql::Tx& tx) { record_event(tx, call.caller().username, call.app, what); });
+  }
   co_return answer(200, pods_json(pods));
 }
 
@@ -65,7 +70,10 @@ std::optional<ScalePlan> plan_scale(sql::Tx& tx, const AppCall& call) {
   std::vector<std::string> words;
   for (const auto& [type, value] : call.body) {
     const auto count = scale_count(value);
-    if (type != "cmd" && !plan.live.build->procfile.contains(type) && !plan.structure.contains(type)) {
+    const auto& build = *plan.live.build;
+    const bool is_default = type == "web" && build.procfile.empty() && kind_of(build) == cluster::BuildKind::slug;
+    const bool stops_it = count == 0 && plan.structure.contains(type);
+    if (type != "cmd" && !build.procfile.contains(type) && !is_default && !stops_it) {
       throw Error(ErrorKind::not_found, "Container type " + std::string(type) + " does not exist in application");
     }
     plan.structure[type] = count;
@@ -118,9 +126,11 @@ Task<http::Response> run(Parts& parts, AppCall& call) {
     return live;
   };
   const auto live = co_await parts.db.transact(read);
-  auto running =
-      cluster::run(parts.kube, parts.settings.cluster, parts.jobs.release_spec(call.app, live, {}, {}), command, {});
-  const auto result = co_await on_platform(call.app.id + " (run): ", std::move(running));
+  const auto where = call.app.id + " (run): ";
+  auto specifying = parts.jobs.release_spec(call.app, live, {}, {});
+  auto spec = co_await on_platform(where, std::move(specifying));
+  auto running = cluster::run(parts.kube, parts.settings.cluster, std::move(spec), command, {});
+  const auto result = co_await on_platform(where, std::move(running));
   co_return answer(200, json::object{{"exit_code", result.exit_code}, {"output", result.output}});
 }
 

@@ -20,10 +20,6 @@ constexpr sql::Query select_builds{
     "WHERE b.app_uuid = $1::uuid ORDER BY b.created DESC LIMIT $2::bigint OFFSET $3::bigint"};
 constexpr sql::Query count_releases{
     "count_releases", "SELECT count(*) AS n FROM releases WHERE app_uuid = $1::uuid AND state <> 'pending'"};
-constexpr sql::Query select_releases{"select_releases",
-                                     "SELECT uuid FROM releases WHERE app_uuid = $1::uuid AND state <> 'pending' ORDER "
-                                     "BY version DESC LIMIT $2::bigint OFFSET $3::bigint"};
-
 // What a change comes to: a release that is live at once, or one that a job makes live.
 struct Begun {
   Release release;
@@ -165,6 +161,8 @@ Build build_from(const json::object& body, const std::string& owner) {
   Build build;
   build.owner = owner;
   build.image = fields.text("image", {}).value_or("");
+  if (const auto reserved = reserved_repository(build.image); !reserved.empty())
+    fields.problem("image", "Repository name " + reserved + " is not allowed, as it is reserved by Deis");
   build.sha = fields.text("sha", {.required = false, .blank_allowed = true, .max = 40}).value_or("");
   build.dockerfile = fields.text("dockerfile", {.required = false, .blank_allowed = true}).value_or("");
   if (fields.is_null("procfile"))
@@ -190,21 +188,12 @@ Task<http::Response> add_build(Parts& parts, AppCall& call) {
 }
 
 Task<http::Response> list_builds(Parts& parts, AppCall& call) {
-  const auto page = Page::of(call.request);
-  std::int64_t count = 0;
-  json::array builds;
-  co_await parts.db.transact([&](sql::Tx& tx) {
-    builds.clear();
-    count = tx.query(count_builds, {call.app.uuid})[0].integer("n");
-    const auto rows = tx.query(select_builds, {call.app.uuid, page.limit, page.offset});
-    for (int i = 0; i < rows.size(); ++i) {
-      const auto row = rows[i];
-      builds.push_back(to_json(call.app, Build{row.text("uuid"), row.text("owner"), row.text("image"), row.text("sha"),
-                                               row.text("dockerfile"), row.text("created"), row.text("updated"),
-                                               object_from(row.text("procfile"))}));
-    }
-  });
-  co_return page_answer(call.request, page, count, std::move(builds));
+  auto to = [&call](const sql::Row& row) {
+    return to_json(
+        call.app, Build{row.text("uuid"), row.text("owner"), row.text("image"), row.text("sha"), row.text("dockerfile"),
+                        row.text("created"), row.text("updated"), object_from(row.text("procfile"))});
+  };
+  co_return co_await list_rows(parts, call, {count_builds, select_builds}, {call.app.uuid}, to);
 }
 
 Task<http::Response> show_build(Parts& parts, AppCall& call) {
@@ -222,13 +211,12 @@ Task<http::Response> show_build(Parts& parts, AppCall& call) {
 Task<http::Response> list_releases(Parts& parts, AppCall& call) {
   const auto page = Page::of(call.request);
   std::int64_t count = 0;
-  json::array releases;
-  co_await parts.db.transact([&](sql::Tx& tx) {
-    releases.clear();
+  auto read = [&](sql::Tx& tx) {
     count = tx.query(count_releases, {call.app.uuid})[0].integer("n");
-    const auto rows = tx.query(select_releases, {call.app.uuid, page.limit, page.offset});
-    for (int i = 0; i < rows.size(); ++i) releases.push_back(to_json(call.app, get_release(tx, rows[i].text("uuid"))));
-  });
+    return releases_of(tx, call.app.uuid, page.limit, page.offset);
+  };
+  json::array releases;
+  for (const auto& release : co_await parts.db.transact(read)) releases.push_back(to_json(call.app, release));
   co_return page_answer(call.request, page, count, std::move(releases));
 }
 

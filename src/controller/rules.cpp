@@ -36,10 +36,13 @@ Problem config_value(const std::string& key, const json::value& value) {
     const auto port = parse_integer(text);
     if (!port || *port < 1 || *port > 65535) return "PORT needs to be between 1 and 65535";
   } else if (key == "HEALTHCHECK_URL") {
-    if (!text.starts_with('/')) {
+    const auto host = text.find("://");
+    const bool has_path =
+        host == std::string::npos ? text.starts_with('/') : text.find('/', host + 3) != std::string::npos;
+    if (!has_path) {
       return "HEALTHCHECK_URL is missing a URI path (such as /healthz). Without it no health check can be done";
     }
-    if (text.find_first_of("?#") != std::string::npos || text.starts_with("//")) {
+    if (host != std::string::npos || text.find_first_of("?#") != std::string::npos || text.starts_with("//")) {
       return "HEALTHCHECK_URL can only be a URI path (such as /healthz) that does not contain other things such as "
              "query params";
     }
@@ -112,6 +115,17 @@ Problem probe_problem(std::string_view kind, const json::value& probe) {
     if (!object.contains(handler)) continue;
     const auto port = find_integer(object, {handler, "port"});
     if (!port || *port < 1 || *port > 65535) return bad(std::string(handler) + " needs a port");
+  }
+  for (const char* name : {"path", "host", "scheme"}) {
+    const auto* text = find_path(probe, {"httpGet", name});
+    if (text && !text->is_string()) return bad(std::string("httpGet's ") + name + " must be text");
+  }
+  if (const auto* headers = find_path(probe, {"httpGet", "httpHeaders"})) {
+    auto is_header = [](const json::value& header) {
+      return find_string(header, {"name"}).has_value() && find_string(header, {"value"}).has_value();
+    };
+    if (!headers->is_array() || !std::ranges::all_of(headers->get_array(), is_header))
+      return bad("httpHeaders must be a list of objects with a name and a value");
   }
   for (const char* name :
        {"initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"}) {
@@ -248,6 +262,19 @@ bool is_email(std::string_view text) {
   if (!sane || local.front() == '.' || local.back() == '.' || local.find("..") != std::string_view::npos) return false;
   return domain == "localhost" ||
          (domain.find('.') != std::string_view::npos && !domain.starts_with('*') && DomainName::parse(domain));
+}
+
+std::string reserved_repository(const std::string& image) {
+  static const std::set<std::string, std::less<>> components = {
+      "builder",        "controller", "database",    "dockerbuilder", "fluentd",  "grafana",
+      "influxdb",       "logger",     "minio",       "monitor",       "nsq",      "registry",
+      "registry-proxy", "router",     "slugbuilder", "slugrunner",    "telegraf", "workflow-manager"};
+  const auto parts = split(image.substr(0, image.find('@')), '/');
+  for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
+    const auto name = parts[i + 1].substr(0, parts[i + 1].find(':'));
+    if (parts[i] == "deis" && components.contains(name)) return "deis/" + name;
+  }
+  return "";
 }
 
 bool is_process_type(std::string_view text) {

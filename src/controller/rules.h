@@ -38,6 +38,8 @@ class Fields {
 std::vector<std::string> app_name_problems(const std::string& name, const std::set<std::string>& reserved);
 bool is_email(std::string_view text);
 bool is_process_type(std::string_view text);
+// The part of an image's name that the platform keeps for itself: `deis/router`; "" when it is free.
+std::string reserved_repository(const std::string& image);
 
 // Adds the problems of a config change to `fields`, by map, and returns the change itself (nulls kept).
 json::object config_change(Fields& fields, std::string_view map_name);

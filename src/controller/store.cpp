@@ -23,12 +23,14 @@ namespace {
   WF_TIME("r.updated") " AS updated, c.uuid AS config_uuid, co.username AS config_owner, c.vars, c.memory, c.cpu, c.tags, "  \
   "c.registry, c.healthcheck, c.lifecycle_post_start, c.lifecycle_pre_stop, c.termination_grace_period, "           \
   WF_TIME("c.created") " AS config_created, " WF_TIME("c.updated") " AS config_updated, b.uuid AS build_uuid, "      \
-  "bo.username AS build_owner, b.image, b.sha, b.procfile, b.dockerfile, " WF_TIME("b.created") " AS build_created, " \
+  "bo.username AS build_owner, b.port, b.image, b.sha, b.procfile, b.dockerfile, " WF_TIME("b.created") " AS build_created, " \
   WF_TIME("b.updated") " AS build_updated FROM releases r JOIN users ro ON ro.id = r.owner_id "                      \
   "JOIN configs c ON c.uuid = r.config_uuid JOIN users co ON co.id = c.owner_id "                                    \
   "LEFT JOIN builds b ON b.uuid = r.build_uuid LEFT JOIN users bo ON bo.id = b.owner_id "
 
 constexpr sql::Query select_user{"select_user", "SELECT " WF_USER_COLUMNS " FROM users u WHERE username = $1"};
+constexpr sql::Query select_users{
+    "select_users", "SELECT " WF_USER_COLUMNS " FROM users u ORDER BY u.id LIMIT $1::bigint OFFSET $2::bigint"};
 constexpr sql::Query select_bearer{"select_bearer", "SELECT " WF_USER_COLUMNS
                                                     ", t.scope, t.apps FROM tokens t JOIN users u ON u.id = t.user_id "
                                                     "WHERE t.hash = $1 AND (t.expires IS NULL OR t.expires > now())"};
@@ -38,6 +40,19 @@ constexpr sql::Query insert_token{
     "now() + make_interval(secs => $6::bigint)) RETURNING id"};
 constexpr sql::Query select_app{
     "select_app", "SELECT " WF_APP_COLUMNS " FROM apps a JOIN users o ON o.id = a.owner_id WHERE a.id = $1"};
+constexpr sql::Query select_all_apps{
+    "select_all_apps", "SELECT " WF_APP_COLUMNS " FROM apps a JOIN users o ON o.id = a.owner_id ORDER BY a.id"};
+// $3: names that a token is limited to, as JSON; null: none.
+#define WF_USABLE                                                                   \
+  "($2::boolean OR a.owner_id = $1::bigint OR EXISTS "                              \
+  "(SELECT 1 FROM grants g WHERE g.app_uuid = a.uuid AND g.user_id = $1::bigint)) " \
+  "AND ($3::json IS NULL OR a.id IN (SELECT json_array_elements_text($3::json)))"
+constexpr sql::Query count_usable_apps{"count_usable_apps", "SELECT count(*) AS n FROM apps a WHERE " WF_USABLE};
+// Inside: what is skipped is not joined and printed.
+constexpr sql::Query select_usable_apps{"select_usable_apps",
+                                        "SELECT " WF_APP_COLUMNS " FROM (SELECT * FROM apps a WHERE " WF_USABLE
+                                        " ORDER BY a.id LIMIT $4::bigint OFFSET $5::bigint) a "
+                                        "JOIN users o ON o.id = a.owner_id ORDER BY a.id"};
 constexpr sql::Query lock_app_row{"lock_app", "SELECT 1 FROM apps WHERE uuid = $1::uuid FOR UPDATE"};
 constexpr sql::Query select_app_by_uuid{"select_app_by_uuid",
                                         "SELECT " WF_APP_COLUMNS
@@ -65,6 +80,9 @@ constexpr sql::Query select_live_release{
     WF_RELEASE_QUERY "WHERE r.app_uuid = $1::uuid AND r.state = 'live' ORDER BY r.version DESC LIMIT 1"};
 constexpr sql::Query select_release{"select_release",
                                     WF_RELEASE_QUERY "WHERE r.app_uuid = $1::uuid AND r.version = $2::bigint"};
+constexpr sql::Query select_releases{"select_releases", WF_RELEASE_QUERY
+                                     "WHERE r.app_uuid = $1::uuid AND r.state <> 'pending' ORDER BY r.version DESC "
+                                     "LIMIT $2::bigint OFFSET $3::bigint"};
 constexpr sql::Query select_release_by_uuid{"select_release_by_uuid", WF_RELEASE_QUERY "WHERE r.uuid = $1::uuid"};
 constexpr sql::Query select_running_job{
     "select_running_job", "SELECT kind, structure FROM jobs WHERE app_uuid = $1::uuid AND state = 'running'"};
@@ -124,8 +142,16 @@ Release release_from(const sql::Row& row) {
     release.build = Build{row.text("build_uuid"),    row.text("build_owner"),          row.text("image"),
                           row.text("sha"),           row.text("dockerfile"),           row.text("build_created"),
                           row.text("build_updated"), object_from(row.text("procfile"))};
+    if (!row.is_null("port")) release.build->port = static_cast<int>(row.integer("port"));
   }
   return release;
+}
+
+template <typename T>
+std::vector<T> each_of(const sql::Rows& rows, T (*from)(const sql::Row&)) {
+  std::vector<T> all;
+  for (int i = 0; i < rows.size(); ++i) all.push_back(from(rows[i]));
+  return all;
 }
 
 }  // namespace
@@ -150,6 +176,10 @@ User get_user(sql::Tx& tx, const std::string& username) {
   auto user = find_user(tx, username);
   if (!user) throw Error(ErrorKind::not_found, "No User matches the given query.");
   return *user;
+}
+
+std::vector<User> users_in_order(sql::Tx& tx, std::int64_t limit, std::int64_t offset) {
+  return each_of(tx.query(select_users, {limit, offset}), user_from);
 }
 
 std::optional<Bearer> bearer_of(sql::Tx& tx, const std::string& token) {
@@ -181,6 +211,14 @@ App get_app(sql::Tx& tx, const std::string& id) {
   auto app = find_app(tx, id);
   if (!app) throw Error(ErrorKind::not_found, "No App matches the given query.");
   return *app;
+}
+std::vector<App> all_apps(sql::Tx& tx) { return each_of(tx.query(select_all_apps), app_from); }
+UsableApps usable_apps(sql::Tx& tx, const User& user, const TokenPower& power, std::int64_t limit,
+                       std::int64_t offset) {
+  std::optional<std::string> names;
+  if (power.apps) names = print_json(json::array(power.apps->begin(), power.apps->end()));
+  const auto count = tx.query(count_usable_apps, {user.id, user.is_superuser, names})[0].integer("n");
+  return {count, each_of(tx.query(select_usable_apps, {user.id, user.is_superuser, names, limit, offset}), app_from)};
 }
 App lock_app(sql::Tx& tx, const std::string& uuid) {
   // In two steps: a join that waited for the lock would compare the new owner with the old one's row.
@@ -216,6 +254,11 @@ std::string insert_build(sql::Tx& tx, const std::string& app_uuid, std::int64_t 
       .text("uuid");
 }
 
+void set_port(sql::Tx& tx, const std::string& build_uuid, int port) {
+  constexpr sql::Query update_port{"update_port", "UPDATE builds SET port = $2::integer WHERE uuid = $1::uuid"};
+  tx.execute(update_port, {build_uuid, port});
+}
+
 Release insert_release(sql::Tx& tx, const NewRelease& release) {
   const auto rows = tx.query(insert_release_query, {release.app_uuid, release.owner, release.config_uuid,
                                                     release.build_uuid, release.summary, release.state});
@@ -224,7 +267,8 @@ Release insert_release(sql::Tx& tx, const NewRelease& release) {
 
 Release live_release(sql::Tx& tx, const std::string& app_uuid) {
   const auto rows = tx.query(select_live_release, {app_uuid});
-  if (rows.empty()) throw Error(ErrorKind::internal, "the app has no live release");
+  // Every app has one: it was destroyed meanwhile.
+  if (rows.empty()) throw Error(ErrorKind::not_found, "No App matches the given query.");
   return release_from(rows[0]);
 }
 std::optional<Release> find_release(sql::Tx& tx, const std::string& app_uuid, std::int64_t version) {
@@ -235,6 +279,10 @@ Release get_release(sql::Tx& tx, const std::string& uuid) {
   const auto rows = tx.query(select_release_by_uuid, {uuid});
   if (rows.empty()) throw Error(ErrorKind::not_found, "No Release matches the given query.");
   return release_from(rows[0]);
+}
+
+std::vector<Release> releases_of(sql::Tx& tx, const std::string& app_uuid, std::int64_t limit, std::int64_t offset) {
+  return each_of(tx.query(select_releases, {app_uuid, limit, offset}), release_from);
 }
 
 bool is_busy(sql::Tx& tx, const App& app) { return !tx.query(select_running_job, {app.uuid}).empty(); }

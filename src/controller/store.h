@@ -11,7 +11,8 @@ namespace workflow::controller {
 
 // --- users and tokens
 std::optional<User> find_user(sql::Tx& tx, const std::string& username);
-User get_user(sql::Tx& tx, const std::string& username);  // throws not_found
+User get_user(sql::Tx& tx, const std::string& username);                                 // throws not_found
+std::vector<User> users_in_order(sql::Tx& tx, std::int64_t limit, std::int64_t offset);  // of their registration
 struct Bearer {
   User user;
   TokenPower power;
@@ -31,6 +32,13 @@ IssuedToken issue_token(sql::Tx& tx, std::int64_t user_id, const NewToken& token
 // --- apps
 std::optional<App> find_app(sql::Tx& tx, const std::string& id);
 App get_app(sql::Tx& tx, const std::string& id);  // throws not_found
+std::vector<App> all_apps(sql::Tx& tx);           // by name
+// A slice of what the user may use and the token covers, by name, and how many there are.
+struct UsableApps {
+  std::int64_t count = 0;
+  std::vector<App> apps;
+};
+UsableApps usable_apps(sql::Tx& tx, const User& user, const TokenPower& power, std::int64_t limit, std::int64_t offset);
 // Locks the app until the transaction ends: changes of one app come one after the other.
 App lock_app(sql::Tx& tx, const std::string& uuid);
 bool may_use(sql::Tx& tx, const User& user, const App& app);
@@ -40,6 +48,7 @@ void set_structure(sql::Tx& tx, const std::string& app_uuid, const json::object&
 // --- configs, builds, releases
 std::string insert_config(sql::Tx& tx, const std::string& app_uuid, std::int64_t owner, const Config& config);
 std::string insert_build(sql::Tx& tx, const std::string& app_uuid, std::int64_t owner, const Build& build);
+void set_port(sql::Tx& tx, const std::string& build_uuid, int port);
 struct NewRelease {
   std::string app_uuid;
   std::int64_t owner = 0;
@@ -51,6 +60,8 @@ Release insert_release(sql::Tx& tx, const NewRelease& release);  // numbers it
 Release live_release(sql::Tx& tx, const std::string& app_uuid);  // an app always has one
 std::optional<Release> find_release(sql::Tx& tx, const std::string& app_uuid, std::int64_t version);
 Release get_release(sql::Tx& tx, const std::string& uuid);
+// Newest first; those under way are not told.
+std::vector<Release> releases_of(sql::Tx& tx, const std::string& app_uuid, std::int64_t limit, std::int64_t offset);
 bool is_busy(sql::Tx& tx, const App& app);  // work on the app is under way
 // Throws when it is: conflict, or what the route's clients know.
 void refuse_while_busy(sql::Tx& tx, const App& app, ErrorKind kind = ErrorKind::conflict);

@@ -60,19 +60,6 @@ NewToken token_from(const json::object& body) {
   return token;
 }
 
-Task<http::Response> list_tokens(Parts& parts, Call& call) {
-  const auto page = Page::of(call.request);
-  std::int64_t count = 0;
-  json::array tokens;
-  co_await parts.db.transact([&](sql::Tx& tx) {
-    tokens.clear();
-    count = tx.query(count_tokens, {call.caller().id})[0].integer("n");
-    const auto rows = tx.query(select_tokens, {call.caller().id, page.limit, page.offset});
-    for (int i = 0; i < rows.size(); ++i) tokens.push_back(token_json(rows[i]));
-  });
-  co_return page_answer(call.request, page, count, std::move(tokens));
-}
-
 // A token makes no other that could do more than itself.
 void check_not_limited(const Call& call) {
   if (!call.power.whole()) throw Error(ErrorKind::forbidden, "This token may not make or remove tokens.");
@@ -110,7 +97,9 @@ void add_token_routes(Api& api) {
   auto& parts = api.parts();
   api.add("GET", "/v2/tokens/", Who::user,
           {"listTokens", "Named tokens of the caller, without their text", "", {{200, "NamedToken[]"}}},
-          [&parts](Call& call) { return list_tokens(parts, call); });
+          [&parts](Call& call) {
+            return list_rows(parts, call, {count_tokens, select_tokens}, {call.caller().id}, token_json);
+          });
   api.add("POST", "/v2/tokens/", Who::user,
           {"createToken",
            "Make a token that has a name, may end, and may be limited to reading or to some apps",

@@ -126,10 +126,10 @@ class User:
 
 
 class Load:
-    """A steady stream of requests at an app; remembers every answer that was not 200 and every broken connection."""
+    """A steady stream of requests at an app; remembers every answer with another status and every broken connection."""
 
-    def __init__(self, platform, app, per_second=200, threads=8):
-        self.platform, self.app, self.threads = platform, app, threads
+    def __init__(self, platform, app, per_second=200, threads=8, path="/", status=200):
+        self.platform, self.app, self.threads, self.path, self.status = platform, app, threads, path, status
         self.interval = threads / per_second
         self.sent, self.failures = 0, []
         self._stop = threading.Event()
@@ -150,7 +150,7 @@ class Load:
         return http.client.HTTPConnection("127.0.0.1", self.platform.http, timeout=10)
 
     def _ask(self, connection):
-        connection.request("GET", "/", headers={"Host": f"{self.app}.{self.platform.domain}"})
+        connection.request("GET", self.path, headers={"Host": f"{self.app}.{self.platform.domain}"})
         response = connection.getresponse()
         return response, response.read()
 
@@ -176,7 +176,7 @@ class Load:
                         raise
                     connection = self._connect()
                     response, body = self._ask(connection)
-                if response.status != 200:
+                if response.status != self.status:
                     problem = f"{response.status} {body[:80]!r}"
                 if not keep or response.will_close:
                     connection.close()

@@ -15,7 +15,8 @@ import requests
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from controller_under_test import BUILDER_KEY, Controller, no_cluster, postgres, said, start_controller  # noqa: E402, F401
+from controller_under_test import (  # noqa: E402, F401
+    BUILDER_KEY, Controller, admin, alice, bob, no_cluster, postgres, said, start_controller)
 from workflow_testing import WORKFLOW, run, wait_for  # noqa: E402
 
 DENIED = "You do not have permission to perform this action."
@@ -26,21 +27,6 @@ REQUIRED, BLANK = "This field is required.", "This field may not be blank."
 @pytest.fixture(scope="module")
 def controller(start_controller, no_cluster):  # noqa: F811
     return start_controller(no_cluster)
-
-
-@pytest.fixture(scope="module")
-def admin(controller):
-    return controller.register("admin")
-
-
-@pytest.fixture(scope="module")
-def alice(controller, admin):
-    return controller.register("alice")
-
-
-@pytest.fixture(scope="module")
-def bob(controller, admin):
-    return controller.register("bob")
 
 
 @pytest.fixture
@@ -245,6 +231,17 @@ def test_a_password_is_not_in_the_database_nor_in_the_log(controller):
     controller.register("secretive", "correct horse battery")
     assert "correct horse" not in controller.sql("select * from users")
     assert "correct horse" not in controller.output()
+
+
+def test_a_password_that_was_hashed_at_less_cost_is_hashed_anew_at_login(controller, admin):
+    controller.register("early", "an-old-password")
+    old = hashlib.scrypt(b"an-old-password", salt=b"0" * 16, n=16384, r=8, p=1, dklen=32)
+    controller.sql(f"update users set password = 'scrypt$16384$8$1${b'0'.hex() * 16}${old.hex()}' where username = 'early'")
+    controller.login("early", "an-old-password")
+    stored = controller.sql("select password from users where username = 'early'")
+    assert stored.startswith("scrypt$16384$8$5$")
+    controller.login("early", "an-old-password")
+    assert controller.sql("select password from users where username = 'early'") == stored
 
 
 def test_a_password_is_taken_as_it_is(controller, admin):

@@ -13,43 +13,9 @@ import requests
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from controller_under_test import Api, Controller, cluster, no_cluster, postgres, said, start_controller  # noqa: E402, F401
+from controller_under_test import (  # noqa: E402, F401
+    Api, Controller, admin, alice, app, bob, cluster, controller, deployed, no_cluster, postgres, said, start_controller)
 from workflow_testing import ROOT, wait_for  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def controller(start_controller, cluster):  # noqa: F811
-    return start_controller(cluster.kubeconfig)
-
-
-@pytest.fixture(scope="module")
-def admin(controller):
-    return controller.register("admin")
-
-
-@pytest.fixture(scope="module")
-def alice(controller, admin):
-    return controller.register("alice")
-
-
-@pytest.fixture(scope="module")
-def bob(controller, admin):
-    return controller.register("bob")
-
-
-@pytest.fixture
-def app(alice):
-    name = alice.create_app()
-    yield name
-    alice.delete(f"/v2/apps/{name}/")
-
-
-@pytest.fixture
-def deployed(app, alice, cluster):  # noqa: F811
-    alice.post(f"/v2/apps/{app}/config/", {"values": {"PORT": "5000"}})
-    answer = alice.post(f"/v2/apps/{app}/builds/", {"image": cluster.image, "procfile": {"web": "serve", "worker": "work"}})
-    assert answer.status_code == 201, answer.text
-    return app
 
 
 def events(user, app):

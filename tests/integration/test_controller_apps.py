@@ -8,7 +8,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from controller_under_test import cluster, postgres, said, start_controller  # noqa: E402, F401
+from controller_under_test import (  # noqa: E402, F401
+    admin, alice, app, bob, carl, cluster, postgres, said, shared, start_controller)
 from workflow_testing import run  # noqa: E402
 
 DENIED = "You do not have permission to perform this action."
@@ -19,41 +20,6 @@ NO_APP, NO_USER = "No App matches the given query.", "No User matches the given 
 @pytest.fixture(scope="module")
 def controller(start_controller, cluster):  # noqa: F811
     return start_controller(cluster.kubeconfig, RESERVED_NAMES="deis, deis-builder")
-
-
-@pytest.fixture(scope="module")
-def admin(controller):
-    return controller.register("admin")
-
-
-@pytest.fixture(scope="module")
-def alice(controller, admin):
-    return controller.register("alice")
-
-
-@pytest.fixture(scope="module")
-def bob(controller, admin):
-    return controller.register("bob")
-
-
-@pytest.fixture(scope="module")
-def carl(controller, admin):
-    return controller.register("carl")
-
-
-@pytest.fixture
-def app(alice):
-    """An app of Alice's; destroyed at the end."""
-    name = alice.create_app()
-    yield name
-    alice.delete(f"/v2/apps/{name}/")
-
-
-@pytest.fixture
-def shared(app, alice, bob):
-    """An app of Alice's that Bob collaborates on."""
-    assert alice.post(f"/v2/apps/{app}/perms/", {"username": "bob"}).status_code == 201
-    return app
 
 
 # --- apps
@@ -367,7 +333,6 @@ def test_without_a_build_there_is_nothing_to_run(app, alice):
     assert said(alice.post(f"/v2/apps/{app}/scale/", {})) == (204, None)
     assert said(alice.get(f"/v2/apps/{app}/pods/")) == (200, {"results": [], "count": 0})
     assert said(alice.get(f"/v2/apps/{app}/builds/")) == (200, {"count": 0, "next": None, "previous": None, "results": []})
-    assert said(alice.get(f"/v2/apps/{app}/logs"))[0] == 204
     assert said(alice.post(f"/v2/apps/{app}/pods/restart/")) == (200, [])
 
 

@@ -114,6 +114,20 @@ def test_a_collaborator_may_not_delete_nor_share(routes, app, users):
     assert said(users["collaborator"].delete(f"/v2/apps/{app}/perms/owner")) == (403, DENIED)
 
 
+def test_owners_and_administrators_are_refused_nowhere_in_an_app(routes, app, users):
+    harmless = {"POST": {"username": "nobody", "owner": "nobody", "domain": "under_score", "addresses": ["x"], "procfile_type": "_"}}
+    tried = 0
+    for name, method, path, who in routes:
+        if not path.startswith(f"/v2/apps/{app}/") or name in ("streamEvents", "destroyApp", "run"):
+            continue
+        for user in ("owner", "admin"):
+            # `removeCollaborator` of somebody without access is 403 for everybody.
+            answer = users[user].call(method, path, harmless.get(method, {"procfile_type": "none", "addresses": ["1.1.1.1"]}))
+            assert answer.status_code not in (401, 403) or name == "removeCollaborator", (name, user, answer.text)
+        tried += 1
+    assert tried > 35
+
+
 def test_only_administrators_administer(routes, users):
     for name in ("listUsers", "listAdministrators", "addAdministrator", "removeAdministrator", "listAllEvents"):
         method, path = next((m, p) for n, m, p, _ in routes if n == name)

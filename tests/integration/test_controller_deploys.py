@@ -15,51 +15,16 @@ import requests
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from controller_under_test import Controller, cluster, postgres, said, start_controller  # noqa: E402, F401
+from controller_under_test import (  # noqa: E402, F401
+    Controller, admin, alice, app, build, cluster, controller, deployed, postgres, said, start_controller)
 from workflow_testing import free_port, wait_for  # noqa: E402
 
 DENIED = "You do not have permission to perform this action."
 
 
 @pytest.fixture(scope="module")
-def controller(start_controller, cluster):  # noqa: F811
-    return start_controller(cluster.kubeconfig)
-
-
-@pytest.fixture(scope="module")
-def admin(controller):
-    return controller.register("admin")
-
-
-@pytest.fixture(scope="module")
-def alice(controller, admin):
-    return controller.register("alice")
-
-
-@pytest.fixture(scope="module")
 def image(cluster):  # noqa: F811
     return cluster.image
-
-
-@pytest.fixture
-def app(alice):
-    name = alice.create_app()
-    yield name
-    alice.delete(f"/v2/apps/{name}/")
-
-
-def build(user, app, image, **more):
-    more.setdefault("procfile", {"web": "serve"})
-    return user.post(f"/v2/apps/{app}/builds/", {"image": image, **more})
-
-
-@pytest.fixture
-def deployed(app, alice, image):
-    """An app whose v3 runs one web process; v2 gave it a port."""
-    assert alice.post(f"/v2/apps/{app}/config/", {"values": {"PORT": "5000"}}).status_code == 201
-    answer = build(alice, app, image, procfile={"web": "serve", "worker": "work"})
-    assert answer.status_code == 201, answer.text
-    return app
 
 
 def structure(user, app):
@@ -251,6 +216,8 @@ def test_restarts_answer_with_the_pods(deployed, alice):
         answer = alice.post(path + which)
         assert answer.status_code == 200 and [p["type"] for p in answer.json()] == ["web"], answer.text
     assert said(alice.post(path + "worker/restart/")) == (200, [])
+    told = [e["what"] for e in alice.get(f"/v2/apps/{deployed}/events/").json()["results"]]
+    assert told[:2] == ["alice restarted pods of web", "alice restarted pods"]
 
 
 # --- hooks
@@ -390,3 +357,29 @@ def test_a_failed_release_is_told_again_after_a_restart(deployed, alice, control
     assert controller.stop() == 0
     controller.start()
     assert releases(alice, deployed) == before
+
+
+def test_the_service_has_what_the_app_says_and_keeps_what_operators_say(app, alice, image, cluster, controller):  # noqa: F811
+    path, api = f"/api/v1/namespaces/{app}/services/{app}", cluster.engine.api
+    mine = lambda: api.get(path)["metadata"]["annotations"]  # noqa: E731
+    assert api.get(path)["spec"]["selector"] == {"app": app, "heritage": "deis", "type": "web"}
+    alice.post(f"/v2/apps/{app}/config/", {"values": {"PORT": "5000"}})
+    assert build(alice, app, image, procfile={}).status_code == 201
+    assert api.get(path)["spec"]["selector"]["type"] == "cmd"
+    # Somebody edits by hand: what is ours comes back, the rest stays.
+    api.send("PATCH", path, {"metadata": {"annotations": {"router.deis.io/nginx.x": "1", "router.deis.io/whitelist": "9.9.9.9"}}},
+             "application/merge-patch+json")
+    assert alice.post(f"/v2/apps/{app}/settings/", {"maintenance": True}).status_code == 201
+    assert (mine()["router.deis.io/maintenance"], mine()["router.deis.io/nginx.x"]) == ("true", "1")
+    assert "router.deis.io/whitelist" not in mine()
+    alice.post(f"/v2/apps/{app}/whitelist/", {"addresses": ["10.0.0.0/8"]})
+    assert mine()["router.deis.io/whitelist"] == "10.0.0.0/8"
+    alice.delete(f"/v2/apps/{app}/whitelist/", {"addresses": ["10.0.0.0/8"]})
+    assert "router.deis.io/whitelist" not in mine() and mine()["router.deis.io/nginx.x"] == "1"
+    assert api.get(path)["spec"]["selector"]["type"] == "cmd"  # settings do not lead requests elsewhere
+    # One that was lost leads to what runs.
+    api.send("DELETE", path)
+    assert alice.post(f"/v2/apps/{app}/settings/", {"maintenance": False}).status_code == 201
+    assert api.get(path)["spec"]["selector"]["type"] == "cmd"
+    owners = {m["manager"] for m in api.get(path)["metadata"]["managedFields"]}
+    assert owners == {"workflow", "workflow-release"}

@@ -1,7 +1,9 @@
 """The engine's pods as they really run: containerd, runc, nftables. One engine for all tests; each has a namespace of its own."""
 
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -332,3 +334,21 @@ def test_what_runs_outlives_containerd(engine, ns):
     after = engine.find("pods", ns, "web")
     assert container(after)["containerID"] == container(before)["containerID"] and container(after)["restartCount"] == 0
     assert is_ready(after)
+
+
+def test_an_engine_is_ready_only_when_it_knows_what_ended_while_it_was_away(engine, ns):
+    probe = {"readinessProbe": {"tcpSocket": {"port": 8080}, "initialDelaySeconds": 5, "periodSeconds": 1}}
+    engine.pod(ns, "lost", SERVE, container=probe)
+    engine.pod(ns, "kept", SERVE)
+    engine.wait_running(ns, "lost")
+    engine.wait_running(ns, "kept")
+    uid = engine.find("pods", ns, "lost")["metadata"]["uid"]
+    parts = engine.ctr("containers", "ls", "-q", f'labels."io.kubernetes.pod.uid"=={uid}').split()
+    assert len(parts) == 2, parts  # the container and the sandbox
+    pids = dict(line.split()[:2] for line in engine.ctr("tasks", "ls").splitlines()[1:])
+    engine.kill()
+    for part in parts:
+        os.kill(int(pids[part]), signal.SIGKILL)
+    engine.start()
+    assert not is_ready(engine.find("pods", ns, "lost")) and is_ready(engine.find("pods", ns, "kept"))
+    engine.wait_running(ns, "lost")

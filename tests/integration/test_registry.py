@@ -54,8 +54,8 @@ def blobs(layout):
     return {blob.name for blob in (layout / "blobs/sha256").iterdir()}
 
 
-def make_image(layout):
-    """An OCI image layout with one small layer."""
+def make_image(layout, config=None):
+    """An OCI image layout with one small layer; `config` is merged over its config."""
     import gzip
     import hashlib
     import io
@@ -76,7 +76,7 @@ def make_image(layout):
         tar.addfile(entry, io.BytesIO(b"hello"))
     layer = blob(gzip.compress(packed.getvalue(), mtime=0))
     diff_id = "sha256:" + hashlib.sha256(packed.getvalue()).hexdigest()
-    config = blob(json.dumps({"architecture": "amd64", "os": "linux",
+    config = blob(json.dumps({"architecture": "amd64", "os": "linux", **(config or {}),
                               "rootfs": {"type": "layers", "diff_ids": [diff_id]}}).encode())
     manifest = blob(json.dumps({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",

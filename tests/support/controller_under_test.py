@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 
 import pytest
 import requests
@@ -42,9 +43,36 @@ class Postgres:
         wait_for(self.answers, 60, "PostgreSQL answers")
 
     def launch(self):
-        self.process = subprocess.Popen(
-            [POSTGRES / "postgres", "-D", self.folder / "data", "-k", self.folder, "-c", "listen_addresses=", "-c", "fsync=off"],
-            user=self.user, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.log = self.folder / "log"
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [POSTGRES / "postgres", "-D", self.folder / "data", "-k", self.folder, "-c", "listen_addresses=", "-c", "fsync=off",
+                 "-c", "log_line_prefix=@@%d "], user=self.user, cwd="/", stdout=log, stderr=log)
+
+    def statements(self, database, work):
+        """What `database` is asked while `work()` runs, with its parameters filled in."""
+        self.set_logging("all")
+        before = self.log.stat().st_size
+        work()
+        text = self.log.read_bytes()[before:].decode()
+        self.set_logging("none")
+        found = []
+        for entry in re.split(r"^@@", text, flags=re.M)[1:]:
+            where, _, message = entry.strip().partition(" ")
+            statement = re.match(r"LOG:  (?:execute [^:]+|statement): (.*)", message, re.S)
+            if where == database and statement:
+                found.append(statement[1])
+            elif where == database and message.startswith("DETAIL:  parameters: "):
+                for name, value in re.findall(r"\$(\d+) = ('(?:[^']|'')*'|NULL)", message):
+                    found[-1] = re.sub(rf"\${name}\b", lambda _: value, found[-1])  # noqa: B023
+        return [" ".join(statement.split()).rstrip(";") for statement in found]
+
+    def set_logging(self, what):
+        """Takes effect in every backend before it takes its next statement."""
+        self.psql(f"alter system set log_statement = '{what}'")
+        self.psql("select pg_reload_conf()")
+        wait_for(lambda: self.psql("show log_statement").stdout.strip() == what, 10, "the log is as asked")
+        time.sleep(0.2)  # backends of before read it on a signal of their own
 
     def answers(self):
         if self.process.poll() is not None:
@@ -264,3 +292,60 @@ def start_controller(postgres):
     yield start
     for controller in started:
         controller.stop()
+
+
+# --- what most tests begin with. A module that needs another controller defines `controller` itself.
+
+
+@pytest.fixture(scope="module")
+def controller(start_controller, cluster):
+    return start_controller(cluster.kubeconfig)
+
+
+@pytest.fixture(scope="module")
+def admin(controller):
+    return controller.register("admin")
+
+
+@pytest.fixture(scope="module")
+def alice(controller, admin):
+    return controller.register("alice")
+
+
+@pytest.fixture(scope="module")
+def bob(controller, admin):
+    return controller.register("bob")
+
+
+@pytest.fixture(scope="module")
+def carl(controller, admin):
+    return controller.register("carl")
+
+
+@pytest.fixture
+def app(alice):
+    """An app of Alice's; destroyed at the end."""
+    name = alice.create_app()
+    yield name
+    alice.delete(f"/v2/apps/{name}/")
+
+
+@pytest.fixture
+def shared(app, alice, bob):
+    """An app of Alice's that Bob collaborates on."""
+    assert alice.post(f"/v2/apps/{app}/perms/", {"username": "bob"}).status_code == 201
+    return app
+
+
+def build(user, app, image, **more):
+    more.setdefault("procfile", {"web": "serve"})
+    return user.post(f"/v2/apps/{app}/builds/", {"image": image, **more})
+
+
+@pytest.fixture
+def deployed(app, alice, cluster):
+    """An app whose v3 runs one web process; v2 gave it a port."""
+    assert alice.post(f"/v2/apps/{app}/config/", {"values": {"PORT": "5000"}}).status_code == 201
+    answer = build(alice, app, cluster.image, procfile={"web": "serve", "worker": "work"})
+    assert answer.status_code == 201, answer.text
+    return app

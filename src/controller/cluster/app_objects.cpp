@@ -21,29 +21,19 @@ void merge_over(json::object& base, const json::object& change) {
   }
 }
 
-// null removes the key in a merge patch, and is left out of a new object.
-json::value text_or_null(const std::string& text) { return text.empty() ? json::value(nullptr) : json::value(text); }
-
-json::object router_annotations(const AppSpec& app) {
+// The annotations that are ours to write; a value that is empty is not written.
+std::vector<std::pair<std::string, std::string>> router_annotations(const AppSpec& app) {
   std::vector<std::string> certificates;
   for (const auto& domain : app.domains) {
     if (const auto found = app.domain_certificates.find(domain); found != app.domain_certificates.end()) {
       certificates.push_back(domain + ":" + found->second);
     }
   }
-  return {{"router.deis.io/domains", text_or_null(join(app.domains, ","))},
-          {"router.deis.io/certificates", text_or_null(join(certificates, ","))},
+  return {{"router.deis.io/domains", join(app.domains, ",")},
+          {"router.deis.io/certificates", join(certificates, ",")},
           {"router.deis.io/maintenance", word(app.maintenance)},
-          {"router.deis.io/whitelist", text_or_null(join(app.whitelist, ","))},
+          {"router.deis.io/whitelist", join(app.whitelist, ",")},
           {"router.deis.io/ssl.enforce", word(app.tls_enforced)}};
-}
-
-json::object without_nulls(const json::object& object) {
-  json::object result;
-  for (const auto& [key, value] : object) {
-    if (!value.is_null()) result[key] = value;
-  }
-  return result;
 }
 
 json::array http_port() { return {{{"name", "http"}, {"port", 80}, {"targetPort", "http"}, {"protocol", "TCP"}}}; }
@@ -70,23 +60,30 @@ json::object service_for(const AppSpec& app) {
   auto labels = app_labels(app.app);
   labels["router.deis.io/routable"] = word(app.routable);
   auto service = kube::make_object(resources::services, app.app.text(), app.app.text(), labels);
-  service["metadata"].get_object()["annotations"] = without_nulls(router_annotations(app));
-  auto selector = app_labels(app.app);
-  selector["type"] = "web";
+  json::object annotations;
+  for (const auto& [key, value] : router_annotations(app)) {
+    if (!value.empty()) annotations[key] = value;
+  }
+  service["metadata"].get_object()["annotations"] = std::move(annotations);
+  service["spec"] = {{"ports", http_port()}};
+  return service;
+}
+
+json::object service_of_type_for(const AppName& app, const ProcessType& type) {
+  auto service = kube::make_object(resources::services, app.text(), app.text(), {});
+  auto selector = app_labels(app);
+  selector["type"] = type.text();
   service["spec"] = {{"ports", http_port()}, {"selector", kube::to_json(selector)}};
   return service;
 }
 
-json::object service_patch_for(const AppSpec& app) {
-  return {{"metadata",
-           {{"labels", {{"router.deis.io/routable", word(app.routable)}}}, {"annotations", router_annotations(app)}}}};
-}
-
-json::object service_patch_for(const AppSpec& app, const ReleaseSpec& release) {
-  const auto type = routed_type(release);
-  json::object patch{{"metadata", {{"labels", {{"router.deis.io/routable", word(app.routable && type)}}}}}};
-  if (type) patch["spec"] = {{"ports", http_port()}, {"selector", {{"type", type->text()}}}};
-  return patch;
+json::object service_leftovers(const AppSpec& app, const json::object& live) {
+  json::object annotations;
+  for (const auto& [key, value] : router_annotations(app)) {
+    if (value.empty() && !kube::annotation_of(live, key).empty()) annotations[key] = nullptr;
+  }
+  if (annotations.empty()) return {};
+  return {{"metadata", {{"annotations", std::move(annotations)}}}};
 }
 
 std::string path_service_name(const AppName& app, const ProcessType& type) { return app.text() + "-" + type.text(); }

@@ -12,13 +12,15 @@ json::object namespace_for(const AppName& app);
 // `setting` (JSON) merged over the skeleton; nullopt when there is no quota.
 std::optional<json::object> quota_for(const AppName& app, const Settings& settings);
 
-// The Service that the router leads requests to, as it is created: nothing serves until the first release.
+// The Service that the router leads requests to has two owners (managers of server-side apply), who may write at the
+// same time: the app's settings decide how the router treats it, its releases which process type it leads to:
+// a selector is one field (`x-kubernetes-map-type: atomic`). What operators annotate is nobody's of ours.
 json::object service_for(const AppSpec& app);
-// What makes an existing Service match `app`: a JSON merge patch that leaves alone what operators annotated.
-json::object service_patch_for(const AppSpec& app);
-// Leads requests to the routed type of `release`; a release without one is not routable. How the router treats the app
-// is not in it: that may have changed since the deploy began.
-json::object service_patch_for(const AppSpec& app, const ReleaseSpec& release);
+json::object service_of_type_for(const AppName& app, const ProcessType& type);
+inline constexpr const char* release_manager = "workflow-release";
+// Annotations of ours on `live` that `app` has no use for, which somebody else than server-side apply wrote: a merge
+// patch that removes them. Empty when there are none.
+json::object service_leftovers(const AppSpec& app, const json::object& live);
 
 std::string path_service_name(const AppName& app, const ProcessType& type);
 json::object path_service_for(const AppSpec& app, const PathService& path);

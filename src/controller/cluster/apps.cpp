@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 
 #include "controller/cluster/app_objects.h"
@@ -72,6 +73,30 @@ Task<> apply_autoscalers(kube::Client& client, const AppSpec& app) {
   }
   co_await remove_others(client, resources::horizontal_pod_autoscalers, app.app, selector_of(app.app), wanted);
 }
+// Where a Service leads that no release has led anywhere: to what runs, or to what the first release will likely run.
+Task<ProcessType> type_that_serves(kube::Client& client, const AppName& app) {
+  const auto web = *ProcessType::parse("web"), cmd = *ProcessType::parse("cmd");
+  const auto deployments =
+      co_await client.list(resources::deployments, app.text(), {.label_selector = selector_of(app)});
+  auto runs = [&](const ProcessType& type) {
+    return std::ranges::any_of(deployments.items, [&](const auto& deployment) {
+      return kube::label_of(deployment, "type") == type.text() &&
+             find_integer(deployment, {"spec", "replicas"}).value_or(1) > 0;
+    });
+  };
+  co_return !runs(web) && runs(cmd) ? cmd : web;
+}
+
+Task<> apply_service(kube::Client& client, const AppSpec& app) {
+  const auto ns = app.app.text();
+  const auto live = co_await client.apply(resources::services, ns, service_for(app));
+  if (find_path(live, {"spec", "selector"}) == nullptr) {
+    auto leading = service_of_type_for(app.app, co_await type_that_serves(client, app.app));
+    co_await client.apply(resources::services, ns, std::move(leading), release_manager);
+  }
+  if (auto leftovers = service_leftovers(app, live); !leftovers.empty())
+    co_await client.patch(resources::services, ns, ns, kube::PatchType::merge, std::move(leftovers));
+}
 }  // namespace
 
 Task<> apply_app(kube::Client& client, const Settings& settings, AppSpec app) {
@@ -80,10 +105,7 @@ Task<> apply_app(kube::Client& client, const Settings& settings, AppSpec app) {
   if (auto quota = quota_for(app.app, settings))
     co_await client.apply(resources::resource_quotas, ns, std::move(*quota));
   co_await apply_certificates(client, app);  // before the Service that names them
-  auto service = service_for(app);
-  // A release without a web process is not routable; only its deploy knows.
-  auto patch = service_patch_for(app);
-  co_await patch_or_create(client, resources::services, ns, std::move(patch), std::move(service));
+  co_await apply_service(client, app);
   co_await apply_path_services(client, app);
   co_await apply_autoscalers(client, app);
   if (auto ingress = ingress_for(app.app, settings))
@@ -119,7 +141,7 @@ Task<> renew_slug_urls(kube::Client& client, AppName app, std::map<ReleaseVersio
   std::map<std::string, std::string> values;
   for (const auto& [version, url] : urls) values[version.text()] = url.reveal();
   auto secret = kube::make_secret(app.text(), slug_secret_name(app), app_labels(app), values);
-  json::object patch{{"data", secret["data"]}};
+  json::object patch{{"data", secret["data"]}};  // a merge: keys of other releases stay
   co_await patch_or_create(client, resources::secrets, app.text(), std::move(patch), std::move(secret));
 }
 

@@ -81,9 +81,14 @@ Task<std::vector<PodInfo>> list_pods(kube::Client& client, AppName app, PodFilte
 Task<std::vector<PodInfo>> restart(kube::Client& client, const Settings& settings, AppName app, PodFilter filter,
                                    std::chrono::milliseconds limit = std::chrono::seconds(300));
 
-// The last `lines` lines of all pods of the app, merged by time, in the form of the original's log store:
-// 2024-05-02T10:11:12+00:00 shop[web.v7.x2k4p]: GET /cart 200
-Task<std::vector<std::string>> logs(kube::Client& client, AppName app, int lines);
+struct LogLine {
+  Time at{};
+  std::string text;  // in the form of the original's log store: 2024-05-02T10:11:12+00:00 shop[web.v7.x2k4p]: GET /cart
+};
+LogLine platform_line(Time at, std::string_view level, std::string_view text);  // …+00:00 deis[controller]: INFO …
+// The last `lines` lines of each pod of the app, in no order. A pod whose node cannot be reached is a line that says
+// so.
+Task<std::vector<LogLine>> logs(kube::Client& client, AppName app, int lines);
 
 struct RunResult {
   int exit_code = 0;

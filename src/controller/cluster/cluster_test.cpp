@@ -235,7 +235,7 @@ TEST(Cluster, lists_pods_and_reads_logs) {
     EXPECT_EQ(all.size(), 3u);
     EXPECT_EQ(all.at(0).state, "up");
     EXPECT_EQ((co_await list_pods(s.client, s.app.app, {.type = type("worker")})).size(), 1u);
-    EXPECT_EQ((co_await logs(s.client, s.app.app, 2)).size(), 2u);
+    EXPECT_EQ((co_await logs(s.client, s.app.app, 2)).size(), 3u);
   });
 }
 

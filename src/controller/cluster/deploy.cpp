@@ -52,6 +52,14 @@ json::object as_written(const json::object& live) {
       {"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"metadata", std::move(metadata)}, {"spec", live.at("spec")}};
 }
 
+// To the type that the release serves with; one that serves with none leaves them where they are.
+Task<> lead_requests(kube::Client& client, const ReleaseSpec& release) {
+  const auto type = routed_type(release);
+  if (!type) co_return;
+  auto service = service_of_type_for(release.app, *type);
+  co_await client.apply(resources::services, release.app.text(), std::move(service), release_manager);
+}
+
 // One deploy, while it is going on.
 class Deploy {
  public:
@@ -91,7 +99,7 @@ class Deploy {
       co_await put_back(outcome);
       co_return;
     }
-    co_await client_.patch(resources::services, ns(), ns(), kube::PatchType::merge, service_patch_for(app_, next_));
+    co_await lead_requests(client_, next_);
     try {
       co_await stop_the_rest();
     } catch (const Error& error) {  // the release serves; what should have stopped is stopped by the next deploy
@@ -247,8 +255,7 @@ Task<> scale_watched(kube::Client& client, const Settings& settings, const AppSp
     co_return;
   }
   // Scaling may start the first process that is routed, or stop the last.
-  co_await client.patch(resources::services, app.app.text(), app.app.text(), kube::PatchType::merge,
-                        service_patch_for(app, release));
+  co_await lead_requests(client, release);
 }
 }  // namespace
 

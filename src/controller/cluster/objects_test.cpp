@@ -38,32 +38,32 @@ TEST(AppObjects, with_everything_the_router_knows) {
                                                      certificate_secret_for(app.app, app.certificates[0])}));
 }
 
-TEST(AppObjects, a_patch_removes_what_is_empty) {
+TEST(AppObjects, what_is_empty_is_not_written_and_removed_where_it_is_left) {
   auto app = shop_app();
   app.domains.clear();
   app.routable = false;
-  EXPECT_EQ(yaml(service_patch_for(app)), R"(metadata:
-  labels:
-    router.deis.io/routable: "false"
-  annotations:
-    router.deis.io/domains: null
-    router.deis.io/certificates: null
-    router.deis.io/maintenance: "false"
-    router.deis.io/whitelist: null
-    router.deis.io/ssl.enforce: "false"
-)");
+  const auto service = service_for(app);
+  EXPECT_EQ(kube::label_of(service, "router.deis.io/routable"), "false");
+  EXPECT_EQ(yaml(find_path(service, {"metadata", "annotations"})->get_object()),
+            "router.deis.io/maintenance: \"false\"\nrouter.deis.io/ssl.enforce: \"false\"\n");
+  EXPECT_TRUE(service_leftovers(app, service).empty());
+  app.whitelist = {"10.0.0.0/8"};
+  auto live = service_for(app);
+  live["metadata"].get_object()["annotations"].get_object()["router.deis.io/nginx.x"] = "an operator's";
+  EXPECT_TRUE(service_leftovers(app, live).empty());
+  app.whitelist.clear();
+  EXPECT_EQ(yaml(service_leftovers(app, live)), "metadata:\n  annotations:\n    router.deis.io/whitelist: null\n");
 }
 
 TEST(AppObjects, a_release_decides_where_requests_go) {
+  const auto service = service_of_type_for(shop_app().app, *routed_type(image_release()));
+  EXPECT_EQ(print_json(*find_path(service, {"spec", "selector"})), R"({"app":"shop","heritage":"deis","type":"cmd"})");
+  // Nothing of how the router treats the app: that may have changed since the deploy began.
+  EXPECT_EQ(find_path(service, {"metadata", "annotations"}), nullptr);
+  EXPECT_EQ(find_path(service_for(shop_app()), {"spec", "selector"}), nullptr);
   auto release = image_release();
-  const auto patch = service_patch_for(shop_app(), release);
-  EXPECT_EQ(find_string(patch, {"spec", "selector", "type"}), "cmd");
-  EXPECT_EQ(find_string(patch, {"metadata", "labels", "router.deis.io/routable"}), "true");
-  EXPECT_EQ(find_path(patch, {"metadata", "annotations"}), nullptr);
   release.processes = {{type("worker"), {.replicas = 1}}};
-  const auto nothing = service_patch_for(shop_app(), release);
-  EXPECT_EQ(find_path(nothing, {"spec"}), nullptr);
-  EXPECT_EQ(find_string(nothing, {"metadata", "labels", "router.deis.io/routable"}), "false");
+  EXPECT_FALSE(routed_type(release));
 }
 
 // --- releases

@@ -73,11 +73,9 @@ std::string log_line(const json::object& pod, std::string_view timestamp, std::s
   auto seconds = time ? rfc3339(*time) : std::string("0001-01-01T00:00:00Z");
   seconds.pop_back();  // the Z
   const auto name = kube::name_of(pod);
-  // A pod of a Deployment is <app>-<type>-<hash>-<suffix>; the suffix tells replicas apart.
-  const auto suffix =
-      std::count(name.begin(), name.end(), '-') >= 3 ? "." + name.substr(name.rfind('-') + 1) : std::string();
+  const auto suffix = name.substr(name.rfind('-') + 1);  // tells replicas apart
   return seconds + "+00:00 " + kube::label_of(pod, "app") + "[" + kube::label_of(pod, "type") + "." +
-         kube::label_of(pod, "version") + suffix + "]: " + std::string(text);
+         kube::label_of(pod, "version") + "." + suffix + "]: " + std::string(text);
 }
 
 }  // namespace workflow::controller::cluster

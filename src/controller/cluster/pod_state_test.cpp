@@ -85,8 +85,8 @@ TEST(LogLine, has_the_form_of_the_log_store) {
             "2024-05-02T10:11:12+00:00 shop[web.v4.7na91]: GET /cart 200");
   auto one_off = pod("{}");
   one_off["metadata"].get_object()["name"] = "shop-run-ab12c";
-  EXPECT_EQ(log_line(one_off, "2024-05-02T12:11:13+02:00", "x"), "2024-05-02T10:11:13+00:00 shop[web.v4]: x");
-  EXPECT_EQ(log_line(one_off, "nonsense", ""), "0001-01-01T00:00:00+00:00 shop[web.v4]: ");
+  EXPECT_EQ(log_line(one_off, "2024-05-02T12:11:13+02:00", "x"), "2024-05-02T10:11:13+00:00 shop[web.v4.ab12c]: x");
+  EXPECT_EQ(log_line(one_off, "nonsense", ""), "0001-01-01T00:00:00+00:00 shop[web.v4.ab12c]: ");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <map>
+#include <iterator>
 #include <set>
 #include <tuple>
 
@@ -23,9 +23,6 @@ constexpr std::size_t log_limit = 8u << 20;  // of one pod
 
 std::string selector_of(const AppName& app) { return "app=" + app.text() + ",heritage=deis"; }
 
-// By time; lines of the same moment keep their order.
-using Lines = std::multimap<Time, std::string>;
-
 Task<std::string> read_log(kube::Client& client, std::string ns, std::string pod, kube::LogOptions options) {
   auto body = co_await client.log(std::move(ns), std::move(pod), std::move(options));
   std::string text;
@@ -37,15 +34,18 @@ Task<std::string> read_log(kube::Client& client, std::string ns, std::string pod
 }
 
 // Lines of one pod; none while its container has not begun.
-Task<Lines> lines_of(kube::Client& client, const json::object& pod, int count) {
-  Lines lines;
+Task<std::vector<LogLine>> lines_of(kube::Client& client, const json::object& pod, int count) {
+  std::vector<LogLine> lines;
   std::string text;
   try {
     kube::LogOptions options{.timestamps = true, .tail_lines = count};
     text = co_await with_deadline(10s, "the log of " + kube::name_of(pod) + " does not come",
                                   read_log(client, kube::namespace_of(pod), kube::name_of(pod), std::move(options)));
   } catch (const Error& error) {
-    if (error.kind() == ErrorKind::unavailable) throw;
+    if (error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::timeout) {
+      text = "the log of " + kube::name_of(pod) + " cannot be read now: " + error.message();
+      lines.push_back(platform_line(SystemClock().now(), "WARN", text));
+    }
     co_return lines;
   }
   for (const auto& line : split(text, '\n')) {
@@ -53,9 +53,29 @@ Task<Lines> lines_of(kube::Client& client, const json::object& pod, int count) {
     const auto space = std::min(line.find(' '), line.size());
     const auto rest = space < line.size() ? line.substr(space + 1) : std::string();
     const auto timestamp = line.substr(0, space);
-    lines.emplace(parse_rfc3339(timestamp).value_or(Time{}), log_line(pod, timestamp, rest));
+    lines.push_back({parse_rfc3339(timestamp).value_or(Time{}), log_line(pod, timestamp, rest)});
   }
   co_return lines;
+}
+
+// Several read one after the other until all pods are: one that is slow keeps few waiting.
+struct LogReading {
+  std::vector<json::object> pods;
+  std::size_t next = 0;
+  std::vector<LogLine> lines;
+  std::exception_ptr failure;
+};
+Task<> read_logs(kube::Client& client, LogReading& reading, int count) {
+  try {
+    while (reading.next < reading.pods.size()) {
+      const auto& pod = reading.pods[reading.next++];
+      auto lines = co_await lines_of(client, pod, count);
+      std::ranges::move(lines, std::back_inserter(reading.lines));
+    }
+  } catch (const Error&) {
+    reading.failure = std::current_exception();
+    reading.next = reading.pods.size();
+  }
 }
 
 // --- restart
@@ -79,8 +99,8 @@ Task<> replace_pod(kube::Client& client, AppWatch& watch, std::string type, std:
   }
 }
 
-// `filter.type` becomes that of the pod that `filter.name` names.
-Task<> restart_watched(kube::Client& client, const Settings& settings, PodFilter& filter,
+// `filter.type` becomes that of the pod that `filter.name` names; `before` are the pods of that type as they were.
+Task<> restart_watched(kube::Client& client, const Settings& settings, PodFilter& filter, std::set<std::string>& before,
                        std::chrono::milliseconds limit, AppWatch& watch) {
   watch.begin();
   co_await watch.ready();
@@ -96,6 +116,7 @@ Task<> restart_watched(kube::Client& client, const Settings& settings, PodFilter
       const auto pod = std::find_if(pods.begin(), pods.end(), [&](const auto& p) { return fits(*p, app, filter); });
       if (pod == pods.end()) continue;
       filter.type = ProcessType::parse(type);
+      for (const auto& known : pods) before.insert(kube::name_of(*known));
       if (replicas > 1) {
         co_await replace_pod(client, watch, type, kube::name_of(**pod), static_cast<std::size_t>(replicas),
                              clock.now() + limit);
@@ -137,29 +158,34 @@ Task<std::vector<PodInfo>> list_pods(kube::Client& client, AppName app, PodFilte
 Task<std::vector<PodInfo>> restart(kube::Client& client, const Settings& settings, AppName app, PodFilter filter,
                                    std::chrono::milliseconds limit) {
   AppWatch watch(client, app);
-  co_await with_cleanup(restart_watched(client, settings, filter, limit, watch), [&watch] { return watch.stop(); });
+  std::set<std::string> before;
+  co_await with_cleanup(restart_watched(client, settings, filter, before, limit, watch),
+                        [&watch] { return watch.stop(); });
   const bool single = !filter.name.empty();
   if (single && !filter.type) co_return std::vector<PodInfo>{};  // there was no such pod
   filter.name.clear();
   auto pods = co_await list_pods(client, app, std::move(filter));
-  std::erase_if(pods, [](const auto& pod) { return pod.state == "terminating"; });
+  std::erase_if(pods, [&](const auto& pod) { return pod.state == "terminating" || before.contains(pod.name); });
   if (single && pods.size() > 1) pods.resize(1);  // the newest: the one that came instead
   co_return pods;
 }
 
-Task<std::vector<std::string>> logs(kube::Client& client, AppName app, int lines) {
-  const auto pods = co_await client.list(resources::pods, app.text(), {.label_selector = selector_of(app)});
-  Lines merged;
-  for (const auto& pod : pods.items) {
-    auto of_pod = co_await lines_of(client, pod, lines);
-    merged.merge(of_pod);
-  }
-  const auto wanted = std::min(static_cast<std::size_t>(std::max(lines, 0)), merged.size());
-  std::vector<std::string> result;
-  for (auto it = std::prev(merged.end(), static_cast<std::ptrdiff_t>(wanted)); it != merged.end(); ++it) {
-    result.push_back(it->second);
-  }
-  co_return result;
+LogLine platform_line(Time at, std::string_view level, std::string_view text) {
+  auto time = rfc3339(at);
+  time.pop_back();  // the Z
+  return {at, time + "+00:00 deis[controller]: " + std::string(level) + " " + std::string(text)};
+}
+
+Task<std::vector<LogLine>> logs(kube::Client& client, AppName app, int lines) {
+  constexpr std::size_t most_readers = 8;
+  auto pods = co_await client.list(resources::pods, app.text(), {.label_selector = selector_of(app)});
+  LogReading reading{.pods = std::move(pods.items)};
+  TaskGroup readers(client.executor());
+  for (std::size_t i = 0; i < std::min(most_readers, reading.pods.size()); ++i)
+    readers.spawn("read logs", read_logs(client, reading, lines));
+  co_await with_cleanup(readers.join(), [&readers] { return readers.stop(); });
+  if (reading.failure) std::rethrow_exception(reading.failure);
+  co_return std::move(reading.lines);
 }
 
 Task<> clean_up(kube::Client& client, AppName app, ReleaseVersion current) {

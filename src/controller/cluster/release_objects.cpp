@@ -185,7 +185,10 @@ json::object pod_spec_for(const Settings& settings, const ReleaseSpec& release, 
                     {"automountServiceAccountToken", false},
                     {"terminationGracePeriodSeconds", grace_of(settings, release, process)}};
   if (!release.tags.empty()) spec["nodeSelector"] = kube::to_json(release.tags);
-  if (release.registry) spec["imagePullSecrets"] = {{{"name", pull_secret_name(release)}}};
+  if (release.registry)
+    spec["imagePullSecrets"] = {{{"name", pull_secret_name(release)}}};
+  else if (!release.kept_pull_secret.empty())
+    spec["imagePullSecrets"] = {{{"name", release.kept_pull_secret}}};
   spec["containers"] = json::array{std::move(container)};
   return spec;
 }
@@ -224,7 +227,13 @@ void check_release(const AppSpec& app, const ReleaseSpec& release) {
   const auto type = routed_type(release);
   if (release.build != BuildKind::slug && release.image.empty()) problems["image"].push_back("is required");
   if (app.routable && type && !port_of(release)) {
-    problems["PORT"].push_back("Expose a port or make the app non routable by changing the process type");
+    auto problem = release.must_name_port
+                       ? std::string("PORT needs to be set in the application config when using a private registry")
+                       : std::string("Expose a port or make the app non routable by changing the process type");
+    if (!release.why_no_port.empty())
+      problem +=
+          " (the image's port cannot be read: " + release.why_no_port + "; `deis config:set PORT=…` says it instead)";
+    problems["PORT"].push_back(std::move(problem));
   }
   if (const auto port = config_of(release, "PORT"); port && !parse_integer(trim(*port))) {
     problems["PORT"].push_back("must be a number from 1 to 65535, not " + *port);
@@ -254,7 +263,7 @@ std::string env_secret_name(const ReleaseSpec& release) {
 }
 std::string slug_secret_name(const AppName& app) { return app.text() + "-slug"; }
 std::string pull_secret_name(const ReleaseSpec& release) {
-  return "private-registry-" + to_hex(sha256(docker_config(release))).substr(0, 10);
+  return release.registry->secret_prefix + "-" + to_hex(sha256(docker_config(release))).substr(0, 10);
 }
 
 std::map<std::string, std::string> environment_of(const ReleaseSpec& release) {

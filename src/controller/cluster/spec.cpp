@@ -81,6 +81,19 @@ Settings Settings::from(Env& env) {
   if (s.native_ingress && !DomainName::parse(s.ingress_hostname)) {
     env.problem("NATIVE_INGRESS_HOSTNAME", "must be the domain below which apps answer, such as apps.example.com");
   }
+  const auto location = env.text("DEIS_REGISTRY_LOCATION", "on-cluster");
+  const std::map<std::string, RegistryLocation> locations{{"on-cluster", RegistryLocation::on_cluster},
+                                                          {"off-cluster", RegistryLocation::off_cluster},
+                                                          {"ecr", RegistryLocation::ecr},
+                                                          {"gcr", RegistryLocation::gcr}};
+  if (const auto known = locations.find(location); known != locations.end())
+    s.registry_location = known->second;
+  else
+    env.problem("DEIS_REGISTRY_LOCATION", "must be on-cluster, off-cluster, ecr or gcr, not \"" + location + "\"");
+  s.pull_secret_prefix = env.text("DEIS_REGISTRY_SECRET_PREFIX", "private-registry");
+  if (!DomainName::parse(s.pull_secret_prefix) || s.pull_secret_prefix.size() > 200)
+    env.problem("DEIS_REGISTRY_SECRET_PREFIX", "must be the beginning of a Secret's name, such as private-registry");
+  s.platform_namespace = env.text("WORKFLOW_NAMESPACE", "deis");
   s.drain = std::chrono::ceil<std::chrono::seconds>(env.duration("APP_DRAIN_TIME", std::chrono::seconds(2)));
   return s;
 }

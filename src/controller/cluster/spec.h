@@ -16,6 +16,10 @@
 
 namespace workflow::controller::cluster {
 
+// Where images of apps come from: the platform's own registry (and any that needs no credentials), a registry with
+// credentials of the operator's, Amazon's, Google's.
+enum class RegistryLocation { on_cluster, off_cluster, ecr, gcr };
+
 // What the operator decided for all apps.
 struct Settings {
   std::string slugrunner_image;        // SLUGRUNNER_IMAGE: the stack image that runs slugs
@@ -28,8 +32,11 @@ struct Settings {
   bool ignore_scheduling_failure = false;  // DEIS_IGNORE_SCHEDULING_FAILURE
   bool expose_pod_ip = false;              // DEIS_EXPOSE_POD_IP: POD_IP in every container
   bool debug = false;                      // DEIS_DEBUG: DEIS_DEBUG=1 in every container
-  bool native_ingress = false;    // NATIVE_INGRESS: an Ingress per app, for clusters whose own router serves the apps
-  std::string ingress_hostname;   // NATIVE_INGRESS_HOSTNAME: apps answer at <app>.<this>
+  bool native_ingress = false;   // NATIVE_INGRESS: an Ingress per app, for clusters whose own router serves the apps
+  std::string ingress_hostname;  // NATIVE_INGRESS_HOSTNAME: apps answer at <app>.<this>
+  RegistryLocation registry_location = RegistryLocation::on_cluster;  // DEIS_REGISTRY_LOCATION
+  std::string pull_secret_prefix = "private-registry";                // DEIS_REGISTRY_SECRET_PREFIX
+  std::string platform_namespace = "deis";  // WORKFLOW_NAMESPACE: where Secret registry-secret is
   std::chrono::seconds drain{2};  // APP_DRAIN_TIME: how long a stopping pod goes on serving while routers forget it
 
   static Settings from(Env& env);
@@ -66,6 +73,7 @@ struct RegistryCredentials {
   std::string hostname;  // "" = the image's own registry
   std::string user;
   Secret password;
+  std::string secret_prefix = "private-registry";  // of the name of the pull secret
   bool operator==(const RegistryCredentials&) const = default;
 };
 
@@ -85,6 +93,9 @@ struct ReleaseSpec {
   ProcessSpec run;                               // limits and grace of one-off pods (type `run`)
   std::map<std::string, std::string> tags;       // node selector
   std::optional<RegistryCredentials> registry;
+  std::string kept_pull_secret;  // the name of a pull secret that somebody else keeps in the app's namespace; "" = none
+  bool must_name_port = false;   // the image's registry is not asked for the port: the app's config has to say it
+  std::string why_no_port;       // why it could not be read
 };
 
 struct Certificate {

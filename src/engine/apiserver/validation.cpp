@@ -5,8 +5,10 @@
 #include "engine/apiserver/admission.h"
 #include "engine/apiserver/decode.h"
 #include "engine/apiserver/pod_validation.h"
+#include "engine/cron_schedule.h"
 #include "engine/fields.h"
 #include "lib/base/text.h"
+#include "lib/base/time_zone.h"
 #include "lib/kube/names.h"
 #include "lib/kube/objects.h"
 #include "lib/kube/selectors.h"
@@ -236,27 +238,56 @@ void check_job(const json::object& o, const json::object* before, Problems& prob
   immutable(o, before, {"spec", "template"}, "spec.template", problems);
 }
 
-void check_cron_job(const json::object& o, const json::object*, Problems& problems) {
-  const auto& spec = object_at(o, {"spec"});
+void check_schedule(const json::object& spec, Problems& problems) {
   const auto schedule = text_at(spec, {"schedule"});
+  const auto refuse = [&](std::string why) {
+    problems.push_back(invalid_field("spec.schedule", json::value(schedule), std::move(why)));
+  };
   if (schedule.empty()) {
     problems.push_back(required_field("spec.schedule"));
-  } else if (!schedule.starts_with("@") && [&] {
-               std::size_t words = 0;
-               for (const auto& word : split(schedule, ' ')) words += word.empty() ? 0 : 1;
-               return words != 5;
-             }()) {
-    problems.push_back(
-        invalid_field("spec.schedule", json::value(schedule), "must have five fields: minute hour day month weekday"));
+  } else if (schedule.contains("TZ")) {
+    refuse("cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+  } else if (const auto parsed = CronSchedule::parse(schedule); !parsed) {
+    refuse(parsed.error());
   }
+}
+
+// A zone that the object has had all along stays, should tzdata lose it.
+void check_time_zone(const json::object& spec, const json::object* before, Problems& problems) {
+  if (!spec.contains("timeZone")) return;
+  const auto zone = text_at(spec, {"timeZone"});
+  if (before != nullptr && text_at(*before, {"spec", "timeZone"}) == zone) return;
+  const auto refuse = [&](std::string why) {
+    problems.push_back(invalid_field("spec.timeZone", json::value(zone), std::move(why)));
+  };
+  if (zone.empty()) {
+    refuse("timeZone must be nil or non-empty string");
+  } else if (equal_ignoring_case(zone, "Local")) {
+    refuse("timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
+  } else if (!find_time_zone(zone)) {
+    refuse("unknown time zone " + zone);
+  }
+}
+
+void check_cron_job(const json::object& o, const json::object* before, Problems& problems) {
+  const auto& spec = object_at(o, {"spec"});
+  // Its Jobs are called like it, with a number behind.
+  constexpr std::size_t longest_name = 52;
+  if (const auto name = kube::name_of(o); before == nullptr && name.size() > longest_name) {
+    problems.push_back(invalid_field("metadata.name", json::value(name), "must be no more than 52 characters"));
+  }
+  check_schedule(spec, problems);
+  for (const auto* field : {"startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"}) {
+    const auto number = integer_at(spec, {field});
+    if (number && *number < 0) {
+      problems.push_back(invalid_field("spec." + std::string(field), *number, "must be greater than or equal to 0"));
+    }
+  }
+  check_time_zone(spec, before, problems);
   const auto policy = text_at(spec, {"concurrencyPolicy"});
   if (policy != "Allow" && policy != "Forbid" && policy != "Replace") {
     problems.push_back(
         unsupported_value("spec.concurrencyPolicy", json::value(policy), {"Allow", "Forbid", "Replace"}));
-  }
-  const auto zone = text_at(spec, {"timeZone"});
-  if (!zone.empty() && zone != "UTC" && zone != "Etc/UTC") {
-    problems.push_back(unsupported_value("spec.timeZone", json::value(zone), {"UTC", "Etc/UTC"}));
   }
   check_template(object_at(spec, {"jobTemplate", "spec"}), {"OnFailure", "Never"}, "spec.jobTemplate.spec.template",
                  problems);

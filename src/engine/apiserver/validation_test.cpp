@@ -191,16 +191,27 @@ TEST(Validation, jobs_and_cron_jobs) {
     return "{metadata: {name: c}, spec: {schedule: '" + std::string(schedule) + "'" + std::string(rest) +
            ", jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: x}]}}}}}}";
   };
-  for (const auto* good : {"* * * * *", "*/5 0-6 1,15 JAN-MAR MON", "@hourly", "@daily", "0 0 * * 7", "5/15 * * * ?"}) {
+  for (const auto* good :
+       {"* * * * *", "*/5 0-6 1,15 JAN-MAR MON", "@hourly", "@daily", "0 0 * * 6", "5/15 * * * ?", "@every 90s"}) {
     EXPECT_EQ(refused("batch", "v1", "cronjobs", cron(good)), "") << good;
   }
-  for (const auto* bad : {"", "* * * *", "* * * * * *"}) {
+  for (const auto* bad : {"", "* * * *", "* * * * * *", "0 0 * * 7", "60 * * * *", "@often", "@every day",
+                          "TZ=UTC 0 0 * * *", "CRON_TZ=Europe/Berlin 0 0 * * *"}) {
     EXPECT_EQ(refused("batch", "v1", "cronjobs", cron(bad)), "spec.schedule") << bad;
   }
   EXPECT_EQ(refused("batch", "v1", "cronjobs", cron("@hourly", ", concurrencyPolicy: Maybe")),
             "spec.concurrencyPolicy");
   EXPECT_EQ(refused("batch", "v1", "cronjobs", cron("@hourly", ", timeZone: Etc/UTC")), "");
-  EXPECT_EQ(refused("batch", "v1", "cronjobs", cron("@hourly", ", timeZone: Europe/Berlin")), "spec.timeZone");
+  EXPECT_EQ(refused("batch", "v1", "cronjobs", cron("@hourly", ", timeZone: Europe/Berlin")), "");
+  for (const auto* zone : {"''", "local", "Mars/Olympus", "../../etc/passwd"}) {
+    EXPECT_EQ(refused("batch", "v1", "cronjobs", cron("@hourly", ", timeZone: " + std::string(zone))), "spec.timeZone");
+  }
+  const auto gone = cron("@hourly", ", timeZone: Mars/Olympus");
+  EXPECT_EQ(refused("batch", "v1", "cronjobs", gone, gone), "");
+  EXPECT_EQ(refused("batch", "v1", "cronjobs",
+                    cron("@hourly",
+                         ", startingDeadlineSeconds: -1, successfulJobsHistoryLimit: -1, failedJobsHistoryLimit: -1")),
+            "spec.startingDeadlineSeconds spec.successfulJobsHistoryLimit spec.failedJobsHistoryLimit");
 }
 
 TEST(Validation, services) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "engine/controllers/cron_schedule.h"
+#include "engine/cron_schedule.h"
 #include "engine/fields.h"
 #include "lib/kube/objects.h"
 
@@ -93,8 +93,8 @@ Runs runs_of(const json::object& cron_job, const Objects& jobs) {
 
 class Planner {
  public:
-  Planner(const ObjectPtr& cron_job, const Objects& jobs, Time now)
-      : object_(cron_job), cron_job_(*cron_job), now_(now), runs_(runs_of(*cron_job, jobs)) {}
+  Planner(const ObjectPtr& cron_job, const Objects& jobs, const std::optional<TimeZone>& zone, Time now)
+      : object_(cron_job), cron_job_(*cron_job), zone_(zone), now_(now), runs_(runs_of(*cron_job, jobs)) {}
 
   CronJobPlan run() {
     if (!kube::is_being_deleted(cron_job_)) {
@@ -121,20 +121,23 @@ class Planner {
     const auto schedule = CronSchedule::parse(text_at(cron_job_, {"spec", "schedule"}));
     if (!schedule)
       return tell("Warning", "UnparseableSchedule",
-                  "unparseable schedule: " + text_at(cron_job_, {"spec", "schedule"}));
-    if (const auto zone = text_at(cron_job_, {"spec", "timeZone"});
-        !zone.empty() && zone != "UTC" && zone != "Etc/UTC") {
-      return tell("Warning", "UnknownTimeZone", "the engine knows no time zone but Etc/UTC: " + zone);
+                  "unparseable schedule: " + text_at(cron_job_, {"spec", "schedule"}) + ": " + schedule.error());
+    if (!zone_) {
+      return tell("Warning", "UnknownTimeZone", "unknown time zone " + text_at(cron_job_, {"spec", "timeZone"}));
     }
-    plan_.again = schedule->next_after(now_);
     const auto made = parse_rfc3339(text_at(cron_job_, {"metadata", "creationTimestamp"})).value_or(now_);
     const auto earliest = runs_.last_due.value_or(made);
     const auto deadline = integer_at(cron_job_, {"spec", "startingDeadlineSeconds"});
-    const auto due = schedule->last_within(earliest, now_);
+    const auto due = schedule->last_within(earliest, now_, *zone_);
+    plan_.again = schedule->next_after(due.value_or(earliest), *zone_);
     if (!due) return;
     if (deadline && *due + std::chrono::seconds(*deadline) < now_) {
       tell("Warning", "MissSchedule", "Missed scheduled time to start a job: " + rfc3339(*due));
       runs_.last_due = due;  // told once
+      return;
+    }
+    if (runs_.last_due && job_name(cron_job_, *due) == job_name(cron_job_, *runs_.last_due)) {
+      runs_.last_due = due;  // "@every 10s": this minute had its Job
       return;
     }
     const auto policy = text_at(cron_job_, {"spec", "concurrencyPolicy"});
@@ -172,6 +175,7 @@ class Planner {
 
   const ObjectPtr& object_;
   const json::object& cron_job_;
+  const std::optional<TimeZone>& zone_;
   Time now_;
   Runs runs_;
   CronJobPlan plan_;
@@ -179,8 +183,9 @@ class Planner {
 
 }  // namespace
 
-CronJobPlan plan_cron_job(const ObjectPtr& cron_job, const Objects& jobs, Time now) {
-  return Planner(cron_job, jobs, now).run();
+CronJobPlan plan_cron_job(const ObjectPtr& cron_job, const Objects& jobs, const std::optional<TimeZone>& zone,
+                          Time now) {
+  return Planner(cron_job, jobs, zone, now).run();
 }
 
 }  // namespace workflow::engine

@@ -8,6 +8,7 @@ namespace workflow::engine {
 namespace {
 
 using Texts = std::vector<std::string>;
+const std::optional<TimeZone> utc = TimeZone();
 
 ObjectPtr cron_job(const std::string& spec, const std::string& status = "{}") {
   return object_from(
@@ -51,16 +52,21 @@ TEST(CronJob, starts_what_is_due_once) {
       {"too late", "{schedule: \"0 * * * *\", startingDeadlineSeconds: 20}", {}, {}},
       {"not too late", "{schedule: \"0 * * * *\", startingDeadlineSeconds: 40}", {}, {"create jobs nightly-29539320"}},
       {"no schedule", "{schedule: \"daily\"}", {}, {}},
-      {"somewhere else", "{schedule: \"0 * * * *\", timeZone: Europe/Berlin}", {}, {}}};
+      {"every hour from the last one",
+       "{schedule: \"@every 1h\"}",
+       {job("2026-03-01T08:30:00Z")},
+       {"create jobs nightly-29539290"}},
+      {"every hour, not yet", "{schedule: \"@every 1h\"}", {job("2026-03-01T09:30:00Z")}, {}},
+      {"twice a minute, which has one name", "{schedule: \"@every 30s\"}", {job(ten)}, {}}};
   for (const auto& [what, spec, jobs, expected] : cases) {
-    const auto plan = plan_cron_job(cron_job(spec), jobs, at("2026-03-01T10:00:30Z"));
+    const auto plan = plan_cron_job(cron_job(spec), jobs, utc, at("2026-03-01T10:00:30Z"));
     EXPECT_EQ(summary_of(plan.actions), expected) << what;
   }
 }
 
 TEST(CronJob, wakes_at_the_next_time_and_says_what_runs) {
   const auto object = cron_job("{schedule: \"0 * * * *\"}");
-  const auto plan = plan_cron_job(object, {job("2026-03-01T10:00:00Z"), job("2026-03-01T09:00:00Z", "Complete")},
+  const auto plan = plan_cron_job(object, {job("2026-03-01T10:00:00Z"), job("2026-03-01T09:00:00Z", "Complete")}, utc,
                                   at("2026-03-01T10:00:30Z"));
   EXPECT_EQ(rfc3339(*plan.again), "2026-03-01T11:00:00Z");
   const auto status = status_after(kube::resources::cron_jobs, *object, plan.actions);
@@ -71,12 +77,21 @@ TEST(CronJob, wakes_at_the_next_time_and_says_what_runs) {
 
 TEST(CronJob, tells_of_a_time_that_was_missed_once) {
   auto object = cron_job("{schedule: \"0 * * * *\", startingDeadlineSeconds: 20}");
-  auto plan = plan_cron_job(object, {}, at("2026-03-01T10:00:30Z"));
+  auto plan = plan_cron_job(object, {}, utc, at("2026-03-01T10:00:30Z"));
   EXPECT_EQ(summary_of(plan.actions, Events::include), Texts{"Warning MissSchedule"});
   auto after = *object;
   after["status"] = status_after(kube::resources::cron_jobs, *object, plan.actions);
-  plan = plan_cron_job(std::make_shared<const json::object>(after), {}, at("2026-03-01T10:00:40Z"));
+  plan = plan_cron_job(std::make_shared<const json::object>(after), {}, utc, at("2026-03-01T10:00:40Z"));
   EXPECT_EQ(summary_of(plan.actions, Events::include), Texts{});
+}
+
+TEST(CronJob, goes_by_its_time_zone) {
+  const auto object = cron_job("{schedule: \"0 9 * * *\", timeZone: Asia/Kolkata}");
+  const auto plan = plan_cron_job(object, {}, find_time_zone("Asia/Kolkata"), at("2026-03-02T03:30:10Z"));
+  EXPECT_EQ(summary_of(plan.actions), Texts{"create jobs nightly-29540370"});
+  EXPECT_EQ(rfc3339(*plan.again), "2026-03-03T03:30:00Z");
+  const auto lost = plan_cron_job(object, {}, std::nullopt, at("2026-03-02T03:30:10Z"));
+  EXPECT_EQ(summary_of(lost.actions, Events::include), Texts{"Warning UnknownTimeZone"});
 }
 
 TEST(CronJob, keeps_as_many_finished_jobs_as_it_was_told) {
@@ -85,7 +100,7 @@ TEST(CronJob, keeps_as_many_finished_jobs_as_it_was_told) {
                      job("2026-03-01T10:00:00Z", "Complete")};
   const auto plan =
       plan_cron_job(cron_job("{schedule: \"0 * * * *\", successfulJobsHistoryLimit: 1, failedJobsHistoryLimit: 1}"),
-                    jobs, at("2026-03-01T10:00:30Z"));
+                    jobs, utc, at("2026-03-01T10:00:30Z"));
   EXPECT_EQ(summary_of(plan.actions),
             (Texts{"remove jobs nightly-29539020", "remove jobs nightly-29539080", "remove jobs nightly-29539140"}));
 }

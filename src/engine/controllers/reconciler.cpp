@@ -236,7 +236,9 @@ Task<std::optional<Time>> Reconciler::quota(std::string ns, std::string name) {
 Task<std::optional<Time>> Reconciler::cron_job(std::string ns, std::string name) {
   const auto object = store_.find(res::cron_jobs, ns, name);
   if (!object) co_return std::nullopt;
-  auto plan = plan_cron_job(object, store_.list(res::jobs, ns), clock_.now());
+  const auto name_of_zone = text_at(*object, {"spec", "timeZone"});
+  const auto zone = name_of_zone.empty() ? TimeZone() : find_time_zone(name_of_zone);
+  auto plan = plan_cron_job(object, store_.list(res::jobs, ns), zone, clock_.now());
   const auto results = co_await perform(context("cronjob-controller"), std::move(plan.actions));
   for (const auto& result : results) {
     // A Job of that name: the last plan got no further than to make it.

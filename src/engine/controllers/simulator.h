@@ -321,7 +321,7 @@ class Simulator {
     if (&r == &res::deployments) return timed(plan_deployment(object, list(res::replica_sets), pods, now));
     if (&r == &res::replica_sets) return timed(plan_replica_set(*object, pods, "", now));
     if (&r == &res::daemon_sets) return timed(plan_daemon_set(*object, pods, find(res::nodes, "here"), now));
-    if (&r == &res::cron_jobs) return timed(plan_cron_job(object, list(res::jobs), now));
+    if (&r == &res::cron_jobs) return timed(plan_cron_job(object, list(res::jobs), TimeZone(), now));
     if (&r == &res::pods) return plan_placement_of(object, pods);
     if (&r == &res::jobs) {
       auto actions = plan_lost_job_pods(kube::name_of(*object), kube::uid_of(*object), pods);

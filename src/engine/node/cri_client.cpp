@@ -36,15 +36,6 @@ ErrorKind kind_of(grpc::StatusCode code) {
   }
 }
 
-// The runtime still does for an earlier caller what that one, an engine that was killed, no longer waits for.
-bool is_busy(const std::string& message) {
-  for (const auto* state :
-       {"already in removing state", "in removing state, can't be", "in starting state, can't be"}) {
-    if (message.find(state) != std::string::npos) return true;
-  }
-  return false;
-}
-
 template <typename Request, typename Response>
 struct Call {
   grpc::ClientContext context;
@@ -80,11 +71,26 @@ Task<Response> unary(Request request, std::chrono::milliseconds limit, Start sta
   const auto& status = call->status;
   if (status.error_code() == grpc::StatusCode::CANCELLED)
     throw boost::system::system_error(asio::error::operation_aborted);
-  if (!status.ok()) {
-    const auto kind = is_busy(status.error_message()) ? ErrorKind::unavailable : kind_of(status.error_code());
-    throw Error{kind, status.error_message()};
-  }
+  if (!status.ok()) throw Error{kind_of(status.error_code()), status.error_message()};
   co_return std::move(call->response);
+}
+
+// containerd removes or starts for one caller at a time, and goes on for one that has died (an engine that was killed).
+// It refuses others meanwhile, and tells nobody when it is done.
+template <typename Remove>
+Task<> removed_once_free(Remove remove) {
+  const auto give_up = std::chrono::steady_clock::now() + 30s;
+  for (auto pause = 20ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 1s)) {
+    try {
+      co_await remove();
+      co_return;
+    } catch (const Error& error) {
+      const bool busy = error.message().find("already in removing state") != std::string::npos ||
+                        error.message().find("in starting state, can't be removed") != std::string::npos;
+      if (!busy || std::chrono::steady_clock::now() > give_up) throw;
+    }
+    co_await sleep_for(pause);
+  }
 }
 
 Time time_of(std::int64_t nanoseconds) { return Time{std::chrono::nanoseconds(nanoseconds)}; }
@@ -315,7 +321,8 @@ Task<> Client::stop_sandbox(std::string id) {
 Task<> Client::remove_sandbox(std::string id) {
   rt::RemovePodSandboxRequest request;
   request.set_pod_sandbox_id(id);
-  co_await WF_CRI_CALL(runtime, RemovePodSandbox, std::move(request), 2min);
+  auto remove = [&]() -> Task<> { co_await WF_CRI_CALL(runtime, RemovePodSandbox, request, 2min); };
+  co_await removed_once_free(remove);
 }
 
 Task<Sandbox> Client::sandbox_status(std::string id) {
@@ -362,7 +369,8 @@ Task<> Client::stop_container(std::string id, std::chrono::seconds grace) {
 Task<> Client::remove_container(std::string id) {
   rt::RemoveContainerRequest request;
   request.set_container_id(id);
-  co_await WF_CRI_CALL(runtime, RemoveContainer, std::move(request), 1min);
+  auto remove = [&]() -> Task<> { co_await WF_CRI_CALL(runtime, RemoveContainer, request, 1min); };
+  co_await removed_once_free(remove);
 }
 
 Task<std::vector<Container>> Client::list_containers(Labels labels) {

@@ -277,6 +277,26 @@ struct Node::State {
     }
   }
 
+  // Until the status of every pod is of now. One whose status cannot be written must not hold up the others.
+  Task<> first_reports() {
+    auto wait = [](State& self) -> Task<> {
+      for (;;) {
+        const auto seen = self.container_changes.version();
+        if (std::ranges::all_of(self.workers, [](const auto& worker) { return worker.second->has_reported(); }))
+          co_return;
+        co_await self.container_changes.wait(seen);
+      }
+    };
+    std::string trouble;
+    try {
+      co_await with_deadline(10s, "the status of some pods is still of before the start", wait(*this));
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::timeout) throw;
+      trouble = error.message();
+    }
+    if (!trouble.empty()) log::warn("ready with old statuses", kv("reason", trouble));
+  }
+
   void on_pod(const StoreEvent& event) {
     if (!is_ours(*event.object)) return;
     const auto uid = kube::uid_of(*event.object);
@@ -410,6 +430,7 @@ struct Node::State {
     tasks.spawn("runtime events", follow_runtime());
     tasks.spawn("look after", look_after());
     tasks.spawn("upkeep", upkeep.run());
+    co_await first_reports();
     ready = true;
     ready_note.notify_all();
     log::info("node ready", kv("node", config.node_name), kv("pods", workers.size()));

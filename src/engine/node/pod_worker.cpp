@@ -614,8 +614,17 @@ struct PodWorker::State {
   }
   bool gone = false;  // from the store
 
+  bool reported = false;
+  void report() {
+    reported = true;
+    changed();
+  }
+
   Task<> live() {
     begin();
+    // What an earlier engine wrote is true no longer if the pod has ended meanwhile: nobody is to act on it.
+    if (!finished_before && !view.ip.empty()) co_await write_status();
+    report();
     for (;;) {
       const auto seen = changes.version();
       look_up();
@@ -689,6 +698,7 @@ struct PodWorker::State {
   }
 
   Task<> end() {
+    report();
     const auto wait = !gone ? deletion_grace() : view.object ? 0s : 5s;
     if (!view.object) {  // nobody wants it any more; it ran when the engine began
       view.object = std::make_shared<json::object>(json::object{
@@ -782,6 +792,8 @@ bool PodWorker::owns(const std::string& id) const {
   return state_->record.sandbox_id == id || state_->unnamed.contains(id) ||
          std::ranges::any_of(state_->record.containers, [&id](const ContainerRecord& one) { return one.id == id; });
 }
+
+bool PodWorker::has_reported() const { return state_->reported; }
 
 const PodRecord& PodWorker::record() const { return state_->record; }
 

@@ -41,6 +41,7 @@ class PodWorker {
   void on_runtime_event(const cri::Event& event);  // of one of its containers, or of its sandbox
   void doubt();                                    // events may have been missed: asks the runtime about everything
   bool owns(const std::string& id) const;          // a container, or the sandbox
+  bool has_reported() const;  // the pod's status says how it is now, not how an earlier engine left it
   const PodRecord& record() const;
   bool mounts(const std::string& name) const;  // a secret or config map of this name
 

@@ -28,12 +28,33 @@ DiskUse disk_use(const fs::path& folder) {
   return {info.f_blocks * info.f_frsize, info.f_bavail * info.f_frsize, info.f_files, info.f_favail};
 }
 
+constexpr std::string_view of_this_machine = "localhost/";
+
 void add_images(std::set<std::string>& to, const json::object& pod_spec) {
   for (const char* kind : {"initContainers", "containers"}) {
     for (const auto& container : array_at(pod_spec, {kind})) {
-      if (container.is_object()) to.insert(text_at(container.get_object(), {"image"}));
+      if (!container.is_object()) continue;
+      to.insert(text_at(container.get_object(), {"image"}));
+      for (const auto& variable : array_at(container.get_object(), {"env"})) {
+        auto value = variable.is_object() ? text_at(variable.get_object(), {"value"}) : std::string();
+        if (value.starts_with(of_this_machine)) to.insert(std::move(value));
+      }
     }
   }
+}
+
+// A component's settings name the images of the pods that it will make.
+void add_settings(std::set<std::string>& to, const json::object& config_map) {
+  for (const auto& [key, value] : object_at(config_map, {"data"})) {
+    if (value.is_string() && value.get_string().starts_with(of_this_machine)) to.emplace(value.get_string());
+  }
+}
+
+std::string repository_of(std::string name) {
+  name.resize(std::min(name.find('@'), name.size()));
+  const auto colon = name.find(':', name.rfind('/') + 1);
+  name.resize(std::min(colon, name.size()));
+  return name;
 }
 
 // How the runtime names it: with registry and tag.
@@ -68,6 +89,7 @@ std::set<std::string> needed_images(const Store& store) {
   }
   for (const auto& object : store.list(res::cron_jobs))
     add_images(needed, object_at(*object, {"spec", "jobTemplate", "spec", "template", "spec"}));
+  for (const auto& object : store.list(res::config_maps)) add_settings(needed, *object);
   std::set<std::string> names;
   for (const auto& image : needed) names.insert(full_name(image));
   return names;
@@ -76,16 +98,23 @@ std::set<std::string> needed_images(const Store& store) {
 ImagePlan plan_images(const std::vector<cri::Image>& images, const std::set<std::string>& needed, const DiskUse& disk,
                       bool pressure, std::map<std::string, Time> unneeded_since, Time now) {
   ImagePlan plan;
+  std::set<std::string> repositories;
+  for (const auto& name : needed) repositories.insert(repository_of(name));
   for (const auto& image : images) {
-    bool keep = false;
+    bool keep = false, local = false;
     for (const auto* names : {&image.tags, &image.digests}) {
-      for (const auto& name : *names) keep = keep || needed.contains(name) || name.starts_with("localhost/");
+      for (const auto& name : *names) {
+        const bool ours = name.starts_with(of_this_machine);
+        local = local || ours;
+        keep = keep || needed.contains(name) || (ours && !repositories.contains(repository_of(name)));
+      }
     }
     if (keep) continue;
     const auto known = unneeded_since.find(image.id);
     const auto since = known == unneeded_since.end() ? now : known->second;
     const bool old = now - since >= unneeded_for;
-    if (pressure || (old && disk.used_share() >= 0.8)) {
+    // One of this machine's may just have been imported for a manifest that is still to come.
+    if ((pressure && !local) || (old && (pressure || disk.used_share() >= 0.8))) {
       plan.remove.push_back(image.id);
     } else {
       plan.unneeded_since[image.id] = since;

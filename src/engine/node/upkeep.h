@@ -23,7 +23,8 @@ struct DiskUse {
 // Too full to take more pods: less than a twentieth, or than 500 MiB, is left. It ends only with half as much again.
 bool is_disk_pressure(const DiskUse& disk, bool before);
 
-// Every image that something may need: pods, and whatever has a template for pods, old revisions included.
+// Every image that something may need: pods, and whatever has a template for pods, old revisions included; of this
+// machine's (localhost/…) also those that a ConfigMap or a variable of a container names.
 std::set<std::string> needed_images(const Store& store);
 
 struct ImagePlan {
@@ -31,7 +32,8 @@ struct ImagePlan {
   std::map<std::string, Time> unneeded_since;  // what is remembered for the next look
 };
 // Images that nothing has needed for a while go when the disk is four fifths full; under pressure at once. Those of
-// this machine (localhost/…) come from no registry and stay.
+// this machine come from no registry: they go only when another build of the same name is needed instead, never at
+// once.
 ImagePlan plan_images(const std::vector<cri::Image>& images, const std::set<std::string>& needed, const DiskUse& disk,
                       bool pressure, std::map<std::string, Time> unneeded_since, Time now);
 

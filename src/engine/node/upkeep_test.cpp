@@ -53,6 +53,40 @@ TEST(Images, go_when_nothing_needs_them_and_space_is_short) {
             (std::map<std::string, Time>{{"old", now}}));
 }
 
+TEST(Images, of_this_machine_go_only_when_a_newer_build_is_needed_instead) {
+  const Time now = *parse_rfc3339("2026-03-01T10:00:00Z");
+  auto image = [](const char* id, const char* tag) { return cri::Image{.id = id, .tags = {tag}}; };
+  const std::vector<cri::Image> images{image("stack-1", "localhost/workflow/stack:1"),
+                                       image("stack-2", "localhost/workflow/stack:2"),
+                                       image("mine", "localhost/me/tool:1"),
+                                       {.id = "untagged", .digests = {"localhost/workflow/stack@sha256:00"}}};
+  const std::set<std::string> needed{"localhost/workflow/stack:2"};
+  std::map<std::string, Time> long_since;
+  for (const auto& one : images) long_since[one.id] = now - 1h;
+  const DiskUse tight{100, 15, 0, 0}, roomy{100, 90, 0, 0};
+  const std::vector<std::string> superseded{"stack-1", "untagged"};
+  EXPECT_EQ(plan_images(images, needed, tight, false, long_since, now).remove, superseded);
+  EXPECT_EQ(plan_images(images, needed, tight, true, long_since, now).remove, superseded);
+  EXPECT_TRUE(plan_images(images, needed, roomy, false, long_since, now).remove.empty());
+  EXPECT_TRUE(plan_images(images, needed, tight, true, {}, now).remove.empty()) << "it may be about to be used";
+  EXPECT_TRUE(plan_images(images, {}, tight, false, long_since, now).remove.empty()) << "nothing replaces them";
+}
+
+TEST(Images, that_settings_name_are_needed) {
+  StoreFixture store;
+  store.namespace_named("deis");
+  store.create(kube::resources::config_maps,
+               from_yaml("{metadata: {name: slugbuilder-config, namespace: deis}, data: {image: "
+                         "\"localhost/workflow/stack:1\", policy: IfNotPresent}}"));
+  store.create(kube::resources::deployments,
+               from_yaml("{metadata: {name: controller, namespace: deis}, spec: {selector: {}, template: {spec: "
+                         "{containers: [{name: c, image: \"localhost/workflow/platform:2\", env: [{name: I, value: "
+                         "\"localhost/workflow/stack:2\"}, {name: J, value: other}, {name: K}]}]}}}}"));
+  EXPECT_EQ(needed_images(*store.store),
+            (std::set<std::string>{"localhost/workflow/platform:2", "localhost/workflow/stack:1",
+                                   "localhost/workflow/stack:2"}));
+}
+
 TEST(Images, of_old_revisions_are_needed) {
   StoreFixture store;
   store.namespace_named("shop");

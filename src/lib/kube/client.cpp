@@ -256,11 +256,16 @@ Task<json::object> Client::patch(const Resource& r, std::string ns, std::string 
   co_return co_await state_->object(std::move(call));
 }
 
-Task<json::object> Client::apply(const Resource& r, std::string ns, json::object body) {
-  auto name = name_of(body);
+Task<json::object> Client::apply(const Resource& r, std::string ns, json::object body, std::string manager) {
   body["apiVersion"] = r.api_version();
   body["kind"] = r.kind;
-  co_return co_await patch(r, std::move(ns), std::move(name), PatchType::apply, std::move(body));
+  State::Call call{.method = "PATCH",
+                   .path = path_of(r, ns, name_of(body), ""),
+                   .body = print_json(body),
+                   .type = content_type(PatchType::apply)};
+  call.parameters.emplace_back("fieldManager", std::move(manager));
+  call.parameters.emplace_back("force", "true");
+  co_return co_await state_->object(std::move(call));
 }
 
 Task<> Client::remove(const Resource& r, std::string ns, std::string name, DeleteOptions options) {

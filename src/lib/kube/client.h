@@ -94,8 +94,9 @@ class Client {
                              std::string subresource = "");
   Task<json::object> patch(const Resource& r, std::string ns, std::string name, PatchType type, json::value body,
                            std::string subresource = "");
-  // Server-side apply as field manager `workflow`, taking over conflicting fields.
-  Task<json::object> apply(const Resource& r, std::string ns, json::object body);
+  // Server-side apply, taking over conflicting fields. Fields that `manager` applied before and leaves out now are
+  // removed; so whoever owns a part of an object that is not the component's whole has a name of its own.
+  Task<json::object> apply(const Resource& r, std::string ns, json::object body, std::string manager = "workflow");
   Task<> remove(const Resource& r, std::string ns, std::string name, DeleteOptions options = {});  // absent is fine
   Task<std::unique_ptr<Watch>> watch(const Resource& r, std::string ns, ListOptions options);
   // The log as it comes; ends with the container when following.

@@ -1,0 +1,35 @@
+// src/controller/passwords.h: passwords as they are kept, and how much of the machine checking them may take.
+#pragma once
+#include <cstddef>
+#include <string>
+
+#include "lib/async/task.h"
+#include "lib/base/error.h"
+
+namespace workflow::controller {
+
+// scrypt$N$r$p$salt$key: what a hash cost is written in it, so that the cost can be raised while old hashes still work.
+std::string hash_password(const std::string& password);
+bool password_matches(const std::string& password, const std::string& stored);  // in time that tells nothing
+bool is_cheaply_hashed(const std::string& stored);  // with less than what a new password costs
+// Costs what any other does and matches nothing: for names that do not exist.
+std::string decoy_hash();
+
+// Checking is dear on purpose: 16 MiB and a tenth of a second each. Few at a time do it, so that neither the threads
+// nor the memory nor the processors of the process are taken by people who sign in, or guess.
+class PasswordChecks {
+ public:
+  explicit PasswordChecks(Executor executor);
+  // Throws unavailable when very many wait already.
+  Task<std::string> hash(std::string password);
+  Task<bool> matches(std::string password, std::string stored);
+
+ private:
+  template <typename F>
+  auto in_turn(F work) -> Task<std::invoke_result_t<F>>;
+
+  std::size_t places_, waiting_ = 0;
+  Notifier left_;
+};
+
+}  // namespace workflow::controller
