@@ -36,15 +36,6 @@ ErrorKind kind_of(grpc::StatusCode code) {
   }
 }
 
-// The runtime still does for an earlier caller what that one, an engine that was killed, no longer waits for.
-bool is_busy(const std::string& message) {
-  for (const auto* state :
-       {"already in removing state", "in removing state, can't be", "in starting state, can't be"}) {
-    if (message.find(state) != std::string::npos) return true;
-  }
-  return false;
-}
-
 template <typename Request, typename Response>
 struct Call {
   grpc::ClientContext context;
@@ -80,15 +71,12 @@ Task<Response> unary(Request request, std::chrono::milliseconds limit, Start sta
   const auto& status = call->status;
   if (status.error_code() == grpc::StatusCode::CANCELLED)
     throw boost::system::system_error(asio::error::operation_aborted);
-  if (!status.ok()) {
-    const auto kind = is_busy(status.error_message()) ? ErrorKind::unavailable : kind_of(status.error_code());
-    throw Error{kind, status.error_message()};
-  }
+  if (!status.ok()) throw Error{kind_of(status.error_code()), status.error_message()};
   co_return std::move(call->response);
 }
 
-// containerd removes for one caller at a time, and goes on for one that has died (an engine that was killed). It
-// refuses others meanwhile, and tells nobody when it is done.
+// containerd removes or starts for one caller at a time, and goes on for one that has died (an engine that was killed).
+// It refuses others meanwhile, and tells nobody when it is done.
 template <typename Remove>
 Task<> removed_once_free(Remove remove) {
   const auto give_up = std::chrono::steady_clock::now() + 30s;
@@ -97,7 +85,8 @@ Task<> removed_once_free(Remove remove) {
       co_await remove();
       co_return;
     } catch (const Error& error) {
-      const bool busy = error.message().find("already in removing state") != std::string::npos;
+      const bool busy = error.message().find("already in removing state") != std::string::npos ||
+                        error.message().find("in starting state, can't be removed") != std::string::npos;
       if (!busy || std::chrono::steady_clock::now() > give_up) throw;
     }
     co_await sleep_for(pause);
