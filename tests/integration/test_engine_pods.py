@@ -1,5 +1,6 @@
 """The engine's pods as they really run: containerd, runc, nftables. One engine for all tests; each has a namespace of its own."""
 
+import hashlib
 import os
 import pathlib
 import re
@@ -12,7 +13,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from engine_with_pods import IMAGE, PodEngine, container, fetch, is_ready, missing_parts  # noqa: E402
-from workflow_testing import free_port, wait_for  # noqa: E402
+from workflow_testing import free_port, run, wait_for  # noqa: E402
 
 if missing_parts():
     pytest.skip(missing_parts(), allow_module_level=True)
@@ -352,3 +353,25 @@ def test_an_engine_is_ready_only_when_it_knows_what_ended_while_it_was_away(engi
     engine.start()
     assert not is_ready(engine.find("pods", ns, "lost")) and is_ready(engine.find("pods", ns, "kept"))
     engine.wait_running(ns, "lost")
+
+
+def test_a_new_engine_takes_over_the_rules_in_place(engine, ns):
+    """Chains that hang on the kernel's hooks must not be replaced: packets on their way would pass none of them."""
+    engine.pod(ns, "web", SERVE)
+    engine.create("services", ns, "web", {"selector": {"app": "web"}, "sessionAffinity": "ClientIP", "ports": [{"port": 80, "targetPort": 8080}]})
+    engine.wait_running(ns, "web")
+    address = engine.find("services", ns, "web")["spec"]["clusterIP"]
+    wait_for(lambda: fetch(address, 80) == "web", 10, "the Service answers")
+    name = "workflow_" + hashlib.sha256(str(engine.state).encode()).hexdigest()[:6]
+    table = lambda *more: run("nft", "-a", *more, "list", "table", "ip", name).stdout
+    hooks = lambda: re.findall(r"chain (\w+) { # handle (\d+)\n\t\ttype", table())
+    before = hooks()
+    assert len(before) == 5, table()
+    engine.kill()
+    run("nft", "add", "chain", "ip", name, "service_gone")
+    run("nft", "add", "rule", "ip", name, "service_gone", "accept")
+    run("nft", "add", "element", "ip", name, "services", "{ 10.9.9.9 . tcp . 80 : goto service_gone }")
+    engine.start()
+    assert hooks() == before
+    assert "service_gone" not in table() and "10.9.9.9" not in table()
+    assert fetch(address, 80) == "web"

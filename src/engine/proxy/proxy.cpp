@@ -26,6 +26,13 @@ using asio::ip::tcp;
 
 constexpr const char* slice_owner_label = "kubernetes.io/service-name";
 
+// The table of an engine before us; nullopt when there is none.
+Task<std::optional<Table>> table_there(const NetworkConfig& network) {
+  ProcessSpec list{.argv = {"nft", "--terse", "--json", "list", "table", "ip", network.table}};
+  const auto done = co_await workflow::run(std::move(list), 10s);
+  co_return done.status == 0 ? table_from(done.out) : std::nullopt;
+}
+
 Task<> run_nft(std::string script) {
   auto done = co_await workflow::run(ProcessSpec{.argv = {"nft", "-f", "-"}}, 10s, std::move(script));
   if (done.status != 0) throw Error(ErrorKind::internal, "nft refused the rules: " + std::string(trim(done.err)));
@@ -136,8 +143,10 @@ struct Proxy::State {
       if (told_conflicts.insert(conflict).second) log::warn("host port is taken", kv("conflict", conflict));
     }
     const bool filtered = is_bridge_filtered(config.network);
-    auto script = applied ? change_script(config.network, *applied, wanted.rules)
-                          : full_script(config.network, wanted.rules, !filtered);
+    const auto before = applied ? std::nullopt : co_await table_there(config.network);
+    auto script = applied  ? change_script(config.network, *applied, wanted.rules)
+                  : before ? takeover_script(config.network, *before, wanted.rules, !filtered)
+                           : full_script(config.network, wanted.rules, !filtered);
     if (!script.empty()) {
       std::exception_ptr failure;
       try {

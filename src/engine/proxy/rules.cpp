@@ -235,26 +235,30 @@ std::string with_table(std::string script, const NetworkConfig& network) {
   return out + script.substr(at);
 }
 
-}  // namespace
+// Maps, sets and chains that are always there.
+constexpr const char* frame =
+    "add map ip TABLE services { type ipv4_addr . inet_proto . inet_service : verdict; }\n"
+    "add map ip TABLE host_ports { type inet_proto . inet_service : verdict; }\n"
+    "add map ip TABLE policy_ingress { type ipv4_addr : verdict; }\n"
+    "add map ip TABLE policy_egress { type ipv4_addr : verdict; }\n"
+    "add set ip TABLE hairpins { type ipv4_addr . ipv4_addr; }\n"
+    "add chain ip TABLE to_service\n"
+    "add chain ip TABLE prerouting { type nat hook prerouting priority dstnat; policy accept; }\n"
+    "add chain ip TABLE output { type nat hook output priority -100; policy accept; }\n"
+    "add chain ip TABLE postrouting { type nat hook postrouting priority srcnat; policy accept; }\n"
+    // Before other software's filters, so that their rules still see what we let pass.
+    "add chain ip TABLE filter_forward { type filter hook forward priority filter - 5; policy accept; }\n"
+    "add chain ip TABLE filter_output { type filter hook output priority filter - 5; policy accept; }\n";
+constexpr const char* emptied =
+    "flush table ip TABLE \nflush map ip TABLE services\nflush map ip TABLE host_ports\n"
+    "flush map ip TABLE policy_ingress\nflush map ip TABLE policy_egress\nflush set ip TABLE hairpins\n";
 
-std::string full_script(const NetworkConfig& network, const Rules& rules, bool masquerade_services) {
+// What belongs into an empty frame.
+std::string filling(const NetworkConfig& network, const Rules& rules, bool masquerade_services) {
   const auto bridge = "\"" + network.bridge + "\"";
   const auto services = network.service_cidr.text();
   const auto reject = std::string("reject with icmp type port-unreachable");
-  std::string out =
-      "add table ip TABLE \ndelete table ip TABLE \nadd table ip TABLE \n"
-      "add map ip TABLE services { type ipv4_addr . inet_proto . inet_service : verdict; }\n"
-      "add map ip TABLE host_ports { type inet_proto . inet_service : verdict; }\n"
-      "add map ip TABLE policy_ingress { type ipv4_addr : verdict; }\n"
-      "add map ip TABLE policy_egress { type ipv4_addr : verdict; }\n"
-      "add set ip TABLE hairpins { type ipv4_addr . ipv4_addr; }\n"
-      "add chain ip TABLE to_service\n"
-      "add chain ip TABLE prerouting { type nat hook prerouting priority dstnat; policy accept; }\n"
-      "add chain ip TABLE output { type nat hook output priority -100; policy accept; }\n"
-      "add chain ip TABLE postrouting { type nat hook postrouting priority srcnat; policy accept; }\n"
-      // Before other software's filters, so that their rules still see what we let pass.
-      "add chain ip TABLE filter_forward { type filter hook forward priority filter - 5; policy accept; }\n"
-      "add chain ip TABLE filter_output { type filter hook output priority filter - 5; policy accept; }\n";
+  std::string out;
   out += rule_line("prerouting", "jump to_service");
   out += rule_line("output", "jump to_service");
   out += rule_line("to_service", "ip daddr . meta l4proto . th dport vmap @services");
@@ -285,6 +289,38 @@ std::string full_script(const NetworkConfig& network, const Rules& rules, bool m
   for (const auto& [ip, chain] : rules.ingress) out += element("add", "policy_ingress", ip, chain);
   for (const auto& [ip, chain] : rules.egress) out += element("add", "policy_egress", ip, chain);
   for (const auto& pair : rules.hairpins) out += element("add", "hairpins", pair, "");
+  return out;
+}
+
+}  // namespace
+
+std::string full_script(const NetworkConfig& network, const Rules& rules, bool masquerade_services) {
+  return with_table(std::string("add table ip TABLE \ndelete table ip TABLE \nadd table ip TABLE \n") + frame +
+                        filling(network, rules, masquerade_services),
+                    network);
+}
+
+std::optional<Table> table_from(std::string_view listing) {
+  const auto parsed = parse_json(listing);
+  if (!parsed || !find_path(*parsed, {"nftables"})) return std::nullopt;
+  Table table;
+  for (const auto& item : array_at(*parsed, {"nftables"})) {
+    const auto chain = find_string(item, {"chain", "name"}), set = find_string(item, {"set", "name"});
+    if (chain && !find_path(item, {"chain", "hook"})) table.chains.insert(*chain);
+    if (set) table.sets.insert(*set);
+  }
+  table.chains.erase("to_service");
+  table.sets.erase("hairpins");
+  return table;
+}
+
+std::string takeover_script(const NetworkConfig& network, const Table& before, const Rules& rules,
+                            bool masquerade_services) {
+  auto out = std::string(frame) + emptied + filling(network, rules, masquerade_services);
+  for (const auto& chain : before.chains)
+    if (!rules.chains.contains(chain)) out += "delete chain ip TABLE " + chain + "\n";
+  for (const auto& set : before.sets)
+    if (!rules.affinity.contains(set)) out += "delete set ip TABLE " + set + "\n";
   return with_table(std::move(out), network);
 }
 

@@ -62,6 +62,17 @@ RulesResult rules_for(const NetworkConfig& network, std::uint16_t api_port, cons
 // The whole table, replacing whatever is there in one transaction. `masquerade_services`: the bridge hides replies from
 // us (no br_netfilter), so clients in pods must see the host as source.
 std::string full_script(const NetworkConfig& network, const Rules& rules, bool masquerade_services);
+// What an earlier engine left in the table: chains and sets beside those that are always there. From what `nft --terse
+// --json list table` prints; nullopt when it is no such thing.
+struct Table {
+  std::set<std::string> chains, sets;
+};
+std::optional<Table> table_from(std::string_view listing);
+// The same rules as `full_script` in the table that is there, in one transaction. Its base chains stay: when they are
+// replaced, a packet on its way may pass none of them, and a connection to a Service is refused. Session affinity
+// stays, too.
+std::string takeover_script(const NetworkConfig& network, const Table& before, const Rules& rules,
+                            bool masquerade_services);
 // Only what changed. Empty when nothing did.
 std::string change_script(const NetworkConfig& network, const Rules& before, const Rules& after);
 

@@ -137,5 +137,26 @@ TEST(Rules, change_only_what_differs) {
                 table + " service_a\ndelete chain ip " + table + " service_a\n");
 }
 
+TEST(Rules, are_taken_over_in_the_table_that_is_there) {
+  const auto before = table_from(R"({"nftables": [{"metainfo": {}}, {"table": {"name": "t"}},
+      {"map": {"name": "services"}}, {"set": {"name": "hairpins"}}, {"set": {"name": "affinity_a"}},
+      {"set": {"name": "affinity_b"}}, {"chain": {"name": "to_service"}}, {"chain": {"name": "service_a"}},
+      {"chain": {"name": "service_b"}}, {"chain": {"name": "output", "hook": "output"}}, {"rule": {"chain": "x"}}]})");
+  ASSERT_TRUE(before);
+  EXPECT_EQ(before->chains, (std::set<std::string>{"service_a", "service_b"}));
+  EXPECT_EQ(before->sets, (std::set<std::string>{"affinity_a", "affinity_b"}));
+  Rules rules;
+  rules.chains["service_b"] = {"two"};
+  rules.affinity["affinity_b"] = 60;
+  const auto script = takeover_script(network(), *before, rules, false);
+  const auto table = "ip " + network().table;
+  EXPECT_EQ(script.find("delete table"), script.npos);
+  EXPECT_NE(script.find("flush table " + table), script.npos) << script;
+  EXPECT_TRUE(script.ends_with("delete chain " + table + " service_a\ndelete set " + table + " affinity_a\n"))
+      << script;
+  EXPECT_FALSE(table_from("Error: No such file or directory"));
+  EXPECT_FALSE(table_from("{}"));
+}
+
 }  // namespace
 }  // namespace workflow::engine
