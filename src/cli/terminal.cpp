@@ -72,13 +72,14 @@ std::string Terminal::ask_secret(std::string_view prompt) {
     }
     return secret;
   }
-  out(prompt);
   termios silent = terminal_as_found;
   silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::signal(number, restore_and_die);
-  ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
+  // Silent before it asks, and nothing is flushed: an answer that is pasted, or typed fast, is neither shown nor lost.
+  ::tcsetattr(STDIN_FILENO, TCSADRAIN, &silent);
+  out(prompt);
   auto secret = read_line();
-  ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &terminal_as_found);
+  ::tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal_as_found);
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::signal(number, SIG_DFL);
   out("\n");
   return secret;

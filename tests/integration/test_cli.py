@@ -5,6 +5,7 @@ import os
 import pathlib
 import pty
 import select
+import signal
 import stat
 import subprocess
 import sys
@@ -141,6 +142,8 @@ def on_terminal(home, words, answers, limit=10):
         shown += data
         if answers and shown.endswith(answers[0][0].encode()):
             os.write(fd, answers.pop(0)[1].encode() + b"\n")
+    else:
+        os.kill(pid, signal.SIGKILL)
     return shown.decode().replace("\r\n", "\n"), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
