@@ -65,5 +65,6 @@ def test_a_page_of_many_costs_as_many_statements_as_one_of_few(costs, controller
     after = costs()
     for path, (statements, rows) in after.items():
         assert rows >= before[path][1] + 9, path
-        assert statements == before[path][0], (path, before[path], after[path])
+        # One may come from what the controller does beside; a query for each row would be nine.
+        assert abs(statements - before[path][0]) <= 1, (path, before[path], after[path])
         assert statements <= 8, (path, statements)
