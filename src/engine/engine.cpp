@@ -69,6 +69,16 @@ Task<> report_ready(ApiServer& api, Node& node, Proxy& proxy) {
   log::info("engine ready", kv("node", node.name()));
 }
 
+// Of parts that run together the first to fail ends them all; the error that comes out of that is not always its own.
+Task<> part(const char* name, Task<> task) {
+  try {
+    co_await std::move(task);
+  } catch (const Error& error) {
+    log::error("a part of the engine failed", kv("part", name), kv("error", describe(std::current_exception())));
+    throw;
+  }
+}
+
 Task<> run_engine(Executor executor, Options options) {
   SystemClock clock;
   auto node_settings = node_config_of(options);
@@ -91,9 +101,9 @@ Task<> run_engine(Executor executor, Options options) {
   auto controllers_settings = controllers_config(options, settings, api, network.gateway.text());
   controllers_settings.pod_usage = [&node] { return node.pod_usage(); };
   Controllers controllers(executor, std::move(controllers_settings), store, clock);
-  auto ready = report_ready(api, node, proxy);
-  auto pods = node.run() && proxy.run();
-  auto cluster = api.run() && controllers.run();
+  auto ready = part("start", report_ready(api, node, proxy));
+  auto pods = part("node", node.run()) && part("proxy", proxy.run());
+  auto cluster = part("api server", api.run()) && part("controllers", controllers.run());
   co_await (std::move(cluster) && std::move(pods) && std::move(ready));
 }
 
