@@ -26,6 +26,18 @@ NodeConfig node_config_of(const Options& options) {
   return config;
 }
 
+// containerd ends at once when its sockets' names are too long for the kernel.
+void check_state_path(const fs::path& state) {
+  constexpr std::string_view longest_socket = "/containerd/containerd.sock.ttrpc";
+  constexpr std::size_t limit = 104 - longest_socket.size();
+  const auto size = state.string().size();
+  if (size > limit) {
+    throw Error(Error::Fields{{"state",
+                               {"the path may have " + std::to_string(limit) + " characters and has " +
+                                std::to_string(size) + ": sockets below it could not be opened"}}});
+  }
+}
+
 void make_state_folder(const fs::path& state) {
   std::error_code failed;
   fs::create_directories(state, failed);
@@ -131,6 +143,7 @@ int engine_main(int argc, char** argv) {
     if (::geteuid() != 0 && !options.api_only) {
       throw Error{ErrorKind::forbidden, "the engine starts containers and must run as root: use sudo"};
     }
+    if (!options.api_only && !options.teardown) check_state_path(options.state);
     make_state_folder(options.state);
     if (options.api_only) return run_main([&](Executor executor) { return run_api_only(executor, options); });
     if (options.teardown) return run_main([&](Executor) { return teardown(node_config_of(options)); });

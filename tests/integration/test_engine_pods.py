@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from engine_with_pods import IMAGE, PodEngine, container, fetch, is_ready, missing_parts  # noqa: E402
-from workflow_testing import free_port, run, wait_for  # noqa: E402
+from workflow_testing import WORKFLOW, free_port, run, wait_for  # noqa: E402
 
 if missing_parts():
     pytest.skip(missing_parts(), allow_module_level=True)
@@ -375,3 +375,10 @@ def test_a_new_engine_takes_over_the_rules_in_place(engine, ns):
     assert hooks() == before
     assert "service_gone" not in table() and "10.9.9.9" not in table()
     assert fetch(address, 80) == "web"
+
+
+def test_a_state_folder_with_too_long_a_path_is_refused(tmp_path):
+    state = tmp_path / ("long" * 20)
+    done = run(WORKFLOW, "engine", "--state", state, check=False)
+    assert done.returncode == 1 and "workflow engine: state: the path may have 71 characters" in done.stdout, done.stdout
+    assert not state.exists()

@@ -147,7 +147,7 @@ def test_nothing_is_lost_or_doubled_when_the_engine_is_killed(engine):
     wait_for(lambda: {f.name for f in (engine.state / "pods").iterdir()} == uids(), 90, "no folder of a pod that is gone is left")
 
 
-def test_a_start_that_the_engine_did_not_finish_is_no_restart(tmp_path, monkeypatch):
+def test_a_start_that_the_engine_did_not_finish_is_no_restart(tmp_path, tmp_path_factory, monkeypatch):
     """kill -9 while the runtime makes the container's process; afterwards there is one container, started once."""
     slow, begun = tmp_path / "slow", tmp_path / "begun"
     wrapper = tmp_path / "bin" / "runc"
@@ -156,9 +156,7 @@ def test_a_start_that_the_engine_did_not_finish_is_no_restart(tmp_path, monkeypa
                        f'exec {shutil.which("runc", path="/usr/sbin:/usr/bin:/sbin:/bin")} "$@"\n')
     wrapper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
-    state = tmp_path / "engine"
-    state.mkdir()
-    engine = PodEngine(state)
+    engine = PodEngine(tmp_path_factory.mktemp("cut"))
     try:
         engine.namespace("cut")
         data = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}

@@ -71,11 +71,15 @@ class PodEngine:
         self.options = ["--state", self.state, "--api-port", str(self.port), "--pod-cidr", f"10.{170 + 2 * number}.0.0/24",
                         "--service-cidr", f"10.{171 + 2 * number}.0.0/24"]
         self.process = None
-        self.start()
-        archive = self.state / "image.tar"
-        image_archive(archive)
-        self.ctr("images", "import", "--no-unpack=false", archive)
-        archive.unlink()
+        try:
+            self.start()
+            archive = self.state / "image.tar"
+            image_archive(archive)
+            self.ctr("images", "import", "--no-unpack=false", archive)
+            archive.unlink()
+        except BaseException:
+            self.close()
+            raise
 
     def ctr(self, *arguments):
         return run("ctr", "-a", self.state / "containerd/containerd.sock", "-n", "k8s.io", *arguments).stdout
