@@ -280,12 +280,7 @@ Task<> Execs::serve(http::WebSocket& client, std::string container, ExecOptions 
   Session session(executor_, runtime_, client, exec, folder_of(exec), options);
   auto clear_up = [this, &session, &exec]() -> Task<> {
     co_await session.stop();
-    std::string trouble;
-    try {
-      co_await with_deadline(end_limit, "it does not end", end(exec));
-    } catch (const Error& error) {
-      trouble = error.message();
-    }
+    const auto trouble = co_await try_to_end(exec);
     if (trouble.empty()) co_return;
     log::warn("a command's traces could not be removed yet", kv("exec", exec.id), kv("error", trouble));
     if (!stopping_) endings_.spawn("end exec", end_whatever_comes(exec));
@@ -329,14 +324,18 @@ Task<> Execs::end(cri::ExecId exec) {
   });
 }
 
+Task<std::string> Execs::try_to_end(cri::ExecId exec) {
+  try {
+    co_await with_deadline(end_limit, "it does not end", end(exec));
+  } catch (const Error& error) {
+    co_return error.message();
+  }
+  co_return "";
+}
+
 Task<> Execs::end_whatever_comes(cri::ExecId exec) {
   for (auto pause = 500ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 60s)) {
-    std::string trouble;
-    try {
-      co_await with_deadline(end_limit, "it does not end", end(exec));
-    } catch (const Error& error) {
-      trouble = error.message();
-    }
+    const auto trouble = co_await try_to_end(exec);
     if (trouble.empty()) co_return;
     log::debug("exec: not ended; trying again", kv("exec", exec.id), kv("error", trouble));
     co_await sleep_for(pause);

@@ -26,8 +26,9 @@ class Execs {
   Task<> stop();
 
  private:
-  Task<> end(cri::ExecId exec);               // kills it if it runs, and removes every trace
-  Task<> end_whatever_comes(cri::ExecId id);  // tries again until it could
+  Task<> end(cri::ExecId exec);                    // kills it if it runs, and removes every trace
+  Task<std::string> try_to_end(cri::ExecId exec);  // within its limit; "" or why not
+  Task<> end_whatever_comes(cri::ExecId id);       // tries again until it could
   std::filesystem::path folder_of(const cri::ExecId& exec) const;
 
   Executor executor_;
