@@ -28,14 +28,18 @@ bool may_go_unhealthy(const json::object& budget) {
 
 }  // namespace
 
+bool is_covered(const json::object& budget, const json::object& pod) {
+  const auto* selector = value_at(budget, {"spec", "selector"});
+  const auto parsed = selector == nullptr ? std::nullopt : kube::LabelSelector::from_object(*selector);
+  return parsed && parsed->matches(value_at(pod, {"metadata", "labels"}));
+}
+
 ObjectPtr budget_of_eviction(const json::object& pod, const std::vector<ObjectPtr>& budgets) {
   if (kube::is_pod_finished(pod) || kube::is_being_deleted(pod) || text_at(pod, {"status", "phase"}) == "Pending")
     return nullptr;
   ObjectPtr found;
   for (const auto& budget : budgets) {
-    const auto* selector = value_at(*budget, {"spec", "selector"});
-    const auto parsed = selector == nullptr ? std::nullopt : kube::LabelSelector::from_object(*selector);
-    if (!parsed || !parsed->matches(value_at(pod, {"metadata", "labels"}))) continue;
+    if (!is_covered(*budget, pod)) continue;
     if (found != nullptr) {
       throw ApiError(
           500, "InternalError",

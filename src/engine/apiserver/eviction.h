@@ -7,6 +7,9 @@
 
 namespace workflow::engine {
 
+// Whether `budget` speaks of `pod`. An empty selector means every pod, unlike a Deployment's.
+bool is_covered(const json::object& budget, const json::object& pod);
+
 // The budget that the eviction of `pod` uses up; null when it may go without: no budget selects it, it does not run
 // yet or no longer, or it is unhealthy and the budget's unhealthyPodEvictionPolicy lets such pods go. Throws ApiError
 // 500 when several budgets select it.

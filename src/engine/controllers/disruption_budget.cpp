@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <set>
 
+#include "engine/apiserver/eviction.h"
 #include "engine/fields.h"
 #include "lib/kube/objects.h"
-#include "lib/kube/selectors.h"
 
 namespace workflow::engine {
 
@@ -14,13 +14,6 @@ namespace {
 namespace res = kube::resources;
 using namespace std::chrono_literals;
 constexpr auto eviction_takes = 2min;  // a pod whose eviction was granted and that is still there then counts again
-
-// An empty selector means every pod, unlike a Deployment's.
-bool covers(const json::object& budget, const json::object& pod) {
-  const auto* selector = value_at(budget, {"spec", "selector"});
-  const auto parsed = selector == nullptr ? std::nullopt : kube::LabelSelector::from_object(*selector);
-  return parsed && parsed->matches(value_at(pod, {"metadata", "labels"}));
-}
 
 struct Expected {
   std::int64_t pods = 0, healthy = 0;
@@ -65,7 +58,7 @@ DisruptionBudgetPlan plan_disruption_budget(
   if (kube::is_being_deleted(budget)) return plan;
   Objects pods;
   for (const auto& pod : all) {
-    if (!kube::is_pod_finished(*pod) && covers(budget, *pod)) pods.push_back(pod);
+    if (!kube::is_pod_finished(*pod) && is_covered(budget, *pod)) pods.push_back(pod);
   }
   // Evictions that were granted, and whose pods are still seen as healthy.
   json::object disrupted;
