@@ -1,10 +1,10 @@
 #include <sys/socket.h>
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <set>
 
+#include "lib/async/accept.h"
 #include "lib/async/request_executor.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
@@ -15,15 +15,12 @@
 
 namespace workflow::http {
 
-using namespace std::chrono_literals;
-
-namespace {
-constexpr auto quietly = asio::as_tuple(asio::use_awaitable);
-}
-
 struct Server::State : std::enable_shared_from_this<Server::State> {
   State(Executor e, ServerConfig config, Handler handler)
-      : executor(std::move(e)), acceptor(executor), connections(executor), room(executor) {
+      : executor(std::move(e)),
+        acceptor(executor),
+        connections(executor, {.most = config.max_connections}),
+        supervisor(executor) {
     context->config = std::move(config);
     context->handler = std::move(handler);
     context->render_error = [](const Request&, const Error& error) {
@@ -53,30 +50,14 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     if (error) throw Error{ErrorKind::unavailable, "cannot listen on " + where + ": " + error.message()};
   }
 
-  Task<> accept_all() {
-    for (;;) {
-      while (connections.size() >= context->config.max_connections) co_await room.wait(room.version());
-      auto [error, socket] = co_await acceptor.async_accept(quietly);
-      if (error) {
-        if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
-        // A peer that left already, or no more file descriptors: neither ends the server.
-        const bool ours = error == asio::error::no_descriptors ||
-                          error == boost::system::errc::too_many_files_open_in_system ||
-                          error == asio::error::no_memory || error == asio::error::no_buffer_space;
-        if (!ours) continue;
-        log::error("cannot accept connections; raise the limit of open files", kv("error", error.message()));
-        co_await sleep_for(100ms);
-        continue;
-      }
-      connections.spawn("connection", connection(shared_from_this(), std::move(socket)));
-    }
+  Task<> accept() {
+    auto self = shared_from_this();
+    return supervisor.forever(
+        "accept connections", [self] { return accept_all(self->acceptor, self->connections, self->take); },
+        accept_pauses());
   }
 
   static Task<> connection(std::shared_ptr<State> state, tcp::socket socket) {
-    struct Leave {
-      ~Leave() { state->room.notify_all(); }
-      std::shared_ptr<State> state;
-    } leave{state};
     auto id = std::make_shared<std::string>();
     Executor scoped = RequestExecutor(state->executor, id);
     co_await asio::co_spawn(scoped, serve(state, std::move(socket), id), asio::use_awaitable);
@@ -133,8 +114,11 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
   std::shared_ptr<ServerContext> context = std::make_shared<ServerContext>();
   std::shared_ptr<asio::ssl::context> tls;
   tcp::acceptor acceptor;
-  TaskGroup connections;
-  Notifier room;
+  Connections connections;
+  Supervisor supervisor;
+  std::function<Task<>(tcp::socket)> take = [this](tcp::socket socket) {
+    return connection(shared_from_this(), std::move(socket));
+  };
   std::set<ServerConnection*> open;
 };
 
@@ -151,7 +135,7 @@ void Server::on_error(std::function<Response(const Request&, const Error&)> rend
 
 Task<> Server::serve() {
   auto state = state_;
-  co_await with_cleanup(state->accept_all(), [state] { return state->drain(); });
+  co_await with_cleanup(state->accept(), [state] { return state->drain(); });
 }
 
 }  // namespace workflow::http
