@@ -1,4 +1,8 @@
-// src/cli/dotenv.h: KEY=value lines, as config:set takes them and .env files hold them.
+// src/cli/dotenv.h: KEY=value, as config:set takes it and .env files hold it.
+//   A file's line is [export] KEY=value. A value in quotes may have several lines; what follows it, and what follows a
+//   blank in a value without quotes, may be a # comment. Between ' everything is itself; between " the escapes are \n
+//   \r \t
+//   \" \\ \$ and \`. Nothing is expanded. What print_dotenv writes, parse_dotenv reads back byte for byte.
 #pragma once
 #include <map>
 #include <optional>
@@ -11,8 +15,7 @@ namespace workflow::cli {
 using Settings = std::map<std::string, std::string>;
 
 std::optional<std::pair<std::string, std::string>> parse_setting(std::string_view text);  // "KEY=value"
-// One a line, LF or CRLF; empty lines and those that begin with # are skipped. Throws invalid, quoting the bad line.
-Settings parse_dotenv(std::string_view text);
+Settings parse_dotenv(std::string_view text);  // throws invalid with the number of the bad line; LF or CRLF
 std::string print_dotenv(const Settings& settings);
 [[noreturn]] void refuse_setting(std::string_view text);
 

@@ -1,6 +1,8 @@
 // The small languages of the command line: remotes, settings, limits, probes, keys, targets, server errors.
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "cli/controller.h"
 #include "cli/dotenv.h"
 #include "cli/git.h"
@@ -51,14 +53,65 @@ TEST(Settings, are_key_equals_value) {
   for (const auto* bad : {"A", "=b", "1A=b", "A B=c", "A-B=c", "A^=b", ""}) EXPECT_FALSE(parse_setting(bad)) << bad;
 }
 
-TEST(Settings, come_from_env_files) {
-  const Settings both = {{"A", "\"1\""}, {"B", " two "}};
-  EXPECT_EQ(parse_dotenv("# comment\nA=\"1\"\n\nB= two \n"), both);
-  EXPECT_EQ(parse_dotenv("A=\"1\"\r\nB= two \r\n"), both);
-  EXPECT_EQ(parse_dotenv("A=\"1\"\nB= two "), both);
-  EXPECT_EQ(parse_dotenv(print_dotenv(both)), both);
-  EXPECT_EQ(error_of([] { parse_dotenv("A=1\n # no\n"); }),
-            "' # no' does not match the pattern 'key=var', ex: MODE=test\n");
+TEST(EnvFile, is_read_as_people_write_it) {
+  struct Case {
+    std::string_view text;
+    Settings settings;
+  };
+  const Case cases[] = {
+      {"", {}},
+      {"# comment\n\n  # another\n", {}},
+      {"\xef\xbb\xbf# made by an editor\nA=1\n", {{"A", "1"}}},
+      {"A=1\nB=two words", {{"A", "1"}, {"B", "two words"}}},
+      {"A=1\r\n\r\nB=2\r\n", {{"A", "1"}, {"B", "2"}}},
+      {"export A=1\n  B = 2 \nexported=3", {{"A", "1"}, {"B", "2"}, {"exported", "3"}}},
+      {"A=\nB=''\nC=\"\"\nD= # empty", {{"A", ""}, {"B", ""}, {"C", ""}, {"D", ""}}},
+      {"A=1 # one\nB=x#y\nC=#fff\nD='a # b' # c", {{"A", "1"}, {"B", "x#y"}, {"C", "#fff"}, {"D", "a # b"}}},
+      {"A=\" two \"\nB=' two '", {{"A", " two "}, {"B", " two "}}},
+      {R"(A="a\nb\t\"c\"\\ \$d \e")", {{"A", "a\nb\t\"c\"\\ $d \\e"}}},
+      {R"(A='a\nb "c"')", {{"A", R"(a\nb "c")"}}},
+      {"A='-----BEGIN-----\nabc=\n-----END-----\n'\nB=2",
+       {{"A", "-----BEGIN-----\nabc=\n-----END-----\n"}, {"B", "2"}}},
+      {"A=\"x\r\ny\"\r\nB=2\r\n", {{"A", "x\ny"}, {"B", "2"}}},
+      {R"(A={"a": "b # no"})", {{"A", R"({"a": "b)"}}},
+      {R"(A={"a": 1}#2)", {{"A", R"({"a": 1}#2)"}}},
+      {"A=postgres://u:p@h/d?x=1&y=$Z `w`", {{"A", "postgres://u:p@h/d?x=1&y=$Z `w`"}}},
+      {"A=1\nA=2", {{"A", "2"}}},
+  };
+  for (const auto& [text, settings] : cases) EXPECT_EQ(parse_dotenv(text), settings) << text;
+}
+
+TEST(EnvFile, is_refused_with_the_line_and_the_remedy) {
+  EXPECT_EQ(error_of([] { parse_dotenv("A=1\n\nno\n"); }),
+            "'no' does not match the pattern 'key=var', ex: MODE=test\n"
+            "It is line 3; a value of several lines stands between quotes.\n");
+  EXPECT_TRUE(error_of([] { parse_dotenv("A=1\nB-C=2\n"); }).starts_with("'B-C=2' does not match the pattern"));
+  EXPECT_TRUE(error_of([] { parse_dotenv("A=1\nB=\"x\ny\n"); }).starts_with("line 2: the quote \" is not closed"));
+  EXPECT_TRUE(error_of([] { parse_dotenv("A='x'y\n"); }).starts_with("line 1: text follows the closing '"));
+}
+
+TEST(EnvFile, leaves_plain_values_as_they_are) {
+  EXPECT_EQ(print_dotenv({{"A", "1"}, {"B", "two words"}, {"C", ""}, {"D", "a\"b"}, {"E", "it's $x"}}),
+            "A=1\nB=two words\nC=\nD=a\"b\nE=it's $x\n");
+  EXPECT_EQ(print_dotenv({{"A", " 1"}, {"B", "a\nb"}, {"C", "it's\n$x"}, {"D", "\"q\""}, {"E", "x #y"}, {"F", "a\rb"}}),
+            "A=' 1'\nB='a\nb'\nC=\"it's\n\\$x\"\nD='\"q\"'\nE='x #y'\nF=\"a\\rb\"\n");
+}
+
+TEST(EnvFile, gives_back_every_value_byte_for_byte) {
+  std::mt19937 random(20);
+  const std::vector<std::string> pieces = {"\n", "\r",           "\r\n", "\"",   "'", "\\",  "\\n",     "$", "`",
+                                           "#",  " #",           " ",    "\t",   "=", "A=b", "export ", "é", "\v",
+                                           "x",  "\xef\xbb\xbf", "%",    "\\\"", "!"};
+  for (int round = 0; round < 20000; ++round) {
+    Settings settings;
+    for (const auto* key : {"A", "B_1", "_c"}) {
+      std::string value;
+      for (auto left = random() % 8; left > 0; --left) value += pieces[random() % pieces.size()];
+      settings[key] = value;
+    }
+    const auto file = print_dotenv(settings);
+    ASSERT_EQ(parse_dotenv(file), settings) << file;
+  }
 }
 
 TEST(SshKeyValue, is_base64_of_the_key) {
