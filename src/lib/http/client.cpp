@@ -36,7 +36,7 @@ struct Client::State : std::enable_shared_from_this<Client::State> {
   void give_back(std::unique_ptr<ClientConnection> connection) {
     connection->stream.transport().watchdog().reading_until(never);
     connection->idle_since = std::chrono::steady_clock::now();
-    auto& pool = idle[connection->origin];
+    auto& pool = idle[connection->pool];
     pool.push_back(std::move(connection));
     if (pool.size() > config.max_idle_per_host) pool.pop_front();
     if (!std::exchange(sweeping, true)) sweep_later();
@@ -110,6 +110,9 @@ void complete_headers(ClientRequest& request, const std::string& user_agent) {
   if (!headers.find("User-Agent")) headers.set("User-Agent", user_agent);
   const auto& id = log::current_request();
   if (!id.empty() && !headers.find("X-Request-Id")) headers.set("X-Request-Id", id);
+  if (request.proxy && !request.proxy->authorization.empty() && !is_secure(request.url)) {
+    headers.set("Proxy-Authorization", request.proxy->authorization);
+  }
   headers.remove("Transfer-Encoding");
   if (const auto* text = std::get_if<std::string>(&request.body)) {
     const bool expects_body = request.method == "POST" || request.method == "PUT" || request.method == "PATCH";
@@ -170,8 +173,10 @@ Task<ClientResponse> Client::send(ClientRequest request) {
   auto state = state_;
   complete_headers(request, state->config.user_agent);
   for (;;) {
-    auto connection = state->take_idle(origin_of(request.url));
-    if (!connection) connection = co_await connect(request.url, state->config, state->tls_for(request.url));
+    auto connection = state->take_idle(pool_key(request.url, request.proxy));
+    if (!connection) {
+      connection = co_await connect(request.url, request.proxy, state->config, state->tls_for(request.url));
+    }
     try {
       auto head = co_await exchange(*connection, request);
       connection->stream.transport().watchdog().reading_until(never);
@@ -206,7 +211,7 @@ Task<std::unique_ptr<WebSocket>> Client::websocket(Url url, Headers headers, std
   for (const auto& protocol : subprotocols) offer += (offer.empty() ? "" : ", ") + protocol;
   if (!offer.empty()) request.headers.set("Sec-WebSocket-Protocol", offer);
 
-  auto connection = co_await connect(request.url, state->config, state->tls_for(request.url));
+  auto connection = co_await connect(request.url, request.proxy, state->config, state->tls_for(request.url));
   const auto head = co_await exchange(*connection, request);
   if (head.status != 101) {
     const auto kind = head.status == 401   ? ErrorKind::unauthenticated

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/address.hpp>
+#include <boost/asio/write.hpp>
 #include <cerrno>
 
 #include "lib/base/error.h"
@@ -46,11 +47,44 @@ Task<tcp::socket> connect_to_any(std::vector<tcp::endpoint> endpoints, std::stri
   throw Error{ErrorKind::unavailable, "cannot connect to " + origin + ": " + last.message()};
 }
 
-Task<std::unique_ptr<Transport>> open_transport(Url url, const ClientConfig& config,
+// Asks a proxy for a tunnel to the server. Nothing is read beyond its answer: what follows is the server's.
+Task<> open_tunnel(tcp::socket& socket, const Url& url, const Proxy& proxy) {
+  const auto host = url.host.find(':') == std::string::npos ? url.host : "[" + url.host + "]";
+  const auto target = host + ":" + std::to_string(url.port);
+  Headers headers;
+  headers.set("Host", target);
+  if (!proxy.authorization.empty()) headers.set("Proxy-Authorization", proxy.authorization);
+  const auto head = render_request_head("CONNECT", target, headers);
+  if (!head) throw Error{ErrorKind::invalid, "the credentials of the proxy hold a control character"};
+  co_await asio::async_write(socket, asio::buffer(*head), asio::use_awaitable);
+  std::string answer;
+  while (!answer.ends_with("\r\n\r\n")) {
+    char byte = 0;
+    const auto [error, got] = co_await socket.async_read_some(asio::buffer(&byte, 1), quietly);
+    if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
+    if (error || answer.size() == max_head) {
+      throw Error{ErrorKind::unavailable,
+                  "the proxy " + proxy.url.authority() + " closed the connection without an answer"};
+    }
+    answer.append(&byte, got);
+  }
+  const auto parsed = parse_response_head(answer, "CONNECT");
+  const auto* accepted = std::get_if<ResponseHead>(&parsed);
+  if (accepted == nullptr || accepted->status / 100 != 2) {
+    const auto status = accepted == nullptr ? "a malformed answer" : "status " + std::to_string(accepted->status);
+    const auto* advice = accepted != nullptr && accepted->status == 407 ? ": it wants a user and a password" : "";
+    throw Error{ErrorKind::unavailable,
+                "the proxy " + proxy.url.authority() + " refused a tunnel to " + target + " with " + status + advice};
+  }
+}
+
+Task<std::unique_ptr<Transport>> open_transport(Url url, std::optional<Proxy> proxy, const ClientConfig& config,
                                                 std::shared_ptr<asio::ssl::context> tls) {
-  auto endpoints = co_await resolve(url);
-  auto socket = co_await connect_to_any(std::move(endpoints), origin_of(url));
+  const auto& first = proxy ? proxy->url : url;
+  auto endpoints = co_await resolve(first);
+  auto socket = co_await connect_to_any(std::move(endpoints), (proxy ? "the proxy " : "") + origin_of(first));
   if (!is_secure(url)) co_return plain_transport(std::move(socket));
+  if (proxy) co_await open_tunnel(socket, url, *proxy);
   ClientName name{config.tls.server_name.empty() ? url.host : config.tls.server_name, config.tls.verify};
   co_return co_await tls_client_transport(std::move(socket), std::move(tls), std::move(name), never);
 }
@@ -98,8 +132,9 @@ Task<> send_reader(ClientConnection& connection, BodyReader& body, std::chrono::
 
 Task<> send_request(ClientConnection& connection, ClientRequest& request) {
   const auto& url = request.url;
-  auto head =
-      render_request_head(request.method, url.path + (url.query.empty() ? "" : "?" + url.query), request.headers);
+  auto head = render_request_head(request.method,
+                                  connection.target_prefix + url.path + (url.query.empty() ? "" : "?" + url.query),
+                                  request.headers);
   if (!head)
     throw Error{ErrorKind::invalid, "a request's method, target or header holds a control character or a blank"};
   auto& transport = connection.stream.transport();
@@ -147,15 +182,22 @@ bool ClientConnection::usable() const {
 
 std::string origin_of(const Url& url) { return url.scheme + "://" + url.authority(); }
 
+std::string pool_key(const Url& url, const std::optional<Proxy>& proxy) {
+  return origin_of(url) + (proxy ? " through " + proxy->url.authority() + " " + proxy->authorization : "");
+}
+
 bool is_secure(const Url& url) { return url.scheme == "https" || url.scheme == "wss"; }
 
-Task<std::unique_ptr<ClientConnection>> connect(Url url, const ClientConfig& config,
+Task<std::unique_ptr<ClientConnection>> connect(Url url, std::optional<Proxy> proxy, const ClientConfig& config,
                                                 std::shared_ptr<asio::ssl::context> tls) {
   const auto limit = config.connect_timeout;
   auto message = "cannot connect to " + origin_of(url) + " within " + std::to_string(limit.count()) + " ms";
-  auto transport = co_await with_deadline(limit, std::move(message), open_transport(url, config, std::move(tls)));
+  auto transport =
+      co_await with_deadline(limit, std::move(message), open_transport(url, proxy, config, std::move(tls)));
   auto connection = std::make_unique<ClientConnection>(std::move(transport));
   connection->origin = origin_of(url);
+  connection->pool = pool_key(url, proxy);
+  if (proxy && !is_secure(url)) connection->target_prefix = origin_of(url);
   co_return std::move(connection);
 }
 

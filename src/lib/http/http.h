@@ -201,6 +201,7 @@ struct Url {
   static std::optional<Url> parse(std::string_view text);
   std::string authority() const;  // host[:port], port only when not the scheme's own
   std::string text() const;
+  bool operator==(const Url&) const = default;
 };
 
 struct ClientTls {
@@ -216,12 +217,19 @@ struct ClientConfig {
   std::chrono::milliseconds idle_timeout{30'000};
   std::string user_agent = "workflow";
 };
+// An HTTP proxy: it passes plain requests on, and opens tunnels (RFC 9110, section 9.3.6) to secure servers.
+struct Proxy {
+  Url url;                    // http
+  std::string authorization;  // value of Proxy-Authorization; "" none
+  bool operator==(const Proxy&) const = default;
+};
 struct ClientRequest {
   std::string method = "GET";
   Url url;
   Headers headers;
   std::variant<std::string, std::shared_ptr<BodyReader>> body;  // a reader with length() is sent with it, else chunked
   std::chrono::milliseconds timeout{30'000};                    // until the response's headers are there; 0 = none
+  std::optional<Proxy> proxy;                                   // the way there, if not directly
 };
 struct ClientResponse {
   int status = 0;
