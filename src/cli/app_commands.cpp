@@ -1,9 +1,9 @@
 #include <chrono>
 
+#include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/git.h"
 #include "cli/render.h"
-#include "cli/server_error.h"
 #include "cli/session.h"
 #include "lib/base/error.h"
 #include "lib/base/process.h"
@@ -113,7 +113,7 @@ int apps_logs(Session& session, const Arguments& arguments) {
             "' shows v2 or later.\n"
             "3) The platform's components are up: 'workflow status' on its machine, or 'kubectl get pods -n deis'.");
   }
-  if (reply.status >= 400) throw Error(ErrorKind::unavailable, message_of(reply.status, reply.body));
+  if (reply.status >= 400) throw Error(ErrorKind::unavailable, problem_of(reply, session.profile().controller));
   const bool colours = session.terminal().out_is_terminal() && session.env().find("NO_COLOR").value_or("").empty();
   session.out(colours ? render_coloured_log(reply.body) : reply.body.ends_with('\n') ? reply.body : reply.body + "\n");
   return 0;
@@ -122,7 +122,7 @@ int apps_logs(Session& session, const Arguments& arguments) {
 int apps_run(Session& session, const Arguments& arguments) {
   const auto app = session.app(arguments);
   auto& controller = session.controller();
-  const auto command = join(arguments.operands(), " ");
+  const auto command = command_line(arguments.operands(), arguments.loose_operands());
   session.out("Running '" + command + "'...\n");
   const auto result = controller.post(app_path(app, "run"), json::object{{"command", command}});
   const auto status = static_cast<int>(find_integer(result, {"exit_code"}).value_or(0));
@@ -209,11 +209,14 @@ std::vector<Command> app_commands() {
        .run = apps_logs},
       {.name = "apps:run",
        .summary = "run a command in a new container of an application",
-       .description = "Runs a command in a new container of an application, and prints its output when it has ended.\n"
-                      "Write -- before a command that has options of its own.",
+       .description =
+           "Runs a command in a new container of an application, and prints its output when it has ended.\n"
+           "Write -- before a command that has options of its own. The words after it reach the program as they\n"
+           "are; without it, and as a single word, they are a line for the container's shell.",
        .operands = {{"<command>", Count::many, "the shell command to run"}},
        .options = {app_option},
        .takes_command_line = true,
+       .usage = "[options] [--] <command>...",
        .run = apps_run},
       {.name = "apps:destroy",
        .summary = "destroy an application",

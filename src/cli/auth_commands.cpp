@@ -74,7 +74,7 @@ std::string token_for(Session& session, const std::string& url) {
 int auth_register(Session& session, const Arguments& arguments) {
   const auto url = controller_url(arguments.operand(0));
   const bool verify = is_on(arguments, "ssl-verify");
-  auto controller = session.controller_at(url, token_for(session, url), verify);
+  auto controller = session.controller_at({.url = url, .token = token_for(session, url), .verify = verify});
   check_connection(controller);
   Credentials credentials{.username = asked_unless_given(session, arguments, "username"),
                           .password = arguments.option_or("password", "")};
@@ -92,13 +92,14 @@ int auth_register(Session& session, const Arguments& arguments) {
   }
   session.out("Registered " + credentials.username + "\n");
   if (!is_on(arguments, "login")) return 0;
-  auto anonymous = session.controller_at(url, "", verify);
+  auto anonymous = session.controller_at({.url = url, .verify = verify});
   log_in(session, anonymous, credentials);
   return 0;
 }
 
 int auth_login(Session& session, const Arguments& arguments) {
-  auto controller = session.controller_at(controller_url(arguments.operand(0)), "", is_on(arguments, "ssl-verify"));
+  auto controller =
+      session.controller_at({.url = controller_url(arguments.operand(0)), .verify = is_on(arguments, "ssl-verify")});
   check_connection(controller);
   log_in(session, controller, ask_credentials(session, arguments));
   return 0;
@@ -149,7 +150,7 @@ int auth_cancel(Session& session, const Arguments& arguments) {
   const bool log_in_again = username.empty() || !arguments.option_or("password", "").empty();
   if (log_in_again) {
     session.out("Please log in again in order to cancel this account\n");
-    auto controller = session.controller_at(before.controller, "", before.ssl_verify);
+    auto controller = session.controller_at({.url = before.controller, .verify = before.ssl_verify});
     log_in(session, controller, ask_credentials(session, arguments));
   }
   const auto& profile = session.profile();

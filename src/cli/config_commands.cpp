@@ -206,7 +206,8 @@ int tags_unset(Session& session, const Arguments& arguments) {
 
 int registry_list(Session& session, const Arguments& arguments) {
   const auto app = session.app(arguments);
-  session.out(render_registry(app, get_config(session, app), arguments.flag("reveal")));
+  const auto password = arguments.flag("reveal") ? Password::shown : Password::hidden;
+  session.out(render_registry(app, get_config(session, app), password));
   return 0;
 }
 
@@ -214,7 +215,7 @@ int change_registry(Session& session, const Arguments& arguments, json::object v
   const auto app = session.app(arguments);
   const auto config =
       change_config(session, app, "Applying registry information... ", {{"registry", std::move(values)}});
-  session.out(render_registry(app, config, false));
+  session.out(render_registry(app, config, Password::hidden));
   return 0;
 }
 
@@ -290,6 +291,7 @@ std::vector<Command> config_commands() {
        .description = "Sets environment variables for an application.",
        .operands = {{"<var>=<value>", Count::many, "variable and value, such as MODE=test"}},
        .options = {app_option},
+       .usage = "<var>=<value> [<var>=<value>...] [options]",
        .run = config_set},
       {.name = "config:unset",
        .summary = "unset environment variables for an app",
@@ -322,6 +324,7 @@ std::vector<Command> config_commands() {
                       "A limit is a maximum (512M, 1G; 500m, 2 for CPU), or request/maximum (256M/512M).",
        .operands = {{"<type>=<value>", Count::many, "process type and limit, such as web=512M"}},
        .options = {app_option, cpu, memory},
+       .usage = "[options] <type>=<value>...",
        .run = limits_set},
       {.name = "limits:unset",
        .summary = "unset resource limits for an app",
@@ -329,6 +332,7 @@ std::vector<Command> config_commands() {
        .operands = {types},
        .options = {app_option, cpu, memory},
        .exclusive = {{"cpu", "memory"}},
+       .usage = "[options] [--memory | --cpu] <type>...",
        .run = limits_unset},
       {.name = "registry:list",
        .summary = "list registry info for an app",
@@ -340,12 +344,14 @@ std::vector<Command> config_commands() {
        .description = "Sets registry information for an application.",
        .operands = {{"<key>=<value>", Count::many, "username=<name> or password=<password>"}},
        .options = {app_option},
+       .usage = "[options] <key>=<value>...",
        .run = registry_set},
       {.name = "registry:unset",
        .summary = "unset registry info for an app",
        .description = "Unsets registry information for an application.",
        .operands = {keys},
        .options = {app_option},
+       .usage = "[options] <key>...",
        .run = registry_unset},
       {.name = "tags:list",
        .summary = "list tags for an app",
@@ -357,12 +363,14 @@ std::vector<Command> config_commands() {
        .description = "Sets tags for an application.\n\nIt then runs only on nodes with these labels.",
        .operands = {{"<key>=<value>", Count::many, "label of a node, such as rack=1"}},
        .options = {app_option},
+       .usage = "[options] <key>=<value>...",
        .run = tags_set},
       {.name = "tags:unset",
        .summary = "unset tags for an app",
        .description = "Unsets tags for an application.",
        .operands = {keys},
        .options = {app_option},
+       .usage = "[options] <key>...",
        .run = tags_unset},
       {.name = "timeouts:list",
        .summary = "list termination grace periods for an app",
@@ -372,14 +380,16 @@ std::vector<Command> config_commands() {
       {.name = "timeouts:set",
        .summary = "set termination grace periods for an app",
        .description = "Sets how long processes of an application may take to stop.",
-       .operands = {{"<type>=<seconds>", Count::many, "process type and seconds, such as web=30"}},
+       .operands = {{"<type>=<value>", Count::many, "process type and seconds, such as web=30"}},
        .options = {app_option},
+       .usage = "[options] <type>=<value>...",
        .run = timeouts_set},
       {.name = "timeouts:unset",
        .summary = "unset termination grace periods for an app",
        .description = "Unsets how long processes of an application may take to stop.",
        .operands = {types},
        .options = {app_option},
+       .usage = "[options] <type>...",
        .run = timeouts_unset},
   };
 }

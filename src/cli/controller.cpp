@@ -28,6 +28,12 @@ std::optional<ApiVersion> parse_version(std::string_view text) {
 
 constexpr int most_redirects = 10;
 
+http::Url parse_url(const std::string& text) {
+  auto url = http::Url::parse(text);
+  if (!url) throw Error(ErrorKind::invalid, "\"" + text + "\" is no URL; log in again");
+  return std::move(*url);
+}
+
 bool is_redirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
@@ -69,13 +75,30 @@ std::string app_path(std::string_view app, std::string_view rest) {
   return "/v2/apps/" + escaped(app) + "/" + std::string(rest);
 }
 
+bool is_of_controller(const Reply& reply) {
+  if (!reply.api_version.empty() || starts_with_ignoring_case(reply.content_type, "application/json")) return true;
+  return reply.status < 400 && reply.body.empty();
+}
+
+std::string problem_of(const Reply& reply, std::string_view url) {
+  return is_of_controller(reply) ? message_of(reply.status, reply.body) : message_of_stranger(reply.status, url);
+}
+
+Redirect judge_redirect(const http::Url& from, const http::Url& to) {
+  if (from.scheme == "https" && to.scheme != "https") return Redirect::refused;
+  const bool same_port = from.port == to.port || (from.scheme == "http" && to.scheme == "https");
+  return from.host == to.host && same_port ? Redirect::same_host : Redirect::other_host;
+}
+
 struct Controller::State {
   asio::io_context io{1};
   http::Client client;
-  explicit State(bool verify)
-      : client(io.get_executor(), {.tls = {.verify = verify},
-                                   .max_idle_per_host = 1,
-                                   .user_agent = "Workflow Client " + std::string(client_version)}) {}
+  // A connection for each request: one that is used again may be closed by the server just then, and a request that
+  // must not be done twice cannot be sent again.
+  explicit State(const Access& access)
+      : client(io.get_executor(), {.tls = {.verify = access.verify},
+                                   .max_idle_per_host = 0,
+                                   .user_agent = "Hephy Client " + std::string(client_version)}) {}
 
   // Runs one exchange to its end on this thread.
   Reply run(http::ClientRequest request) {
@@ -85,10 +108,9 @@ struct Controller::State {
       auto response = co_await client.send(std::move(sent));
       out.status = response.status;
       out.api_version = response.headers.get("DEIS_API_VERSION");
-      if (is_redirect(response.status))
-        out.body = response.headers.get("Location");
-      else
-        out.body = co_await response.text(64u << 20, std::chrono::hours(24));
+      out.content_type = response.headers.get("Content-Type");
+      if (is_redirect(response.status)) out.location = response.headers.get("Location");
+      if (out.location.empty()) out.body = co_await response.text(64u << 20, std::chrono::hours(24));
     };
     asio::co_spawn(io, task(client, std::move(request), reply), [&](std::exception_ptr error) {
       failure = error;
@@ -102,32 +124,36 @@ struct Controller::State {
 };
 
 Controller::Controller(Access access, std::function<void(std::string)> warn)
-    : access_(std::move(access)), warn_(std::move(warn)), state_(std::make_unique<State>(access_.verify)) {}
+    : access_(std::move(access)), warn_(std::move(warn)), state_(std::make_unique<State>(access_)) {}
 Controller::~Controller() = default;
 
-Reply Controller::exchange(std::string_view method, std::string url, std::string body, bool authorized) {
-  auto target = http::Url::parse(url);
-  if (!target) throw Error(ErrorKind::invalid, "\"" + url + "\" is no URL; log in again");
-  const auto origin = target->authority();
-  http::ClientRequest request;
-  request.method = std::string(method);
-  request.url = *target;
-  request.body = std::move(body);
+Reply Controller::exchange(http::ClientRequest request, Authorization authorization) {
+  const auto url = request.url.text();
   request.timeout = std::chrono::milliseconds(0);
   request.headers.set("Accept", "application/json");
-  if (authorized) {
+  request.headers.set("Connection", "close");
+  if (authorization == Authorization::token) {
     request.headers.set("Content-Type", "application/json");
     if (!access_.token.empty()) request.headers.set("Authorization", "token " + access_.token);
   }
   for (int hop = 0; hop < most_redirects; ++hop) {
+    const auto proxy = proxy_for(access_.proxies, request.url);
+    request.proxy = proxy ? std::optional(parse_proxy(*proxy)) : std::nullopt;
     auto reply = state_->run(request);
-    if (!is_redirect(reply.status) || reply.body.empty()) return reply;
-    request.url = redirect_target(request.url, reply.body);
+    if (reply.location.empty()) return reply;
+    const auto from = request.url;
+    request.url = redirect_target(from, reply.location);
+    const auto verdict = judge_redirect(from, request.url);
+    if (verdict == Redirect::refused) {
+      throw Error(ErrorKind::unavailable,
+                  from.authority() + " redirects from https to " + request.url.text() +
+                      ", where everybody on the way could read your token and settings: not followed");
+    }
+    if (verdict == Redirect::other_host) request.headers.remove("Authorization");  // the token is for one host only
     if (reply.status < 307 && request.method != "GET") {  // RFC 9110, section 15.4: 301 to 303 turn it into a GET
       request.method = "GET";
       request.body = std::string();
     }
-    if (request.url.authority() != origin) request.headers.remove("Authorization");  // the token is for one host only
   }
   throw Error(ErrorKind::unavailable, url + " redirects more than " + std::to_string(most_redirects) + " times");
 }
@@ -136,8 +162,10 @@ Reply Controller::send(std::string_view method, std::string_view path, std::stri
   const auto host_at = access_.url.find("://");
   if (host_at == std::string::npos) throw Error(ErrorKind::invalid, "host \"\": empty host; log in again");
   const auto origin = access_.url.substr(0, access_.url.find('/', host_at + 3));
-  auto reply = exchange(method, origin + std::string(path), std::move(body), true);
-  if (!warned_) {
+  http::ClientRequest request{
+      .method = std::string(method), .url = parse_url(origin + std::string(path)), .body = std::move(body)};
+  auto reply = exchange(std::move(request), Authorization::token);
+  if (!warned_ && is_of_controller(reply)) {
     if (auto warning = version_warning(reply.api_version)) {
       warned_ = true;
       warn_(std::move(*warning));
@@ -149,12 +177,12 @@ Reply Controller::send(std::string_view method, std::string_view path, std::stri
 Reply Controller::probe(std::string_view suffix) {
   auto base = access_.url;
   while (base.ends_with('/')) base.pop_back();
-  return exchange("GET", base + std::string(suffix), "", false);
+  return exchange({.url = parse_url(base + std::string(suffix))}, Authorization::none);
 }
 
 json::value Controller::call(std::string_view method, std::string_view path, const std::optional<json::value>& body) {
   const auto reply = send(method, path, body ? print_json(*body) : "");
-  if (reply.status >= 400) throw Error(ErrorKind::invalid, message_of(reply.status, reply.body));
+  if (reply.status >= 400) throw Error(ErrorKind::invalid, problem_of(reply, access_.url));
   if (reply.body.empty()) return nullptr;
   auto value = parse_json(reply.body);
   if (!value) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "cli/proxy.h"
 #include "lib/json/json.h"
 
 namespace workflow::cli {
@@ -31,15 +32,26 @@ struct Page {
 struct Reply {
   int status = 0;
   std::string api_version;  // of the server
+  std::string content_type;
+  std::string location;  // of a redirect
   std::string body;
 };
+// False for what a proxy, a router or another server says in place of the controller.
+bool is_of_controller(const Reply& reply);
+// What is wrong, for an answer with status 400 and above: the controller's words, or who answered in its place.
+std::string problem_of(const Reply& reply, std::string_view url);
+
+// What a request that is redirected from one URL to another may take along.
+enum class Redirect { same_host, other_host, refused };
+Redirect judge_redirect(const http::Url& from, const http::Url& to);
 
 class Controller {
  public:
   struct Access {
     std::string url;
-    std::string token;  // "" none
+    std::string token = {};  // "" none
     bool verify = true;
+    Proxies proxies = {};
   };
   Controller(Access access, std::function<void(std::string)> warn);
   ~Controller();
@@ -57,7 +69,8 @@ class Controller {
 
  private:
   json::value call(std::string_view method, std::string_view path, const std::optional<json::value>& body);
-  Reply exchange(std::string_view method, std::string url, std::string body, bool authorized);
+  enum class Authorization { none, token };
+  Reply exchange(http::ClientRequest request, Authorization authorization);
 
   struct State;
   Access access_;

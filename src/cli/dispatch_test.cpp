@@ -73,7 +73,10 @@ TEST(Commands, are_complete) {
     EXPECT_TRUE(names.insert(command.name).second) << command.name;
     EXPECT_NE(command.run, nullptr) << command.name;
     EXPECT_FALSE(command.summary.empty() || command.description.empty()) << command.name;
-    for (const auto& name : command.required) EXPECT_NE(usage_line("deis", command).find(name), std::string::npos);
+    const auto usage = usage_line("deis", command);
+    for (const auto& name : command.required)
+      EXPECT_NE(usage.find("--" + std::string(name)), std::string::npos) << usage;
+    for (const auto& operand : command.operands) EXPECT_NE(usage.find(operand.name), std::string::npos) << usage;
   }
   for (const auto& resource : resources()) {
     if (!resource.default_verb.empty()) {

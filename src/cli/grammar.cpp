@@ -16,15 +16,12 @@ std::string Arguments::option_or(std::string_view name, std::string_view fallbac
 
 std::string usage_line(std::string_view program, const Command& command) {
   std::string out = "Usage: " + std::string(program) + " " + std::string(command.name);
+  if (!command.usage.empty()) return out + " " + std::string(command.usage);
   for (const auto& operand : command.operands) {
     const std::string name(operand.name);
     if (operand.count == Count::one) out += " " + name;
     if (operand.count == Count::optional) out += " [" + name + "]";
     if (operand.count == Count::many) out += " " + name + "...";
-  }
-  for (const auto& name : command.required) {
-    const auto option = std::ranges::find(command.options, name, &Option::name);
-    out += " --" + std::string(name) + "=" + std::string(option->value);
   }
   if (!command.options.empty()) out += " [options]";
   return out;
@@ -121,6 +118,11 @@ struct ArgumentParser {
            (word.starts_with("-c") || word.starts_with("--config="));
   }
 
+  void end_loose_operands() {
+    auto& arguments = parsed.arguments;
+    arguments.loose_operands_ = std::min(arguments.loose_operands_, arguments.operands_.size());
+  }
+
   void check_operands() {
     std::size_t least = 0;
     bool open = false;
@@ -150,10 +152,13 @@ struct ArgumentParser {
     bool only_operands = false;
     while (at < words.size()) {
       const std::string& word = words[at++];
-      if (only_operands || word == "-" || !word.starts_with('-') || is_for_the_program(word)) {
+      const bool for_the_program = !only_operands && is_for_the_program(word);
+      if (for_the_program) end_loose_operands();
+      if (only_operands || word == "-" || !word.starts_with('-') || for_the_program) {
         parsed.arguments.operands_.push_back(word);
       } else if (word == "--") {
         only_operands = true;
+        end_loose_operands();
       } else if (word.starts_with("--")) {
         take_long(word);
       } else {

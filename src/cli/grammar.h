@@ -2,6 +2,7 @@
 //   Our own and not CLI11, because scripts rely on docopt's rules, which CLI11 cannot be talked into: an option given
 //   twice is an error, values may begin with "-", long options may be shortened, and each mistake has fixed words.
 #pragma once
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <span>
@@ -39,6 +40,7 @@ struct Command {
   std::vector<std::pair<std::string_view, std::string_view>> exclusive = {};  // not together
   std::vector<std::pair<std::string_view, std::string_view>> needs = {};      // first only with second
   bool takes_command_line = false;  // from its first operand on, -c belongs to the operands
+  std::string_view usage = {};      // what follows the name in the usage line, where the above does not say it
   int (*run)(Session&, const Arguments&) = nullptr;
 };
 
@@ -50,11 +52,14 @@ class Arguments {
   std::string option_or(std::string_view name, std::string_view fallback) const;
   const std::vector<std::string>& operands() const { return operands_; }
   const std::string& operand(std::size_t index) const { return operands_.at(index); }
+  // How many operands, counted from the first, came before "--" or, for a command line, before its first -c.
+  std::size_t loose_operands() const { return std::min(loose_operands_, operands_.size()); }
 
  private:
   friend struct ArgumentParser;
   std::map<std::string, std::string, std::less<>> options_;
   std::vector<std::string> operands_;
+  std::size_t loose_operands_ = std::string::npos;
 };
 
 struct Parsed {

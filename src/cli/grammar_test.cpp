@@ -57,6 +57,27 @@ TEST(Grammar, says_what_is_wrong_in_docopts_words) {
   EXPECT_NE(mistake("limits:unset", {"web", "--cpu", "-m"}), "");
 }
 
+TEST(Grammar, shows_usage_lines_as_the_original) {
+  const std::pair<std::string_view, std::string_view> lines[] = {
+      {"apps:create", "[<id>] [options]"},
+      {"apps:run", "[options] [--] <command>..."},
+      {"autoscale:set", "<process-type> --min=<min> --max=<max> --cpu-percent=<percent> [options]"},
+      {"config:set", "<var>=<value> [<var>=<value>...] [options]"},
+      {"healthchecks:set", "<health-type> <probe-type> [options] [--] <args>..."},
+      {"healthchecks:unset", "[options] <health-type>..."},
+      {"limits:unset", "[options] [--memory | --cpu] <type>..."},
+      {"perms:list", "[-a --app=<app>|--admin|--admin --limit=<num>]"},
+      {"perms:create", "<username> [-a --app=<app>|--admin]"},
+      {"perms:delete", "<username> [-a --app=<app>|--admin]"},
+      {"ps:scale", "<type>=<num>... [options]"},
+      {"services:add", "--type <procfile_type> --route <path_pattern> [options]"},
+      {"tags:set", "[options] <key>=<value>..."},
+  };
+  for (const auto& [name, line] : lines) {
+    EXPECT_EQ(usage_line("deis", *find_command(name)), "Usage: deis " + std::string(name) + " " + std::string(line));
+  }
+}
+
 TEST(Grammar, lets_help_win_over_every_mistake) {
   EXPECT_TRUE(parse_line("apps:list", {"surplus", "--bogus", "-h"}).help);
   EXPECT_TRUE(parse_line("apps:transfer", {"--help"}).help);

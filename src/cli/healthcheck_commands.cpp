@@ -86,12 +86,14 @@ std::vector<Command> healthcheck_commands() {
                    {0, "period-seconds", "<seconds>", "between two probes [default: 10]"},
                    {0, "success-threshold", "<num>", "successes in a row to be well again [default: 1]"},
                    {0, "failure-threshold", "<num>", "failures in a row to be unwell [default: 3]"}},
+       .usage = "<health-type> <probe-type> [options] [--] <args>...",
        .run = healthchecks_set},
       {.name = "healthchecks:unset",
        .summary = "unset healthchecks for an app",
        .description = "Unsets healthchecks for an application.",
        .operands = {{"<health-type>", Count::many, health_types}},
        .options = {app_option, type},
+       .usage = "[options] <health-type>...",
        .run = healthchecks_unset},
   };
 }

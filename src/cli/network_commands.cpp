@@ -47,10 +47,12 @@ std::string read_or_refuse(const std::string& path) {
 
 int certs_add(Session& session, const Arguments& arguments) {
   auto& controller = session.controller();
-  const json::object body{{"certificate", read_or_refuse(arguments.operand(1))},
-                          {"key", read_or_refuse(arguments.operand(2))},
-                          {"name", arguments.operand(0)}};
-  with_progress(session, "Adding SSL endpoint... ", [&] { return controller.post("/v2/certs/", body); });
+  with_progress(session, "Adding SSL endpoint... ", [&] {
+    const json::object body{{"certificate", read_or_refuse(arguments.operand(1))},
+                            {"key", read_or_refuse(arguments.operand(2))},
+                            {"name", arguments.operand(0)}};
+    return controller.post("/v2/certs/", body);
+  });
   return 0;
 }
 
@@ -176,6 +178,7 @@ std::vector<Command> network_commands() {
                    {0, "route", "<path_pattern>", "paths, separated by commas; '~ ' before a regular expression"},
                    app_option},
        .required = {"type", "route"},
+       .usage = "--type <procfile_type> --route <path_pattern> [options]",
        .run = services_add},
       {.name = "services:remove",
        .summary = "remove the paths of a process type",

@@ -67,6 +67,11 @@ std::string text_of(const json::value& object, std::string_view field) {
   return value ? text_of_value(*value) : "";
 }
 
+std::string number_of(const json::value& object, std::string_view field) {
+  const auto text = text_of(object, field);
+  return text.empty() ? "0" : text;
+}
+
 Pairs pairs_of(const json::value& object, std::string_view field) {
   Pairs out;
   const auto* value = find_path(object, {field});
@@ -136,8 +141,8 @@ std::string render_autoscale(std::string_view app, const json::value& settings) 
   }
   if (sorted.empty()) return out + "No autoscale rules found.\n";
   for (const auto& [type, rule] : sorted) {
-    out += "--- " + type + ":\nMin Replicas: " + text_of(rule, "min") + "\nMax Replicas: " + text_of(rule, "max") +
-           "\nCPU: " + text_of(rule, "cpu_percent") + "%\n";
+    out += "--- " + type + ":\nMin Replicas: " + number_of(rule, "min") + "\nMax Replicas: " + number_of(rule, "max") +
+           "\nCPU: " + number_of(rule, "cpu_percent") + "%\n";
   }
   return out;
 }
@@ -164,9 +169,11 @@ std::string render_tags(std::string_view app, const json::value& config) {
   return app_heading(app, "Tags") + render_pairs(pairs_of(config, "tags"), 5);
 }
 
-std::string render_registry(std::string_view app, const json::value& config, bool reveal) {
+std::string render_registry(std::string_view app, const json::value& config, Password password) {
   auto pairs = pairs_of(config, "registry");
-  if (const auto password = pairs.find("password"); !reveal && password != pairs.end()) password->second = "********";
+  if (const auto found = pairs.find("password"); password == Password::hidden && found != pairs.end()) {
+    found->second = "********";
+  }
   return app_heading(app, "Registry") + render_pairs(pairs, 5);
 }
 
@@ -199,14 +206,14 @@ std::string render_tls(std::string_view app, const json::value& tls) {
 std::string render_releases(std::string_view app, const Page& releases) {
   std::string out = app_heading(app, "Releases", page_note(releases.results.size(), releases.count));
   for (const auto& release : releases.results) {
-    out += "v" + text_of(release, "version") + "\t" + text_of(release, "created") + "\t" + text_of(release, "summary") +
-           "\n";
+    out += "v" + number_of(release, "version") + "\t" + text_of(release, "created") + "\t" +
+           text_of(release, "summary") + "\n";
   }
   return out;
 }
 
 std::string render_release(std::string_view app, const json::value& release) {
-  std::string out = app_heading(app, "Release v" + text_of(release, "version"));
+  std::string out = app_heading(app, "Release v" + number_of(release, "version"));
   for (const std::string_view field : {"build", "config", "owner", "created", "summary", "updated", "uuid"}) {
     const auto value = text_of(release, field);
     if (field != "build" || !value.empty()) out += render_field(field, value, 10);

@@ -23,6 +23,7 @@ std::string heading(std::string_view what, std::string_view note = "");  // "===
 
 // A string, number or bool as text; null and absent are "".
 std::string text_of(const json::value& object, std::string_view field);
+std::string number_of(const json::value& object, std::string_view field);  // absent is "0", as in the original
 Pairs pairs_of(const json::value& object, std::string_view field);  // values that are no strings are printed as JSON
 std::vector<std::string> strings_of(const json::value& object, std::string_view field);
 
@@ -38,7 +39,8 @@ std::string render_builds(std::string_view app, const Page& builds);
 std::string render_config(std::string_view app, const json::value& config);
 std::string render_limits(std::string_view app, const json::value& config);
 std::string render_tags(std::string_view app, const json::value& config);
-std::string render_registry(std::string_view app, const json::value& config, bool reveal);
+enum class Password { hidden, shown };
+std::string render_registry(std::string_view app, const json::value& config, Password password);
 std::string render_timeouts(std::string_view app, const json::value& config);
 std::string render_services(std::string_view app, const json::value& body);
 std::string render_whitelist(std::string_view app, const json::value& body);

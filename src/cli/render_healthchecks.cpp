@@ -19,23 +19,23 @@ std::string render_http_get(const json::value& probe) {
     for (const auto& header : all->get_array())
       headers.push_back(text_of(header, "name") + "=" + text_of(header, "value"));
   }
-  return "Path=\"" + text_of(*get, "path") + "\" Port=" + text_of(*get, "port") + " HTTPHeaders=[" +
+  return "Path=\"" + text_of(*get, "path") + "\" Port=" + number_of(*get, "port") + " HTTPHeaders=[" +
          join(headers, " ") + "]";
 }
 
 std::string render_tcp_socket(const json::value& probe) {
   const auto* socket = find_path(probe, {"tcpSocket"});
-  return socket ? "Port=" + text_of(*socket, "port") : "N/A";
+  return socket ? "Port=" + number_of(*socket, "port") : "N/A";
 }
 
 std::string render_probe(const json::value* checks, std::string_view field, std::string_view none) {
   const auto* probe = checks ? find_path(*checks, {field}) : nullptr;
   if (!probe || !probe->is_object()) return std::string(none) + "\n";
-  return "Initial Delay (seconds): " + text_of(*probe, "initialDelaySeconds") +
-         "\nTimeout (seconds): " + text_of(*probe, "timeoutSeconds") +
-         "\nPeriod (seconds): " + text_of(*probe, "periodSeconds") +
-         "\nSuccess Threshold: " + text_of(*probe, "successThreshold") +
-         "\nFailure Threshold: " + text_of(*probe, "failureThreshold") + "\nExec Probe: " + render_exec(*probe) +
+  return "Initial Delay (seconds): " + number_of(*probe, "initialDelaySeconds") +
+         "\nTimeout (seconds): " + number_of(*probe, "timeoutSeconds") +
+         "\nPeriod (seconds): " + number_of(*probe, "periodSeconds") +
+         "\nSuccess Threshold: " + number_of(*probe, "successThreshold") +
+         "\nFailure Threshold: " + number_of(*probe, "failureThreshold") + "\nExec Probe: " + render_exec(*probe) +
          "\nHTTP GET Probe: " + render_http_get(*probe) + "\nTCP Socket Probe: " + render_tcp_socket(*probe) + "\n";
 }
 

@@ -57,8 +57,9 @@ TEST(Render, shows_limits) {
 
 TEST(Render, masks_the_registrys_password) {
   const auto config = parsed(R"({"registry":{"username":"bob","password":"s3cret"}})");
-  EXPECT_EQ(render_registry("x", config, false), "=== x Registry\npassword     ********\nusername     bob\n");
-  EXPECT_EQ(render_registry("x", config, true), "=== x Registry\npassword     s3cret\nusername     bob\n");
+  EXPECT_EQ(render_registry("x", config, Password::hidden),
+            "=== x Registry\npassword     ********\nusername     bob\n");
+  EXPECT_EQ(render_registry("x", config, Password::shown), "=== x Registry\npassword     s3cret\nusername     bob\n");
 }
 
 TEST(Render, shows_what_belongs_to_an_app) {
@@ -135,6 +136,14 @@ TEST(Render, shows_healthchecks) {
             "=== p Healthchecks\n\ncmd:\n--- Liveness\nNo liveness probe configured.\n\n--- Readiness\nNo readiness "
             "probe configured.\n");
   EXPECT_EQ(render_healthchecks("p", parsed("{}"), std::nullopt), "=== p Healthchecks\nNo health checks configured.\n");
+  const auto bare = render_healthchecks(
+      "p",
+      parsed(
+          R"({"healthcheck":{"web":{"livenessProbe":{"httpGet":{"path":"/"}},"readinessProbe":{"tcpSocket":{"port":0}}}}})"),
+      std::nullopt);
+  EXPECT_NE(bare.find("HTTP GET Probe: Path=\"/\" Port=0 HTTPHeaders=[]\n"), std::string::npos) << bare;
+  EXPECT_NE(bare.find("TCP Socket Probe: Port=0\n"), std::string::npos) << bare;
+  EXPECT_NE(bare.find("Initial Delay (seconds): 0\n"), std::string::npos) << bare;
 }
 
 TEST(Render, draws_the_table_of_certificates) {

@@ -12,6 +12,8 @@ constexpr std::string_view bad_username =
 constexpr std::string_view bad_app = "App name can only contain a-z (lowercase), 0-9 and hyphens";
 constexpr std::string_view bad_name = "Name can only contain a-z (lowercase), 0-9 and hyphens";
 
+constexpr std::string_view too_large = "This is more than the platform takes in one request";
+
 enum class Match { equal, part };
 struct Rule {
   std::string_view field;
@@ -33,6 +35,7 @@ constexpr Rule rules[] = {
     {"key", "Public Key is already in use", "Public Key is already in use"},
     {"public", blank, "A key is required"},
     {"public", "Key contains invalid base64 chars", "A key is required"},
+    {"public", "Public Key is already in use", "Public Key is already in use"},
     {"certificate", blank, "Could not load certificate"},
     {"certificate", "Could not load certificate", "Could not load certificate", Match::part},
     {"name", blank, bad_name},
@@ -41,6 +44,8 @@ constexpr Rule rules[] = {
     {"domain", "Domain is already in use by another application", "Domain is already in use by another application"},
     {"image", blank, "The given image is invalid"},
     {"id", blank, "An id is required"},
+    {"id", "SSH Key with this id already exists.",
+     "There is a key of this name already. Give this one a name of its own: keys:add <name> <file>"},
     {"email", "Enter a valid email address.", "Enter a valid email address."},
     {"detail", "does not exist in application", "Pod not found in application", Match::part},
     {"detail", "version cannot be below 0", "The given version is invalid", Match::part},
@@ -70,15 +75,33 @@ std::string unknown(int status, std::string_view body) {
 
 }  // namespace
 
+std::string message_of_stranger(int status, std::string_view url) {
+  const auto number = " (" + std::to_string(status) + ")";
+  if (status == 413)
+    return std::string(too_large) + number + ": put big values into a file of the app, or send less at a time";
+  if (status == 502 || status == 503 || status == 504) {
+    return "the controller behind " + std::string(url) + " does not answer" + number +
+           ". Try again in a moment; `workflow status` on its machine says more.";
+  }
+  return std::string(url) + " answers" + number +
+         ", but not as a controller does: another server, or a proxy, is in its place. Check the address, and "
+         "http_proxy.";
+}
+
 std::string message_of(int status, std::string_view body) {
   if (status == 401) return "Unauthorized: Missing or Invalid Token";
   if (status == 403) return "You do not have permission to perform this action.";
   if (status == 404) return body.empty() ? "Not Found" : std::string(body);
   if (status == 405) return "Method Not Allowed";
   if (status == 500) return "Internal Server Error";
-  if (status != 400 && status != 409 && status != 422) return unknown(status, body);
-
   const auto value = parse_json(body);
+  if (status != 400 && status != 409 && status != 422) {
+    const auto detail = value ? find_string(*value, {"detail"}) : std::nullopt;
+    // The original's server never said these, so that nobody compares their words.
+    if (status == 413) return std::string(too_large) + (detail ? ": " + *detail : "");
+    if ((status == 429 || status == 503) && detail) return *detail;
+    return unknown(status, body);
+  }
   if (!value) {
     return unknown(status, "error decoding json response (" +
                                std::string(body.empty() ? "it is empty" : "it is not JSON") +

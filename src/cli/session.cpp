@@ -41,15 +41,15 @@ void Session::forget_profile() {
   controller_.reset();
 }
 
-Controller Session::controller_at(std::string url, std::string token, bool verify) {
-  return Controller({std::move(url), std::move(token), verify}, [this](std::string text) { err(text); });
+Controller Session::controller_at(Controller::Access access) {
+  access.proxies = Proxies::from(env_);
+  return Controller(std::move(access), [this](std::string text) { err(text); });
 }
 
 Controller& Session::controller() {
   if (!controller_) {
     const auto& p = profile();
-    controller_ = std::make_unique<Controller>(Controller::Access{p.controller, p.token, p.ssl_verify},
-                                               [this](std::string text) { err(text); });
+    controller_.reset(new Controller(controller_at({.url = p.controller, .token = p.token, .verify = p.ssl_verify})));
   }
   return *controller_;
 }

@@ -35,8 +35,8 @@ class Session {
   void save_profile(const Profile& profile);
   void forget_profile();  // deletes the file
 
-  Controller& controller();  // as the profile says
-  Controller controller_at(std::string url, std::string token, bool verify);
+  Controller& controller();                             // as the profile says
+  Controller controller_at(Controller::Access access);  // through the environment's proxies
 
   // --app, else what the git remotes say, else the name of the current folder.
   std::string app(const Arguments& arguments);

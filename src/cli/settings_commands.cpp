@@ -11,16 +11,21 @@ json::value get_settings(Session& session, const std::string& app) {
   return session.controller().get(app_path(app, "settings/"));
 }
 
-// "<text><app>... done"
-int change(Session& session, const std::string& app, const std::string& text, std::string_view path,
-           json::object change) {
+struct Change {
+  std::string_view path;  // below the app
+  json::object values;
+};
+
+// "<text>... done"
+int change(Session& session, const std::string& app, const std::string& text, Change change) {
   auto& controller = session.controller();
-  with_progress(session, text + "... ", [&] { return controller.post(app_path(app, path), std::move(change)); });
+  with_progress(session, text + "... ",
+                [&] { return controller.post(app_path(app, change.path), std::move(change.values)); });
   return 0;
 }
 
 int change_settings(Session& session, const std::string& app, const std::string& text, json::object values) {
-  return change(session, app, text, "settings/", std::move(values));
+  return change(session, app, text, {"settings/", std::move(values)});
 }
 
 int autoscale_list(Session& session, const Arguments& arguments) {
@@ -116,12 +121,12 @@ int tls_info(Session& session, const Arguments& arguments) {
 
 int tls_enable(Session& session, const Arguments& arguments) {
   const auto app = session.app(arguments);
-  return change(session, app, "Enabling https-only requests for " + app, "tls/", {{"https_enforced", true}});
+  return change(session, app, "Enabling https-only requests for " + app, {"tls/", {{"https_enforced", true}}});
 }
 
 int tls_disable(Session& session, const Arguments& arguments) {
   const auto app = session.app(arguments);
-  return change(session, app, "Disabling https-only requests for " + app, "tls/", {{"https_enforced", false}});
+  return change(session, app, "Disabling https-only requests for " + app, {"tls/", {{"https_enforced", false}}});
 }
 
 int whitelist_list(Session& session, const Arguments& arguments) {
@@ -133,6 +138,7 @@ int whitelist_list(Session& session, const Arguments& arguments) {
 json::object addresses_of(const std::string& text) {
   json::array addresses;
   for (const auto& address : split(text, ',')) addresses.emplace_back(address);
+  if (text.empty()) addresses.emplace_back("");  // the server says what is wrong with it
   return {{"addresses", std::move(addresses)}};
 }
 
@@ -175,6 +181,7 @@ std::vector<Command> settings_commands() {
                    {0, "cpu-percent", "<num>", "the CPU load to keep to, in percent"},
                    app_option},
        .required = {"min", "max", "cpu-percent"},
+       .usage = "<process-type> --min=<min> --max=<max> --cpu-percent=<percent> [options]",
        .run = autoscale_set},
       {.name = "autoscale:unset",
        .summary = "unset autoscale rules for an app",
@@ -192,12 +199,14 @@ std::vector<Command> settings_commands() {
        .description = "Sets labels for an application.",
        .operands = {{"<key>=<value>", Count::many, "the label, such as team=frontend"}},
        .options = {app_option},
+       .usage = "[options] <key>=<value>...",
        .run = labels_set},
       {.name = "labels:unset",
        .summary = "unset labels for an app",
        .description = "Unsets labels for an application.",
        .operands = {{"<key>", Count::many, "the label to remove"}},
        .options = {app_option},
+       .usage = "[options] <key>...",
        .run = labels_unset},
       {.name = "maintenance:info",
        .summary = "show whether an app is in maintenance mode",

@@ -3,11 +3,14 @@
 
 #include <random>
 
+#include "cli/command_line.h"
+#include "cli/commands.h"
 #include "cli/controller.h"
 #include "cli/dotenv.h"
 #include "cli/git.h"
 #include "cli/healthcheck.h"
 #include "cli/limit_value.h"
+#include "cli/proxy.h"
 #include "cli/ps_target.h"
 #include "cli/server_error.h"
 #include "cli/ssh_key.h"
@@ -199,8 +202,9 @@ TEST(ServerErrors, are_told_in_the_originals_words) {
       {400, R"({"certificate":["Could not load certificate: bad"]})", "Could not load certificate"},
       {400, R"({"detail":"Container type x does not exist in application"})", "Pod not found in application"},
       {400, R"({"detail":"No nodes matched the provided labels: a"})", "No nodes matched the provided labels"},
-      {400, R"({"public":["Public Key is already in use"]})",
-       R"(Unknown Error (400): {"public":["Public Key is already in use"]})"},
+      {400, R"({"public":["Public Key is already in use"]})", "Public Key is already in use"},
+      {400, R"({"id":["SSH Key with this id already exists."]})",
+       "There is a key of this name already. Give this one a name of its own: keys:add <name> <file>"},
       {400, R"({"detail":"a\nb"})", "Unknown Error (400): {\"detail\":\"a\nb\"}"},
       {400, "nonsense", "Unknown Error (400): error decoding json response (it is not JSON): nonsense"},
       {401, "", "Unauthorized: Missing or Invalid Token"},
@@ -216,8 +220,129 @@ TEST(ServerErrors, are_told_in_the_originals_words) {
        "Unable to process your request: X does not exist under values"},
       {500, "x", "Internal Server Error"},
       {503, "x", "Unknown Error (503): x"},
+      {503, R"({"detail":"too many logins at once"})", "too many logins at once"},
+      {413, R"({"detail":"the request body is larger than 5 bytes"})",
+       "This is more than the platform takes in one request: the request body is larger than 5 bytes"},
   };
   for (const auto& [status, body, message] : cases) EXPECT_EQ(message_of(status, body), message) << body;
+}
+
+TEST(Answers, of_strangers_are_told_apart) {
+  const std::string page = "<html><center><h1>413 Request Entity Too Large</h1></center><hr>nginx</html>";
+  const Reply nginx{.status = 413, .content_type = "text/html", .body = page};
+  const Reply ours{
+      .status = 413, .api_version = "2.3", .content_type = "application/json", .body = R"({"detail":"5 MiB"})"};
+  const Reply old{.status = 400, .content_type = "application/json; charset=utf-8", .body = "{}"};
+  EXPECT_FALSE(is_of_controller(nginx));
+  EXPECT_TRUE(is_of_controller(ours));
+  EXPECT_TRUE(is_of_controller(old));
+  EXPECT_TRUE(is_of_controller({.status = 204}));
+  EXPECT_FALSE(is_of_controller({.status = 502}));
+  EXPECT_FALSE(is_of_controller({.status = 200, .content_type = "text/html", .body = "<html>"}));
+  EXPECT_EQ(problem_of(ours, "http://deis.x"), "This is more than the platform takes in one request: 5 MiB");
+  for (const int status : {400, 401, 403, 404, 405, 413, 414, 429, 500, 502, 503, 504}) {
+    const auto problem = problem_of({.status = status, .content_type = "text/html", .body = page}, "http://deis.x");
+    EXPECT_EQ(problem.find('<'), std::string::npos) << problem;
+    EXPECT_EQ(problem.find('\n'), std::string::npos) << problem;
+    EXPECT_NE(problem.find("(" + std::to_string(status) + ")"), std::string::npos) << problem;
+  }
+}
+
+TEST(Redirects, take_the_token_only_to_the_same_host_and_never_to_plain_http) {
+  auto judged = [](std::string_view from, std::string_view to) {
+    return judge_redirect(*http::Url::parse(from), *http::Url::parse(to));
+  };
+  EXPECT_EQ(judged("http://deis.x/v2/a", "http://deis.x/v2/b"), Redirect::same_host);
+  EXPECT_EQ(judged("http://deis.x/", "https://deis.x/"), Redirect::same_host);
+  EXPECT_EQ(judged("http://deis.x:8080/", "https://deis.x:8443/"), Redirect::same_host);
+  EXPECT_EQ(judged("https://deis.x/", "http://deis.x/"), Redirect::refused);
+  EXPECT_EQ(judged("https://deis.x/", "http://other.x/"), Redirect::refused);
+  EXPECT_EQ(judged("http://deis.x/", "http://other.x/"), Redirect::other_host);
+  EXPECT_EQ(judged("http://deis.x/", "http://deis.x:81/"), Redirect::other_host);
+  EXPECT_EQ(judged("https://deis.x/", "https://deis.x:444/"), Redirect::other_host);
+}
+
+TEST(CommandLine, gives_words_after_two_dashes_to_the_program_as_they_are) {
+  auto line = [](std::vector<std::string> words) {
+    const auto parsed = parse("deis", *find_command("apps:run"), words).arguments;
+    return command_line(parsed.operands(), parsed.loose_operands());
+  };
+  struct Case {
+    std::vector<std::string> words;
+    std::string text;
+  };
+  const Case cases[] = {
+      {{"ls", "*.py", "|", "wc"}, "ls *.py | wc"},  // a line for the shell, as ever
+      {{"sh -c 'echo hi'"}, "sh -c 'echo hi'"},
+      {{"--", "ls", "-l"}, "ls -l"},
+      {{"--", "sh", "-c", "echo hi"}, "sh -c 'echo hi'"},
+      {{"sh", "-c", "echo hi"}, "sh -c 'echo hi'"},
+      {{"-a", "shop", "--", "echo", "it's", "$HOME", "*", "", "a  b"}, R"(echo 'it'\''s' '$HOME' '*' '' 'a  b')"},
+      {{"--", "ls | wc"}, "ls | wc"},
+      {{"env", "--", "A=b", "x y"}, "env A=b 'x y'"},
+      {{"--", "echo", "Hello,", "世界"}, "echo Hello, 世界"},
+      {{"--", "printf", "a\nb"}, "printf 'a\nb'"},
+  };
+  for (const auto& [words, text] : cases) EXPECT_EQ(line(words), text);
+}
+
+TEST(Proxies, are_taken_by_scheme_and_not_for_exceptions) {
+  auto way = [](const Proxies& proxies, std::string_view url) {
+    return proxy_for(proxies, *http::Url::parse(url)).value_or("directly");
+  };
+  const Proxies both{"plain:3128", "secure:3128", ""};
+  EXPECT_EQ(way(both, "http://deis.example.com/"), "plain:3128");
+  EXPECT_EQ(way(both, "https://deis.example.com/"), "secure:3128");
+  EXPECT_EQ(way({}, "https://deis.example.com/"), "directly");
+  for (const auto* here : {"http://localhost/", "http://deis.localhost:8080/", "http://127.0.0.1/", "http://127.3.2.1/",
+                           "http://[::1]/"}) {
+    EXPECT_EQ(way(both, here), "directly") << here;
+  }
+  struct Case {
+    std::string exceptions;
+    std::string_view url;
+    bool directly;
+  };
+  const Case cases[] = {
+      {"*", "http://deis.example.com/", true},
+      {"example.com", "http://deis.example.com/", true},
+      {"example.com", "http://example.com/", true},
+      {"example.com", "http://deis-example.com/", false},
+      {".example.com", "http://deis.example.com/", true},
+      {".example.com", "http://example.com/", false},
+      {"*.example.com", "http://deis.example.com/", true},
+      {"other.com, Example.COM", "http://deis.example.com/", true},
+      {"example.com:8080", "http://deis.example.com:8080/", true},
+      {"example.com:8080", "http://deis.example.com/", false},
+      {"10.0.0.0/8", "http://10.1.2.3/", true},
+      {"10.0.0.0/8", "http://11.1.2.3/", false},
+      {"10.1.2.3", "http://10.1.2.3/", true},
+      {"10.1.2.3:81", "http://10.1.2.3/", false},
+      {"fd00::/8", "http://[fd12::1]/", true},
+      {"[fd12::1]:8080", "http://[fd12::1]:8080/", true},
+      {"nonsense/99,,:", "http://10.1.2.3/", false},
+  };
+  for (const auto& [exceptions, url, directly] : cases) {
+    EXPECT_EQ(way({"p", "p", exceptions}, url), directly ? "directly" : "p") << exceptions << " " << url;
+  }
+  EXPECT_EQ(
+      Proxies::from(
+          Env({{"http_proxy", "a"}, {"HTTPS_PROXY", "b"}, {"https_proxy", "c"}, {"NO_PROXY", ""}, {"no_proxy", "d"}})),
+      (Proxies{"a", "b", "d"}));
+}
+
+TEST(Proxies, have_an_address_and_perhaps_credentials) {
+  auto proxy = [](std::string_view text) {
+    const auto parsed = parse_proxy(text);
+    return parsed.url.text() + " " + parsed.authorization;
+  };
+  EXPECT_EQ(proxy("http://proxy.example.com:3128"), "http://proxy.example.com:3128/ ");
+  EXPECT_EQ(proxy("proxy:3128/"), "http://proxy:3128/ ");
+  EXPECT_EQ(proxy("http://maya:p%40ss@proxy"), "http://proxy/ Basic bWF5YTpwQHNz");
+  const auto refused = error_of([] { parse_proxy("socks5://maya:secret@proxy:1080"); });
+  EXPECT_NE(refused.find("socks5://proxy:1080"), std::string::npos);
+  EXPECT_EQ(refused.find("secret"), std::string::npos);
+  EXPECT_NE(error_of([] { parse_proxy("http://pro xy"); }), "");
 }
 
 TEST(ApiVersion, must_be_ours_or_a_newer_minor) {
