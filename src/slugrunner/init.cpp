@@ -1,6 +1,5 @@
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,6 +9,7 @@
 #include "lib/archive/archive.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/init.h"
 #include "lib/base/log.h"
 #include "lib/base/process.h"
 #include "lib/base/settings.h"
@@ -29,8 +29,6 @@ for profile in .profile.d/*; do [ ! -f "$profile" ] || . "$profile"; done
 hash -r
 exec bash -c "$1"
 )";
-
-int shell_status(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
 
 bool holds_nothing(const fs::path& folder) { return !fs::exists(folder) || fs::is_empty(folder); }
 
@@ -72,11 +70,7 @@ int start(int argc, char** argv) {
 }  // namespace
 
 int run_app(const std::string& command, const fs::path& folder, const std::map<std::string, std::string>& env) {
-  // Signals wait until sigwait takes them, from before the app exists: none is ever lost.
-  sigset_t all;
-  sigfillset(&all);
-  for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigdelset(&all, number);
-  sigprocmask(SIG_BLOCK, &all, nullptr);
+  block_signals();
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // as process 1 does by itself: orphans come to us, also in tests
 
   ProcessSpec spec{.argv = {"bash", "-c", start_script, "bash", command}};
@@ -86,21 +80,10 @@ int run_app(const std::string& command, const fs::path& folder, const std::map<s
   // A terminal's foreground job must stay in the terminal's session; otherwise a group of its own takes every signal.
   spec.new_session = ::isatty(STDIN_FILENO) == 0;
   ChildProcess app(spec);
-  for (;;) {
-    int number = 0;
-    if (sigwait(&all, &number) != 0) continue;
-    if (number != SIGCHLD) {
-      app.signal(number);
-      continue;
-    }
-    int status = 0;
-    for (int pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
-      if (pid != app.pid()) continue;
-      app.signal(SIGTERM);  // what it left behind in its group goes with it
-      app.detach();
-      return shell_status(status);
-    }
-  }
+  const int status = attend(app.pid(), spec.new_session ? PassSignalsTo::group : PassSignalsTo::process);
+  app.signal(SIGTERM);  // what it left behind in its group goes with it
+  app.detach();
+  return status;
 }
 
 int slugrunner_main(int argc, char** argv) {

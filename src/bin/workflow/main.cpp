@@ -6,6 +6,8 @@
 #include "controller/controller.h"
 #include "database/database.h"
 #include "engine/engine.h"
+#include "lib/base/init.h"
+#include "lib/base/limits.h"
 #include "objectstore/objectstore.h"
 #include "platform/platform.h"
 #include "registry/registry.h"
@@ -49,7 +51,9 @@ int main(int argc, char** argv) {
   const std::string_view name = argv[1];
   if (name == "--help" || name == "-h" || name == "help") return usage(stdout, 0);
   for (const auto& command : commands) {
-    if (command.name == name) return command.main(argc - 1, argv + 1);
+    if (command.name != name) continue;
+    workflow::raise_open_files();
+    return workflow::run_program(command.main, argc - 1, argv + 1);
   }
   std::fprintf(stderr, "workflow: unknown command \"%s\"\n", argv[1]);
   return usage(stderr, 2);

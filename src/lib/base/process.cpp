@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include <utility>
 
 #include "lib/base/error.h"
+#include "lib/base/limits.h"
 #include "lib/base/text.h"
 
 namespace workflow {
@@ -51,7 +53,7 @@ Pipe make_pipe(bool child_reads) {
 struct Streams {
   std::array<Pipe, 3> pipes;
   std::array<int, 3> child_fds{-1, -1, -1};  // what becomes 0, 1, 2; -1: inherited
-  Fd null;
+  Fd null, log;
 };
 
 Streams open_streams(const ProcessSpec& spec) {
@@ -62,6 +64,10 @@ Streams open_streams(const ProcessSpec& spec) {
       if (!s.null) s.null = above_standard(::open("/dev/null", O_RDWR | O_CLOEXEC));
       if (!s.null) throw Error(ErrorKind::unavailable, "cannot open /dev/null: " + reason(errno));
       s.child_fds[i] = s.null.get();
+    } else if (wanted[i] == Stream::log) {
+      if (!s.log) s.log = above_standard(::open(spec.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+      if (!s.log) throw Error(ErrorKind::unavailable, "cannot write " + spec.log + ": " + reason(errno));
+      s.child_fds[i] = s.log.get();
     } else if (wanted[i] == Stream::pipe) {
       s.pipes[i] = make_pipe(i == 0);
       s.child_fds[i] = s.pipes[i].theirs.get();
@@ -102,6 +108,7 @@ struct ChildPlan {
   std::array<int, 3> fds;
   int report;  // write end: errno goes here when something fails
   pid_t parent;
+  std::optional<rlimit> open_files;
 };
 
 [[noreturn]] void give_up(const ChildPlan& plan) {
@@ -118,6 +125,11 @@ struct ChildPlan {
   }
   // Sockets of Asio are not close-on-exec, and no child of ours wants them.
   ::syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
+  for (const int fd : plan.spec.kept) {
+    if (::fcntl(fd, F_SETFD, 0) != 0) give_up(plan);
+  }
+  if (plan.spec.umask) ::umask(static_cast<mode_t>(*plan.spec.umask));
+  if (plan.open_files) ::setrlimit(RLIMIT_NOFILE, &*plan.open_files);
   struct sigaction default_action{};
   default_action.sa_handler = SIG_DFL;
   for (int number = 1; number < NSIG; ++number) ::sigaction(number, &default_action, nullptr);
@@ -210,9 +222,14 @@ ChildProcess::ChildProcess(const ProcessSpec& spec) : group_(spec.new_session) {
   auto envp = pointers(variables);
   auto streams = open_streams(spec);
   auto report = make_pipe(false);
-  const ChildPlan plan{
-      spec,      program.c_str(), argv.data(), spec.env ? envp.data() : environ, streams.child_fds, report.theirs.get(),
-      ::getpid()};
+  const ChildPlan plan{spec,
+                       program.c_str(),
+                       argv.data(),
+                       spec.env ? envp.data() : environ,
+                       streams.child_fds,
+                       report.theirs.get(),
+                       ::getpid(),
+                       given_open_files()};
   pid_ = ::fork();
   if (pid_ < 0) throw Error(ErrorKind::unavailable, "cannot start " + spec.argv[0] + ": " + reason(errno));
   if (pid_ == 0) become(plan);

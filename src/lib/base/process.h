@@ -14,11 +14,14 @@ struct ProcessSpec {
   std::vector<std::string> argv;                          // argv[0] is looked up in PATH
   std::optional<std::map<std::string, std::string>> env;  // nullopt: ours; else exactly this
   std::string cwd;                                        // "": ours
-  enum class Stream { inherit, null, pipe };
+  enum class Stream { inherit, null, pipe, log };
   Stream in = Stream::null, out = Stream::inherit, err = Stream::inherit;
+  std::string log;               // where Stream::log is appended; made with mode 0600
   bool new_session = false;      // setsid: its own process group, safe to signal as a group
   bool die_with_parent = false;  // PR_SET_PDEATHSIG SIGKILL
   std::optional<int> uid, gid;   // drop to this user (supplementary groups cleared)
+  std::vector<int> kept;         // descriptors that the program inherits, under their own numbers
+  std::optional<int> umask;      // nullopt: ours
 };
 
 // A running child. The destructor kills (SIGKILL) and reaps it if it still runs and was not detached.

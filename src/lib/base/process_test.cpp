@@ -1,11 +1,15 @@
 #include "lib/base/process.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/base/error.h"
+#include "lib/base/limits.h"
 
 namespace workflow {
 
@@ -101,6 +105,49 @@ TEST(Process, drops_to_another_user) {
 TEST(Process, a_grandchild_that_keeps_the_pipe_does_not_hold_us) {
   const auto result = run_process({.argv = {"sh", "-c", "sleep 5 & echo done"}}, 4s);
   EXPECT_EQ(result.out, "done\n");
+}
+
+TEST(Process, what_is_kept_is_inherited_and_a_lock_with_it) {
+  const TemporaryFolder folder;
+  const auto lock = (folder.path() / "lock").string();
+  Fd held(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_EQ(::flock(held.get(), LOCK_EX), 0);
+  ChildProcess child({.argv = {"sleep", "60"}, .kept = {held.get()}});
+  held.reset();
+  const Fd other(::open(lock.c_str(), O_RDWR | O_CLOEXEC));
+  EXPECT_NE(::flock(other.get(), LOCK_EX | LOCK_NB), 0) << "the child holds it";
+  child.signal(SIGKILL);
+  child.wait(10s);
+  EXPECT_EQ(::flock(other.get(), LOCK_EX | LOCK_NB), 0);
+}
+
+TEST(Process, a_daemons_words_are_appended_to_a_file_of_its_own) {
+  const TemporaryFolder folder;
+  const auto log = (folder.path() / "log").string();
+  for (int round = 0; round < 2; ++round) {
+    ChildProcess child({.argv = {"sh", "-c", "echo out; echo err >&2; umask"},
+                        .out = ProcessSpec::Stream::log,
+                        .err = ProcessSpec::Stream::log,
+                        .log = log,
+                        .umask = 027});
+    EXPECT_EQ(child.wait(10s), 0);
+  }
+  EXPECT_EQ(read_file(log), "out\nerr\n0027\nout\nerr\n0027\n");
+  struct stat info{};
+  ASSERT_EQ(::stat(log.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777u, 0600u);
+}
+
+TEST(Process, a_raised_limit_of_open_files_stays_ours) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit low{std::min<rlim_t>(before.rlim_max, 256), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  raise_open_files();
+  rlimit raised{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &raised), 0);
+  EXPECT_EQ(raised.rlim_cur, std::min<rlim_t>(before.rlim_max, 65536));
+  EXPECT_EQ(run_process({.argv = {"sh", "-c", "ulimit -n"}}, 10s).out, "256\n");
 }
 
 }  // namespace workflow
