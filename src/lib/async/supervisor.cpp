@@ -143,6 +143,7 @@ void Supervisor::keep(std::string name, Body body, Options options) {
   state_->group.spawn(std::move(name), std::move(task));
 }
 
+Task<> Supervisor::join() { return state_->group.join(); }
 Task<> Supervisor::stop() { return state_->group.stop(); }
 
 Task<> Supervisor::forever(std::string name, Body body, Options options) {

@@ -46,6 +46,7 @@ class Supervisor {
 
   void keep(std::string name, Body body, Options options);  // runs from now on until stop()
   void keep(std::string name, Body body) { keep(std::move(name), std::move(body), Options()); }
+  Task<> join();  // waits until none of them runs: until stop()
   Task<> stop();
 
   // The same loop as a task of the caller's own group; this supervisor outlives it.
