@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/ip/address.hpp>
 #include <boost/asio/write.hpp>
 #include <cerrno>
 
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/http/resolve.h"
 #include "lib/http/socket_options.h"
 
 namespace workflow::http {
@@ -18,19 +18,6 @@ namespace {
 
 constexpr auto quietly = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t max_head = 64u << 10;
-
-Task<std::vector<tcp::endpoint>> resolve(const Url& url) {
-  boost::system::error_code not_an_address;
-  const auto address = asio::ip::make_address(url.host, not_an_address);
-  if (!not_an_address) co_return std::vector{tcp::endpoint(address, url.port)};
-  tcp::resolver resolver(co_await asio::this_coro::executor);
-  const auto [error, found] = co_await resolver.async_resolve(url.host, std::to_string(url.port), quietly);
-  if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
-  if (error) throw Error{ErrorKind::unavailable, "cannot resolve the name " + url.host + ": " + error.message()};
-  std::vector<tcp::endpoint> endpoints;
-  for (const auto& entry : found) endpoints.push_back(entry.endpoint());
-  co_return endpoints;
-}
 
 Task<tcp::socket> connect_to_any(std::vector<tcp::endpoint> endpoints, std::string origin) {
   boost::system::error_code last;
@@ -81,7 +68,7 @@ Task<> open_tunnel(tcp::socket& socket, const Url& url, const Proxy& proxy) {
 Task<std::unique_ptr<Transport>> open_transport(Url url, std::optional<Proxy> proxy, const ClientConfig& config,
                                                 std::shared_ptr<asio::ssl::context> tls) {
   const auto& first = proxy ? proxy->url : url;
-  auto endpoints = co_await resolve(first);
+  auto endpoints = co_await resolve(first.host, first.port);
   auto socket = co_await connect_to_any(std::move(endpoints), (proxy ? "the proxy " : "") + origin_of(first));
   if (!is_secure(url)) co_return plain_transport(std::move(socket));
   if (proxy) co_await open_tunnel(socket, url, *proxy);
