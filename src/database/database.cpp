@@ -15,9 +15,10 @@
 #include "database/cluster.h"
 #include "lib/async/component.h"
 #include "lib/async/process.h"
+#include "lib/async/supervisor.h"
 #include "lib/base/encoding.h"
 #include "lib/base/file.h"
-#include "lib/http/http.h"
+#include "lib/http/health.h"
 
 namespace workflow::database {
 namespace {
@@ -52,7 +53,7 @@ std::set<std::string> entries_of(const fs::path& folder) {
 // The lock is inherited by PostgreSQL and all its processes, so it is free only when the last of them has gone: two
 // servers never meet on one cluster, whatever happened to their supervisors.
 Fd lock_folder(const fs::path& folder) {
-  Fd lock(::open((folder / "lock").c_str(), O_RDWR | O_CREAT, 0600));
+  Fd lock(::open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock) throw Error(ErrorKind::internal, "cannot write to " + folder.string());
   const auto deadline = std::chrono::steady_clock::now() + 60s;
   while (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
@@ -100,17 +101,18 @@ class ReadyNote {
     give_to(path_, account);
   }
   const std::string& path() const { return path_; }
-  Task<> wait() {
+  Task<> wait() {  // returns at once when it has been told already
     char text[512];
-    for (;;) {
+    while (!told_) {
       const auto size = co_await socket_.async_receive(asio::buffer(text), asio::use_awaitable);
-      if (("\n" + std::string(text, size) + "\n").find("\nREADY=1\n") != std::string::npos) co_return;
+      told_ = ("\n" + std::string(text, size) + "\n").find("\nREADY=1\n") != std::string::npos;
     }
   }
 
  private:
   std::string path_;
   asio::local::datagram_protocol::socket socket_;
+  bool told_ = false;
 };
 
 Task<> set_up(const Config& config, const Account& account, fs::path sockets) {
@@ -127,11 +129,13 @@ Task<> supervise(ChildProcess& child) {
   throw Error(ErrorKind::unavailable, "PostgreSQL ended with status " + std::to_string(status) + "; its log says why");
 }
 
-Task<> bring_up(const Config& config, const Account& account, fs::path sockets, ReadyNote& note, bool& ready) {
+Task<Supervisor::Next> bring_up(const Config& config, const Account& account, fs::path sockets, ReadyNote& note,
+                                bool& ready) {
   co_await note.wait();
   co_await set_up(config, account, std::move(sockets));
   ready = true;
   log::info("database ready", kv("port", config.port));
+  co_return Supervisor::Next::done;
 }
 
 }  // namespace
@@ -169,21 +173,29 @@ Task<> serve(Executor executor, Config config) {
   arguments.insert(arguments.begin(), config.programs + "/postgres");
   auto spec = as_server(account, std::move(arguments));
   spec.env->emplace("NOTIFY_SOCKET", note.path());
+  spec.kept = {lock.get()};
   ChildProcess server(spec);
 
   bool ready = false;
-  auto router = std::make_shared<http::Router>();
-  http::add_health(
-      *router, [&]() { return ready ? std::nullopt : std::optional<std::string>("PostgreSQL is starting"); },
-      [&]() { return "workflow_database_ready " + std::string(ready ? "1\n" : "0\n"); });
-  http::Server health(executor, {.port = config.health_port}, http::handler_of(router));
+  Supervisor supervisor(executor);
+  auto pages = std::make_shared<http::Router>();
+  auto why_not_ready = [&]() { return ready ? std::nullopt : std::optional<std::string>("PostgreSQL is starting"); };
+  http::add_health(*pages, {.supervisor = supervisor, .why_not_ready = http::at_once(why_not_ready), .metrics = [&]() {
+                              return "workflow_database_ready " + std::string(ready ? "1\n" : "0\n");
+                            }});
+  auto health = http::health_server(executor, config.health_port, pages);
   TaskGroup tasks(executor);
   tasks.spawn("health", health.serve());
-  tasks.spawn("set up", bring_up(config, account, sockets.path(), note, ready));
+  auto set_up_once = [&] { return bring_up(config, account, sockets.path(), note, ready); };
+  tasks.spawn("set up", supervisor.until_done("set up", set_up_once));
   auto stop = [&]() -> Task<> {
     ready = false;
     server.signal(SIGINT);  // fast shutdown: sessions end, everything is written
-    co_await with_deadline(50s, "PostgreSQL did not stop in time", exited(server));
+    try {
+      co_await with_deadline(50s, "PostgreSQL did not stop in time and is killed", exited(server));
+    } catch (const Error& error) {
+      log::error("stopping failed", kv("error", error.message()));  // `server` kills it as it goes
+    }
     co_await tasks.stop();
   };
   co_await with_cleanup(supervise(server), stop);

@@ -1,9 +1,10 @@
 #include "objectstore/objectstore.h"
 
 #include "lib/async/component.h"
+#include "lib/async/supervisor.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
-#include "lib/http/http.h"
+#include "lib/http/health.h"
 #include "lib/http/metrics.h"
 #include "objectstore/api.h"
 #include "objectstore/s3_error.h"
@@ -18,12 +19,10 @@ namespace {
 constexpr auto forgotten_after = std::chrono::days(7);  // a multipart upload that nobody finishes
 
 Task<> abort_forgotten_uploads(Store& store, const Clock& clock) {
-  for (;;) {
-    const auto count =
-        co_await offload([&store, time = clock.now() - forgotten_after] { return store.abort_uploads_before(time); });
-    if (count > 0) log::info("forgotten uploads removed", kv("count", count));
-    co_await sleep_for(1h);
-  }
+  const auto count =
+      co_await offload([&store, time = clock.now() - forgotten_after] { return store.abort_uploads_before(time); });
+  if (count > 0) log::info("forgotten uploads removed", kv("count", count));
+  co_await sleep_for(1h);
 }
 
 std::string metrics_text(const Store& store, const Api& api) {
@@ -52,9 +51,9 @@ void create_buckets(Store& store, const std::vector<std::string>& names) {
 }
 
 // Health pages stand beside the buckets; no bucket can have their names.
-http::Handler handler_of(Api& api, const Store& store) {
+http::Handler handler_of(Api& api, const Store& store, const Supervisor& supervisor) {
   auto router = std::make_shared<http::Router>();
-  http::add_health(*router, [] { return std::nullopt; }, [&] { return metrics_text(store, api); });
+  http::add_health(*router, {.supervisor = supervisor, .metrics = [&] { return metrics_text(store, api); }});
   return [&api, health = http::handler_of(router)](http::Request& request) {
     const bool page = request.path == "/healthz" || request.path == "/readiness" || request.path == "/metrics";
     return page && (request.method == "GET" || request.method == "HEAD") ? health(request) : api.handle(request);
@@ -88,11 +87,12 @@ Task<> serve(Config config, const Clock& clock) {
     return opened;
   });
   Api api(*store, {config.access_key.reveal(), config.secret_key}, config.region, clock);
-  http::Server server(executor, {.address = config.address, .port = config.port}, handler_of(api, *store));
+  Supervisor supervisor(executor);
+  http::Server server(executor, {.address = config.address, .port = config.port}, handler_of(api, *store, supervisor));
   log::info("ready", kv("port", server.port()), kv("folder", config.folder), kv("region", config.region));
-  TaskGroup housekeeping(executor);
-  housekeeping.spawn("remove forgotten uploads", abort_forgotten_uploads(*store, clock));
-  co_await with_cleanup(server.serve(), [&housekeeping] { return housekeeping.stop(); });
+  supervisor.keep("remove forgotten uploads", [&] { return abort_forgotten_uploads(*store, clock); },
+                  {.role = Supervisor::Role::housekeeping});
+  co_await with_cleanup(server.serve(), [&supervisor] { return supervisor.stop(); });
 }
 
 int objectstore_main(int, char**) {

@@ -4,9 +4,10 @@
 
 #include "lib/async/component.h"
 #include "lib/async/process.h"
+#include "lib/async/supervisor.h"
 #include "lib/base/encoding.h"
 #include "lib/base/file.h"
-#include "lib/http/http.h"
+#include "lib/http/health.h"
 
 namespace workflow::registry {
 namespace {
@@ -33,15 +34,6 @@ Task<std::optional<std::string>> why_not_ready(http::Client& client, std::uint16
   } catch (const Error& error) {
     co_return error.message();
   }
-}
-
-http::Handler health_handler(http::Client& client, std::uint16_t registry_port) {
-  return [&client, registry_port](http::Request& request) -> Task<http::Response> {
-    if (request.path == "/healthz") co_return http::Response::text(200, "");
-    if (request.path != "/readiness") throw Error(ErrorKind::not_found, "only /healthz and /readiness are here");
-    const auto problem = co_await why_not_ready(client, registry_port);
-    co_return problem ? http::Response::text(503, *problem) : http::Response::text(200, "");
-  };
 }
 
 // Runs docker-registry; its log goes to our output. A registry that ends on its own ends us too: the pod is restarted.
@@ -124,7 +116,11 @@ Task<> serve(Executor executor, Config config) {
   spec.env = std::map<std::string, std::string>{{"PATH", "/usr/bin:/bin"}};
   ChildProcess child(spec);
   http::Client client(executor);
-  http::Server health(executor, {.port = config.health_port}, health_handler(client, config.port));
+  Supervisor supervisor(executor);
+  auto pages = std::make_shared<http::Router>();
+  http::add_health(*pages,
+                   {.supervisor = supervisor, .why_not_ready = [&] { return why_not_ready(client, config.port); }});
+  auto health = http::health_server(executor, config.health_port, pages);
   TaskGroup tasks(executor);
   tasks.spawn("health", health.serve());
   log::info("registry started", kv("storage", config.storage), kv("port", config.port));
