@@ -8,14 +8,16 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cstdio>
 
+#include "lib/async/bounded_log.h"
 #include "lib/async/process.h"
+#include "lib/async/supervisor.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/private_folder.h"
 #include "lib/base/text.h"
 #include "platform/options.h"
 #include "platform/platform.h"
@@ -29,38 +31,24 @@ using Steady = std::chrono::steady_clock;
 
 fs::path program() { return fs::read_symlink("/proc/self/exe"); }
 
-// Runs argv detached from us, with its output appended to `log`. The program outlives its starter, as a daemon must.
-int start_in_background(const std::vector<std::string>& argv, const fs::path& log) {
-  Fd output(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
-  Fd input(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  if (!output || !input) throw Error(ErrorKind::internal, "cannot write " + log.string());
-  std::vector<char*> arguments;
-  for (const auto& word : argv) arguments.push_back(const_cast<char*>(word.c_str()));
-  arguments.push_back(nullptr);
-  const int pid = ::fork();
-  if (pid < 0) throw Error(ErrorKind::unavailable, "cannot start a process: out of memory or process numbers");
-  if (pid == 0) {
-    ::setsid();
-    ::dup2(input.get(), 0);
-    ::dup2(output.get(), 1);
-    ::dup2(output.get(), 2);
-    if (::chdir("/") != 0) ::_exit(127);
-    ::execv(arguments[0], arguments.data());
-    ::_exit(127);
-  }
-  return pid;
-}
-
 fs::path log_file(const fs::path& state) { return state / "log" / "engine.log"; }
 
-// One old file is kept, so that logs never fill the disk.
-void rotate_log(const fs::path& state) {
-  constexpr std::uintmax_t limit = 32u << 20;
+// What the engine, the keeper and its twin write: this and the one before it, so that logs never fill the disk.
+constexpr std::uint64_t most_log = 16u << 20;
+
+// Runs argv detached from us, with its output appended to the log. It outlives its starter, as a daemon must.
+int start_in_background(std::vector<std::string> argv, const fs::path& state) {
   fs::create_directories(state / "log");
-  std::error_code ignored;
-  if (fs::exists(log_file(state), ignored) && fs::file_size(log_file(state), ignored) > limit) {
-    fs::rename(log_file(state), state / "log" / "engine.log.1", ignored);
-  }
+  ChildProcess daemon({.argv = std::move(argv),
+                       .cwd = "/",
+                       .out = ProcessSpec::Stream::log,
+                       .err = ProcessSpec::Stream::log,
+                       .log = log_file(state),
+                       .new_session = true,
+                       .umask = 022});
+  const int pid = daemon.pid();
+  daemon.detach();
+  return pid;
 }
 
 Task<> wait_ended(ProcessId id, std::chrono::seconds limit, std::string what) {
@@ -68,49 +56,68 @@ Task<> wait_ended(ProcessId id, std::chrono::seconds limit, std::string what) {
   co_await with_deadline(limit, std::move(message), gone(std::move(id)));
 }
 
-Task<> keep_twin(fs::path state) {
-  for (;;) {
-    const std::vector<std::string> argv{program(),      "keeper",  "--state",
-                                        state.string(), "--watch", std::to_string(getpid())};
-    const auto twin = identify(start_in_background(argv, log_file(state)));
-    if (twin) {
-      write_process_file(state / "twin.pid", *twin);
-      co_await gone(*twin);
-      while (::waitpid(twin->pid, nullptr, WNOHANG) > 0) {
-      }
-    }
-    log::warn("the keeper's twin has ended; starting another");
-    co_await sleep_for(200ms);
-  }
+// A process that we keep running. What is known of it outlives every failure to act on it.
+struct Kept {
+  std::optional<ProcessId> process;
+  bool written = false;  // its number, to its file
+  int failures = 0;      // in a row
+};
+
+// Makes sure that the file tells its number: the others find it by that.
+void write_number(Kept& kept, const fs::path& file) {
+  if (!kept.written) write_process_file(file, *kept.process);
+  kept.written = true;
 }
 
-Task<> keep_engine(fs::path state) {
-  int failures = 0;
-  for (;;) {
-    const auto began = Steady::now();
-    auto engine = read_process_file(engine_file(state));
-    if (engine) {
-      log::info("engine adopted", kv("pid", engine->pid));
-    } else {
-      rotate_log(state);
-      engine = identify(start_in_background(engine_command(program(), load_options(state)), log_file(state)));
-      if (engine) write_process_file(engine_file(state), *engine);
-    }
-    if (engine) {
-      co_await gone(*engine);
-      while (::waitpid(engine->pid, nullptr, WNOHANG) > 0) {
-      }
-    }
-    const auto lifetime = std::chrono::duration_cast<std::chrono::milliseconds>(Steady::now() - began);
-    failures = lifetime > 10s ? 0 : failures + 1;
-    log::warn("engine has ended; starting it again", kv("lifetime_ms", lifetime.count()));
-    co_await sleep_for(restart_delay(lifetime, failures));
+Task<> until_gone(Kept& kept) {
+  co_await gone(*kept.process);
+  while (::waitpid(kept.process->pid, nullptr, WNOHANG) > 0) {
   }
+  kept.process.reset();
+  kept.written = false;
+}
+
+Task<> keep_twin(fs::path state, Kept& twin) {
+  if (!twin.process) {
+    twin.process = identify(start_in_background(
+        {program(), "keeper", "--state", state.string(), "--watch", std::to_string(getpid())}, state));
+  }
+  if (twin.process) {
+    write_number(twin, state / "twin.pid");
+    co_await until_gone(twin);
+  }
+  log::warn("the keeper's twin has ended; starting another");
+  co_await sleep_for(200ms);
+}
+
+Task<> keep_engine(fs::path state, Kept& engine) {
+  const auto began = Steady::now();
+  if (!engine.process) {
+    engine.process = read_process_file(engine_file(state));
+    engine.written = engine.process.has_value();
+    if (engine.process) log::info("engine adopted", kv("pid", engine.process->pid));
+  }
+  if (!engine.process) {
+    engine.process = identify(start_in_background(engine_command(program(), load_options(state)), state));
+  }
+  if (engine.process) {
+    write_number(engine, engine_file(state));
+    co_await until_gone(engine);
+  }
+  const auto lifetime = std::chrono::duration_cast<std::chrono::milliseconds>(Steady::now() - began);
+  engine.failures = lifetime > 10s ? 0 : engine.failures + 1;
+  log::warn("engine has ended; starting it again", kv("lifetime_ms", lifetime.count()));
+  co_await sleep_for(restart_delay(lifetime, engine.failures));
 }
 
 Task<> keep(fs::path state) {
-  using namespace asio::experimental::awaitable_operators;
-  co_await (keep_engine(state) && keep_twin(state));
+  Kept engine, twin;
+  Supervisor supervisor(co_await asio::this_coro::executor);
+  const Supervisor::Options soon{.longest_pause = 2s};
+  supervisor.keep("engine", [&] { return keep_engine(state, engine); }, soon);
+  supervisor.keep("twin", [&] { return keep_twin(state, twin); }, soon);
+  supervisor.keep("log", [&] { return bound_log(log_file(state), most_log); }, soon);
+  co_await with_cleanup(supervisor.join(), [&supervisor] { return supervisor.stop(); });
 }
 
 Task<> stop_process(fs::path file, std::chrono::seconds limit, std::string what) {
@@ -157,7 +164,7 @@ std::optional<ProcessId> read_process_file(const fs::path& file) {
 }
 
 void write_process_file(const fs::path& file, const ProcessId& id) {
-  write_file_atomically(file, std::to_string(id.pid) + " " + id.started + "\n");
+  write_file_atomically(file, std::to_string(id.pid) + " " + id.started + "\n", 0600);
 }
 
 Task<> gone(ProcessId id) {
@@ -172,8 +179,7 @@ fs::path engine_file(const fs::path& state) { return state / "engine.pid"; }
 
 void start_keeper(const fs::path& state) {
   if (read_process_file(keeper_file(state))) return;
-  rotate_log(state);
-  start_in_background({program(), "keeper", "--state", state.string()}, log_file(state));
+  start_in_background({program(), "keeper", "--state", state.string()}, state);
 }
 
 Task<> stop_keeper(fs::path state, std::chrono::seconds limit) {
@@ -205,7 +211,8 @@ int keeper_main(int argc, char** argv) {
     log::warn("the keeper has ended; taking its place");
   }
   // The lock, not the file of its number, makes the keeper the only one; it goes with the process however that ends.
-  Fd lock(::open((folder / "keeper.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
+  keep_private(folder);
+  Fd lock(::open((folder / "keeper.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock || ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     log::info("another keeper runs already");
     return 0;

@@ -8,6 +8,7 @@
 #include "lib/async/process.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/private_folder.h"
 #include "lib/base/text.h"
 #include "lib/http/http.h"
 #include "lib/kube/yaml.h"
@@ -165,7 +166,7 @@ int up_main(int argc, char** argv) {
   try {
     check_machine();
     const auto folder = fs::absolute(state).lexically_normal();
-    fs::create_directories(folder);
+    keep_private(folder);
     const auto options = merge(load_options(folder), changes);
     int status = 0;
     const int ran = run_main([&](Executor executor) -> Task<> {
