@@ -17,7 +17,8 @@ ACCESS, SECRET = "test-access", "test-secret/with+odd=characters"
 class ObjectStore:
     """A server on a folder of its own; it can be killed and started again on the same folder and port."""
 
-    def __init__(self, folder, data=None, **settings):
+    def __init__(self, folder, data=None, prefix=(), **settings):
+        self.prefix = list(prefix)  # of its command line
         self.folder = pathlib.Path(folder)
         self.data = pathlib.Path(data) if data else self.folder / "objects"
         self.log = self.folder / "log"
@@ -42,7 +43,7 @@ class ObjectStore:
 
     def start(self):
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([WORKFLOW, "objectstore"], env=self.environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen([*self.prefix, WORKFLOW, "objectstore"], env=self.environment, stdout=log, stderr=log)
         wait_for(self.ready, what="the object store answers", limit=30)
 
     def ready(self):

@@ -1,0 +1,140 @@
+"""The keeper with the real engine: it keeps it running whatever happens to the machine, its logs bounded, its state private."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import stat
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from engine_with_pods import missing_parts  # noqa: E402
+from faults import SmallDisk, full_process_table, no_descriptors  # noqa: E402
+from workflow_testing import WORKFLOW, free_port, run, wait_for  # noqa: E402
+
+
+class Kept:
+    """`workflow keeper` on a state folder on a small disk of its own."""
+
+    def __init__(self, state):
+        self.state = state
+        self.port = free_port()
+        ports = {name: free_port() for name in ("http-port", "https-port", "ssh-port", "status-port")}
+        (state / "settings.json").write_text(json.dumps({
+            "domain": "localhost", "api-port": self.port, **ports, "pod-cidr": "10.238.0.0/24", "service-cidr": "10.239.0.0/24",
+            "build-env": {}}))
+        (state / "log").mkdir()
+        with (state / "log" / "engine.log").open("ab") as log:  # as `workflow up` starts it
+            self.process = subprocess.Popen([WORKFLOW, "keeper", "--state", state], stdout=log, stderr=log)
+        wait_for(self.answers, 60, "the engine answers")
+
+    def number(self, name):
+        """Of keeper, twin or engine, when it runs."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pid = int((self.state / f"{name}.pid").read_text().split()[0])
+            os.kill(pid, 0)
+            return pid
+
+    def engines(self):
+        """All that run on this state folder, by what they are."""
+        found = []
+        for entry in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if words[1:4] == [b"engine", b"--state", os.fsencode(self.state)] and (entry / "stat").read_text().rsplit(") ")[1][0] != "Z":
+                    found.append(int(entry.name))
+        return found
+
+    def answers(self):
+        done = run("curl", "-sk", "-m", "2", f"https://127.0.0.1:{self.port}/readyz", check=False)
+        return done.stdout.strip() == "ok"
+
+    def close(self):
+        for name in ("twin", "keeper", "twin"):
+            if pid := self.number(name):
+                os.kill(pid, signal.SIGTERM)
+                wait_for(lambda: self.number(name) != pid or not pathlib.Path(f"/proc/{pid}").exists(), 20, f"the {name} has ended")
+        self.process.wait(timeout=20)
+        for pid in self.engines():
+            os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not self.engines(), 60, "the engine has ended")
+        run(WORKFLOW, "engine", "--state", self.state, "--api-port", self.port, "--pod-cidr", "10.238.0.0/24", "--service-cidr",
+            "10.239.0.0/24", "--teardown", timeout=120)
+
+
+@pytest.fixture(scope="module")
+def kept():
+    why = missing_parts()
+    if why:
+        pytest.skip(why)
+    folder = pathlib.Path(run("mktemp", "-d", "/tmp/wf-kept-XXXX").stdout.strip())
+    with SmallDisk(folder / "state", megabytes=256, private=False) as disk:
+        (folder / "state").chmod(0o755)  # as earlier versions made it
+        it = Kept(folder / "state")
+        it.disk = disk
+        try:
+            yield it
+        finally:
+            it.close()
+    run("rm", "-r", folder)
+
+
+def test_nobody_else_reads_the_state(kept):
+    assert stat.S_IMODE(kept.state.stat().st_mode) == 0o700
+    for path in kept.state.iterdir():
+        assert stat.S_IMODE(path.lstat().st_mode) & 0o077 == 0, path
+    assert (kept.state / "engine.db").exists() and (kept.state / "engine.db-wal").exists()
+    for name in ("engine.db", "engine.db-wal", "kubeconfig", "log/engine.log", "settings.json"):
+        tried = run("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "cat", kept.state / name, check=False)
+        assert tried.returncode != 0 and "Permission denied" in tried.stdout, name
+
+
+def test_a_log_that_grows_while_the_engine_runs_is_bounded(kept):
+    log = kept.state / "log" / "engine.log"
+    line = b"x" * 999 + b"\n"
+    with log.open("ab") as writer:
+        for _ in range(20_000):
+            writer.write(line)
+    wait_for(lambda: log.stat().st_size < 16 << 20, 20, "the log begins anew")
+    old = log.with_name("engine.log.1")
+    assert 16 << 20 < old.stat().st_size < 32 << 20
+    assert stat.S_IMODE(old.stat().st_mode) == 0o600
+    engine = kept.number("engine")
+    os.kill(engine, signal.SIGKILL)  # the keeper says so in the same file
+    wait_for(lambda: b"engine has ended" in log.read_bytes(), 30, "the log goes on")
+    wait_for(kept.answers, 60, "the engine answers again")
+    old.unlink()
+
+
+def test_a_full_disk_ends_neither_keeper_nor_its_knowledge_of_the_engine(kept):
+    keeper, engine = kept.number("keeper"), kept.number("engine")
+    with kept.disk.full():
+        os.kill(engine, signal.SIGKILL)
+        wait_for(lambda: engine not in kept.engines(), 20, "the engine is dead")
+        # It does not give up, and it does not start two, although it cannot write down the number of the one it started.
+        for _ in range(3):
+            started = wait_for(kept.engines, 30, "an engine is started")
+            assert len(started) == 1
+            assert kept.process.poll() is None
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(started[0], signal.SIGKILL)
+            wait_for(lambda: started[0] not in kept.engines(), 20, "it is dead")
+    wait_for(kept.answers, 90, "the engine answers again")
+    assert kept.number("keeper") == keeper
+    assert kept.engines() == [wait_for(lambda: kept.number("engine"), 20, "the engine's number is on disk")]
+
+
+def test_without_a_descriptor_or_a_process_the_keeper_waits(kept):
+    keeper = kept.number("keeper")
+    for fault in (no_descriptors(keeper), full_process_table(keeper)):
+        with fault:
+            before = kept.number("engine")
+            os.kill(before, signal.SIGKILL)
+            wait_for(lambda: before not in kept.engines(), 20, "the engine is dead")
+        wait_for(kept.answers, 90, "the engine answers again")
+        assert kept.number("keeper") == keeper
+        assert len(kept.engines()) == 1
