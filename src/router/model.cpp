@@ -66,6 +66,7 @@ class Builder {
     const AnnotationReader reader(service.annotations, "", full_name(service), model_.problems);
     App app;
     app.label = service.app == service.ns ? service.app : service.ns + "/" + service.app;
+    app.platform = service.ns == observed_.ns;
     app.backend = model_.backends.size();
     model_.backends.push_back(backend_of(service, reader));
     app.whitelist = whitelist_of(reader);
@@ -164,7 +165,7 @@ class Builder {
     const auto found = observed_.certificates.find(ns + "/" + secret);
     if (found == observed_.certificates.end()) {
       if (secret != "deis-router-platform-cert")
-        model_.problems.push_back({service, key, "the secret " + secret + " does not exist"});
+        model_.problems.push_back({service, key, "there is no secret " + secret + " of type kubernetes.io/tls"});
       return "";
     }
     if (!found->second.problem.empty())

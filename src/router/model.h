@@ -66,7 +66,7 @@ struct RouterSettings {
   Gzip gzip;
   std::int64_t body_size = 1 << 20;
   std::int64_t header_buffers = 4, header_buffer_size = 32 << 10;
-  std::vector<std::string> trusted_peers{"10.0.0.0/8"};
+  std::vector<std::string> trusted_peers;  // who may state a client's address: nobody unless the operator says so
   std::string error_log_level = "error";
   std::string platform_domain;
   bool proxy_protocol = false, hide_version = false, request_ids = true, request_start = false, http2 = true;
@@ -115,6 +115,7 @@ struct App {
   std::optional<std::vector<std::string>> whitelist;  // set: nobody else may
   std::string referrer_policy;                        // "": none
   bool request_start = true;
+  bool platform = false;  // of our own namespace: errors are for programs
 };
 
 struct BuilderStream {

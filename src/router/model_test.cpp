@@ -123,8 +123,8 @@ TEST(Model, a_domain_has_the_certificate_that_is_mapped_to_it) {
   EXPECT_EQ(model.platform_certificate, "2");
   EXPECT_THAT(
       problems_of(model),
-      ElementsAre("foo/foo router.deis.io/certificates: the secret absent-cert does not exist",
-                  "foo/foo router.deis.io/certificates: the secret broken-cert: tls.key does not belong to tls.crt"));
+      ElementsAre("foo/foo router.deis.io/certificates: the secret broken-cert: tls.key does not belong to tls.crt",
+                  "foo/foo router.deis.io/certificates: there is no secret absent-cert of type kubernetes.io/tls"));
 }
 
 TEST(Model, a_service_is_plugged_into_the_paths_of_another) {

@@ -136,14 +136,19 @@ Task<> Nginx::run(std::string otherwise) {
   }
 }
 
-Task<> Nginx::wait_for_version(std::string version) {
+Task<> Nginx::confirm() {
+  if (confirmed_) co_return;
+  const auto version = version_of(text_);
   const auto url = *http::Url::parse("http://127.0.0.1:" + std::to_string(runtime_.status_port) + "/version");
   const auto deadline = std::chrono::steady_clock::now() + 30s;
   for (;;) {
     try {
       http::ClientRequest request{.url = url, .headers = {{"Connection", "close"}}, .timeout = 2s};
       auto response = co_await client_.send(std::move(request));
-      if (co_await response.text(1024, 2s) == version) co_return;
+      if (co_await response.text(1024, 2s) == version) {
+        confirmed_ = true;
+        co_return;
+      }
     } catch (const Error&) {
       // Not there yet, or just being started.
     }
@@ -158,8 +163,9 @@ Task<std::optional<std::string>> Nginx::apply(std::string text, Files files) {
   if (auto refusal = co_await refusal_of(text)) co_return refusal;
   co_await offload([&] { write_file_atomically(conf(), text, 0600); });
   text_ = std::move(text);
+  confirmed_ = false;
   if (child_) ::kill(child_->pid(), SIGHUP);
-  co_await wait_for_version(version_of(text_));
+  co_await confirm();
   co_await offload([&] { remove_unused(runtime_.folder, text_); });
   co_return std::nullopt;
 }

@@ -26,6 +26,8 @@ class Nginx {
   // Brings a new configuration into effect. Returns nginx's own words when it refuses the text; nothing has changed
   // then. Returns when new workers answer with it; throws `timeout` when they do not.
   Task<std::optional<std::string>> apply(std::string text, Files files);
+  // Returns once workers answer with `text()`; throws `timeout` when they do not.
+  Task<> confirm();
   // Lets requests under way end, for `grace` at most.
   Task<> stop(std::chrono::milliseconds grace);
 
@@ -35,7 +37,6 @@ class Nginx {
 
  private:
   Task<std::optional<std::string>> refusal_of(std::string text);
-  Task<> wait_for_version(std::string version);
   std::string conf() const { return runtime_.folder + "/nginx.conf"; }
   std::vector<std::string> command(const std::string& file) const;
 
@@ -45,6 +46,7 @@ class Nginx {
   std::optional<ChildProcess> child_;
   std::string text_;
   bool restored_ = false;
+  bool confirmed_ = false;  // workers answered with text_
   std::uint64_t restarts_ = 0;
 };
 

@@ -9,14 +9,14 @@
 namespace workflow::router {
 namespace {
 
-constexpr std::string_view dhparam_secret = "deis-router-dhparam";
+constexpr auto certificate_secret = "deis-router-platform-cert", dhparam_secret = "deis-router-dhparam";
 
 const json::array* array_at(const json::object& object, Path path) {
   const auto* value = find_path(object, path);
   return value ? value->if_array() : nullptr;
 }
 
-bool is_certificate(const json::object& secret) { return kube::name_of(secret).ends_with("-cert"); }
+kube::ListOptions named(const std::string& name) { return {.field_selector = "metadata.name=" + name}; }
 
 // The name of the service's port for HTTP.
 std::string port_name(const json::object& service) {
@@ -41,6 +41,8 @@ std::optional<std::int64_t> port_number(const json::value& subset, const std::st
 Annotations annotations_of(const json::object& object) {
   return string_map(find_path(object, {"metadata", "annotations"}));
 }
+
+bool always(const json::object&) { return true; }
 
 ObservedSecret checked_secret(const json::object& secret) {
   const auto values = kube::secret_values(secret);
@@ -78,18 +80,16 @@ Cluster::Cluster(kube::Client& client, std::string ns, std::string platform_doma
       platform_domain_(std::move(platform_domain)),
       changes_(client.executor()),
       services_(client, kube::resources::services, "", {.label_selector = "router.deis.io/routable=true"},
-                when([](const json::object&) { return true; })),
+                when(always)),
       endpoints_(client, kube::resources::endpoints, "", {}, when([this](const json::object& object) {
                    return services_.find(kube::namespace_of(object), kube::name_of(object)) ||
                           builder_.find(kube::namespace_of(object), kube::name_of(object));
                  })),
-      secrets_(client, kube::resources::secrets, "", {}, when([](const json::object& object) {
-                 return is_certificate(object) || kube::name_of(object) == dhparam_secret;
-               })),
-      deployment_(client, kube::resources::deployments, ns_, {.field_selector = "metadata.name=deis-router"},
-                  when([](const json::object&) { return true; })),
-      builder_(client, kube::resources::services, ns_, {.field_selector = "metadata.name=deis-builder"},
-               when([](const json::object&) { return true; })) {}
+      certificates_(client, kube::resources::secrets, "", {.field_selector = "type=kubernetes.io/tls"}, when(always)),
+      platform_certificate_(client, kube::resources::secrets, ns_, named(certificate_secret), when(always)),
+      dhparam_(client, kube::resources::secrets, ns_, named(dhparam_secret), when(always)),
+      deployment_(client, kube::resources::deployments, ns_, named("deis-router"), when(always)),
+      builder_(client, kube::resources::services, ns_, named("deis-builder"), when(always)) {}
 
 Cluster::Callbacks Cluster::when(std::function<bool(const json::object&)> matters) {
   auto tell = [this, matters](const kube::Informer::Object& object) {
@@ -101,35 +101,50 @@ Cluster::Callbacks Cluster::when(std::function<bool(const json::object&)> matter
 void Cluster::spawn(TaskGroup& tasks) {
   tasks.spawn("watch services", services_.run());
   tasks.spawn("watch endpoints", endpoints_.run());
-  tasks.spawn("watch secrets", secrets_.run());
+  tasks.spawn("watch certificates", certificates_.run());
+  tasks.spawn("watch the platform's certificate", platform_certificate_.run());
+  tasks.spawn("watch the DH parameters", dhparam_.run());
   tasks.spawn("watch the router's deployment", deployment_.run());
   tasks.spawn("watch the builder", builder_.run());
 }
 
-Task<> Cluster::wait_synced() {
-  for (auto* informer : {&services_, &endpoints_, &secrets_, &deployment_, &builder_}) co_await informer->wait_synced();
+std::array<kube::Informer*, 7> Cluster::informers() {
+  return {&services_, &endpoints_, &certificates_, &platform_certificate_, &dhparam_, &deployment_, &builder_};
 }
 
-bool Cluster::synced() const {
-  return services_.synced() && endpoints_.synced() && secrets_.synced() && deployment_.synced() && builder_.synced();
+Task<> Cluster::wait_synced() {
+  for (auto* informer : informers()) co_await informer->wait_synced();
+}
+
+bool Cluster::synced() {
+  return std::ranges::all_of(informers(), [](const auto* informer) { return informer->synced(); });
 }
 
 // Checking costs a millisecond for a key, so each secret is checked once for each of its states.
+void Cluster::check_secret(const kube::Informer::Object& secret, Observed& observed,
+                           std::map<std::string, Checked>& now) {
+  const auto key = kube::namespace_of(*secret) + "/" + kube::name_of(*secret);
+  const auto known = checked_.find(key);
+  Checked checked{secret, {}};
+  if (known != checked_.end() && known->second.secret == secret) {
+    checked.result = known->second.result;
+  } else {
+    checked.result = checked_secret(*secret);
+    // A bad replacement does not take away what worked.
+    if (!checked.result.certificate && known != checked_.end())
+      checked.result.certificate = known->second.result.certificate;
+  }
+  observed.certificates.insert_or_assign(key, checked.result);
+  now.insert_or_assign(key, std::move(checked));
+}
+
 void Cluster::check_secrets(Observed& observed) {
   std::map<std::string, Checked> now;
-  for (const auto& [key, secret] : secrets_.objects()) {
-    if (!is_certificate(*secret)) continue;
-    const auto known = checked_.find(key);
-    if (known != checked_.end() && known->second.secret == secret) {
-      now.emplace(key, known->second);
-    } else {
-      auto result = checked_secret(*secret);
-      // A bad replacement does not take away what worked.
-      if (!result.certificate && known != checked_.end()) result.certificate = known->second.result.certificate;
-      now.emplace(key, Checked{secret, std::move(result)});
-    }
-    observed.certificates.emplace(key, now.at(key).result);
+  for (const auto& [key, secret] : certificates_.objects()) {
+    if (kube::name_of(*secret) != certificate_secret || kube::namespace_of(*secret) != ns_)
+      check_secret(secret, observed, now);
   }
+  if (const auto secret = platform_certificate_.find(ns_, certificate_secret)) check_secret(secret, observed, now);
   checked_ = std::move(now);
 }
 
@@ -150,7 +165,7 @@ Observed Cluster::observe() {
          .addresses = addresses_of(*object, endpoints.get())});
   }
   check_secrets(observed);
-  if (const auto secret = secrets_.find(ns_, std::string(dhparam_secret))) {
+  if (const auto secret = dhparam_.find(ns_, dhparam_secret)) {
     auto values = kube::secret_values(*secret);
     if (is_dhparam(values["dhparam"])) observed.dhparam_pem = values["dhparam"];
   }

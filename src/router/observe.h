@@ -1,5 +1,6 @@
 // src/router/observe.h: what the cluster says, kept current by watches.
 #pragma once
+#include <array>
 #include <string>
 
 #include "lib/kube/client.h"
@@ -16,7 +17,7 @@ class Cluster {
   Cluster(kube::Client& client, std::string ns, std::string platform_domain);
   void spawn(TaskGroup& tasks);
   Task<> wait_synced();
-  bool synced() const;
+  bool synced();
   Observed observe();
   Notifier& changes() { return changes_; }  // something that may matter to us
 
@@ -28,10 +29,15 @@ class Cluster {
   using Callbacks = kube::Informer::Callbacks;
   Callbacks when(std::function<bool(const json::object&)> matters);
   void check_secrets(Observed& observed);
+  void check_secret(const kube::Informer::Object& secret, Observed& observed, std::map<std::string, Checked>& now);
+  std::array<kube::Informer*, 7> informers();
 
   std::string ns_, platform_domain_;
   Notifier changes_;
-  kube::Informer services_, endpoints_, secrets_, deployment_, builder_;
+  kube::Informer services_, endpoints_;
+  // Only what may be needed: certificates of apps by their type, our own two by their names.
+  kube::Informer certificates_, platform_certificate_, dhparam_;
+  kube::Informer deployment_, builder_;
   std::map<std::string, Checked> checked_;  // by "namespace/name"
 };
 

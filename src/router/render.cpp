@@ -28,6 +28,19 @@ constexpr std::string_view default_log_format =
 constexpr std::string_view maintenance_page =
     "<!DOCTYPE html><html><head><title>Site Maintenance</title></head><body><h1>Site Maintenance</h1></body></html>";
 
+// The longest header of a response.
+constexpr std::int64_t response_head = 32 << 10;
+
+constexpr std::string_view bad_answer =
+    "The application's answer could not be used: it refused the connection, closed it too early, or sent a header of "
+    "more than 32 KiB.";
+
+std::string size_text(std::int64_t bytes) {
+  if (bytes % (1 << 20) == 0) return std::to_string(bytes >> 20) + " MiB";
+  if (bytes % (1 << 10) == 0) return std::to_string(bytes >> 10) + " KiB";
+  return std::to_string(bytes) + " bytes";
+}
+
 std::string milliseconds(std::chrono::milliseconds time) { return std::to_string(time.count()) + "ms"; }
 std::string_view on_off(bool value) { return value ? "on" : "off"; }
 
@@ -415,6 +428,9 @@ class Renderer {
       for (const auto& range : *app.whitelist) out_.line("allow ", range, ";");
       out_.line("deny all;");
     }
+    error_page(app, 413,
+               "The request's body is longer than the " + size_text(settings_.body_size) + " that the platform takes.");
+    error_page(app, 502, bad_answer);
     for (const auto& plugged : app.locations) {
       out_.open("location ", plugged.path.modifier, plugged.path.modifier.empty() ? "" : " ",
                 quoted(plugged.path.path));
@@ -424,6 +440,18 @@ class Renderer {
     out_.open("location /");
     location(model_.backends[app.backend]);
     out_.close();
+    out_.close();
+  }
+
+  // A sentence: as JSON from the platform's own hosts, whose clients are programs.
+  void error_page(const App& app, std::int64_t status, std::string_view sentence) {
+    out_.line("error_page ", status, " @", status, ";");
+    out_.open("location @", status);
+    out_.line("default_type ", app.platform ? "application/json" : "text/html", ";");
+    const auto page = app.platform ? R"({"detail": ")" + std::string(sentence) + "\"}"
+                                   : "<!DOCTYPE html><html><head><title>" + std::to_string(status) +
+                                         "</title></head><body><p>" + std::string(sentence) + "</p></body></html>";
+    out_.line("return ", status, " ", quoted(page), ";");
     out_.close();
   }
 
@@ -451,11 +479,13 @@ class Renderer {
     out_.line("proxy_pass http://", backend.name, ";");
   }
 
-  // The first buffer takes the whole header of a response, which is often longer than a page.
+  // The first buffer takes the whole header of a response, which is often longer than a page. nginx wants the others to
+  // be worth as much, and one more.
   void buffers(const Buffers& buffers) {
-    const auto head = std::max(buffers.size, std::min<std::int64_t>(16 << 10, (buffers.number - 1) * buffers.size));
+    const auto head = std::max(buffers.size, response_head);
     out_.line("proxy_buffering ", on_off(buffers.enabled), ";");
-    out_.line("proxy_buffers ", buffers.number, " ", buffers.size, ";");
+    out_.line("proxy_buffers ", std::max(buffers.number, (head + buffers.size - 1) / buffers.size + 1), " ",
+              buffers.size, ";");
     out_.line("proxy_buffer_size ", head, ";");
     out_.line("proxy_busy_buffers_size ", std::max(head, buffers.busy_size), ";");
   }

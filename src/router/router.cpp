@@ -13,6 +13,7 @@
 #include "router/certificate.h"
 #include "router/nginx.h"
 #include "router/observe.h"
+#include "router/routes.h"
 
 namespace workflow::router {
 namespace {
@@ -56,8 +57,12 @@ Runtime runtime_of(const Config& config) {
 // Brings what the cluster says into effect, again and again.
 class Reconciler {
  public:
-  Reconciler(Cluster& cluster, Nginx& nginx, Runtime runtime, Certificate fallback)
-      : cluster_(cluster), nginx_(nginx), runtime_(std::move(runtime)), fallback_(std::move(fallback)) {}
+  Reconciler(Cluster& cluster, Nginx& nginx, Routes& routes, Runtime runtime, Certificate fallback)
+      : cluster_(cluster),
+        nginx_(nginx),
+        routes_(routes),
+        runtime_(std::move(runtime)),
+        fallback_(std::move(fallback)) {}
 
   Task<> run() {
     co_await cluster_.wait_synced();
@@ -105,8 +110,9 @@ class Reconciler {
     apps_ = model.apps.size();
     auto text = render(model, runtime_);
     if (text == nginx_.text()) {
+      co_await nginx_.confirm();
       refused_.clear();
-      in_effect_ = true;
+      now_in_effect(model);
       co_return;
     }
     if (text == refused_) co_return;
@@ -118,10 +124,15 @@ class Reconciler {
       co_return;
     }
     refused_.clear();
-    in_effect_ = true;
+    now_in_effect(model);
     ++reloads_;
     last_reload_ = std::chrono::steady_clock::now() - begin;
     log::info("configuration in effect", kv("apps", apps_), kv("seconds", last_reload_.count()));
+  }
+
+  void now_in_effect(const Model& model) {
+    in_effect_ = true;
+    routes_.publish(routes_of(model));
   }
 
   // Each problem is said once, until it is gone.
@@ -136,6 +147,7 @@ class Reconciler {
 
   Cluster& cluster_;
   Nginx& nginx_;
+  Routes& routes_;
   Runtime runtime_;
   Certificate fallback_;
   std::set<Problem> told_;
@@ -206,11 +218,14 @@ Task<> serve(Executor executor, Config config) {
   kube::Client client(executor, kube::Connection::from_env(config.environment));
   Nginx nginx(executor, config.nginx, runtime);
   Cluster cluster(client, config.ns, config.platform_domain);
-  Reconciler reconciler(cluster, nginx, runtime, fallback);
+  Routes in_effect(executor);
+  Reconciler reconciler(cluster, nginx, in_effect, runtime, fallback);
   http::Metrics metrics;
   reconciler.describe(metrics);
   auto routes = std::make_shared<http::Router>();
   http::add_health(*routes, [&] { return reconciler.why_not_ready(); }, [&] { return metrics.text(); });
+  routes->add("GET", "/v1/routes/{namespace}/{service}",
+              [&](http::Request& request) { return in_effect.answer(request); });
   http::Server health(executor, {.port = config.health_port, .drain_timeout = 1s}, http::handler_of(routes));
   Model nothing;
   nothing.certificates.emplace(fallback.id, fallback);

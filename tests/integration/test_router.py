@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -123,10 +124,17 @@ class Api:
             assert error.code == 404, error.read()
             self.call("POST", path.rsplit("/", 1)[0], body)
 
-    def secret(self, namespace, name, values):
+    def router_annotations(self, **annotations):
+        self.put("/apis/apps/v1/namespaces/deis/deployments/deis-router", {
+            "metadata": {"name": "deis-router",
+                         "annotations": {"router.deis.io/nginx." + key.replace("__", "."): value for key, value in annotations.items()}},
+            "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "deis-router"}},
+                     "template": {"metadata": {"labels": {"app": "deis-router"}}, "spec": {"containers": [{"name": "x", "image": "x"}]}}}})
+
+    def secret(self, namespace, name, values, kind="kubernetes.io/tls"):
         self.namespace(namespace)
         self.put(f"/api/v1/namespaces/{namespace}/secrets/{name}",
-                 {"metadata": {"name": name}, "data": {k: base64.b64encode(v.encode()).decode() for k, v in values.items()}})
+                 {"metadata": {"name": name}, "type": kind, "data": {k: base64.b64encode(v.encode()).decode() for k, v in values.items()}})
 
 
 class Backend:
@@ -150,8 +158,8 @@ class Backend:
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(text)))
-                if self.path == "/long-header":
-                    self.send_header("X-Long", "x" * 12000)
+                if self.path.startswith("/header-of-"):
+                    self.send_header("X-Long", "x" * int(self.path[11:]))
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(text)
@@ -215,9 +223,9 @@ class Router:
     def log(self):
         return self.logfile.read_text()
 
-    def get(self, host, path="/", method="GET", headers=None, body=None, tls=False, sni=None, source=None):
+    def get(self, host, path="/", method="GET", headers=None, body=None, tls=False, sni=None, source=None, target="127.0.0.1"):
         """(status, headers, body, certificate)"""
-        sock = socket.create_connection(("127.0.0.1", self.https if tls else self.http), 10, source_address=source)
+        sock = socket.create_connection((target, self.https if tls else self.http), 10, source_address=source)
         certificate = None
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -333,7 +341,9 @@ def test_a_request_reaches_its_app_and_nobody_else(router, api, backend):
     assert router.get("other.example.com", "/healthz")[0] == 200
     assert router.seen("foo.example.com", "/healthz")["path"] == "/healthz"
     assert router.plain(router.status, "/healthz") == 200
-    assert router.get("foo.example.com", "/long-header")[0] == 200
+    assert len(router.get("foo.example.com", "/header-of-17000")[1]["x-long"]) == 17000
+    status, _, body, _ = router.get("foo.example.com", "/header-of-70000")
+    assert status == 502 and "The application's answer could not be used" in body
     wait_for(lambda: ' - foo - 127.0.0.1 - - - 200 - "GET /a%20b?c=%2F HTTP/1.1" - ' in router.log(), 3, "the access log has the request")
 
 
@@ -391,6 +401,22 @@ def test_maintenance_whitelist_and_enforcement(router, api, backend):
     assert (status, headers["location"]) == (301, "https://rules.example.com/a?b=c")
 
 
+def test_nobody_can_pretend_an_address(router, api, backend):
+    api.app("guarded", [backend()], whitelist="192.0.2.7")
+    router.wait_status("guarded.example.com", 403)
+    # A pod asks from its own address, whatever range that is in.
+    for source in (("127.0.0.1", 0), (ADDRESS, 0)):
+        for header in ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Forwarded-Proto"):
+            assert router.get("guarded.example.com", headers={header: "192.0.2.7"}, target=source[0], source=source)[0] == 403
+    api.router_annotations(proxyRealIpCidrs=f"{ADDRESS}/32")
+    wait_for(lambda: router.get("guarded.example.com", headers={"X-Forwarded-For": "192.0.2.7"}, target=ADDRESS, source=(ADDRESS, 0))[0] == 200, 5,
+             "whom the operator trusts may state an address")
+    assert router.get("guarded.example.com", headers={"X-Forwarded-For": "192.0.2.7"})[0] == 403
+    api.router_annotations()
+    wait_for(lambda: router.get("guarded.example.com", headers={"X-Forwarded-For": "192.0.2.7"}, target=ADDRESS, source=(ADDRESS, 0))[0] == 403, 5,
+             "nobody is trusted any more")
+
+
 def test_an_older_service_keeps_its_name(router, api, backend):
     api.app("victim", [backend("victim-1")])
     router.wait_status("victim.example.com", 200)
@@ -419,7 +445,7 @@ def test_certificates_of_the_platform_and_of_domains(router, api, backend, folde
     status, _, _, _ = router.get("tls.example.com", tls=True)
     assert status == 404, "no certificate, no HTTPS"
     platform, www, wild = (make_pair(folder, name, kind) for name, kind in (("*.example.com", "rsa"), ("www.tls.org", "ec"), ("*.tls.org", "rsa")))
-    api.secret("deis", "deis-router-platform-cert", {"tls.crt": platform[0], "tls.key": platform[1]})
+    api.secret("deis", "deis-router-platform-cert", {"tls.crt": platform[0], "tls.key": platform[1]}, kind="Opaque")
     api.secret("tls", "www-cert", {"tls.crt": www[0], "tls.key": www[1]})
     api.secret("tls", "wild-cert", {"tls.crt": wild[0], "tls.key": wild[1]})
     router.wait_status("www.tls.org", 200, tls=True)
@@ -431,6 +457,11 @@ def test_certificates_of_the_platform_and_of_domains(router, api, backend, folde
     assert router.get("unknown.org", tls=True)[0] == 404
     seen = router.seen("www.tls.org", tls=True)
     assert seen["headers"]["x-forwarded-proto"] == "https" and seen["headers"]["x-forwarded-port"] == "443"
+    # A secret that does not say that it is a certificate is none of the router's business.
+    api.secret("tls", "bare-cert", {"tls.crt": wild[0], "tls.key": wild[1]}, kind="Opaque")
+    api.annotate("tls", certificates="www.tls.org:www,*.tls.org:wild,bare.tls.org:bare")
+    wait_for(lambda: "there is no secret bare-cert of type kubernetes.io/tls" in router.log(), 5, "the missing certificate is told")
+    assert router.get("bare.tls.org", tls=True)[0] == 404
     # A key that does not fit leaves the old pair; a fitting one replaces it.
     api.patch("/api/v1/namespaces/tls/secrets/www-cert", {"data": {"tls.key": base64.b64encode(wild[1].encode()).decode()}})
     wait_for(lambda: "tls.key does not belong to tls.crt" in router.log(), 5, "the mismatch is told")
@@ -443,13 +474,17 @@ def test_certificates_of_the_platform_and_of_domains(router, api, backend, folde
 def test_the_routers_own_annotations(router, api, backend):
     api.app("sized", [backend()])
     router.wait_status("sized.example.com", 200)
-    assert router.get("sized.example.com", method="POST", body=b"x" * (2 << 20))[0] == 413
-    api.put("/apis/apps/v1/namespaces/deis/deployments/deis-router", {
-        "metadata": {"name": "deis-router", "annotations": {"router.deis.io/nginx.bodySize": "4m", "router.deis.io/nginx.gzip.compLevel": "99"}},
-        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "deis-router"}},
-                 "template": {"metadata": {"labels": {"app": "deis-router"}}, "spec": {"containers": [{"name": "x", "image": "x"}]}}}})
+    status, _, body, _ = router.get("sized.example.com", method="POST", body=b"x" * (2 << 20))
+    assert status == 413 and "The request's body is longer than the 1 MiB that the platform takes." in body
+    api.app("deis", [backend()], namespace="deis")
+    router.wait_status("deis.example.com", 200)
+    status, headers, body, _ = router.get("deis.example.com", method="POST", body=b"x" * (2 << 20))
+    assert status == 413 and headers["content-type"] == "application/json"
+    assert json.loads(body) == {"detail": "The request's body is longer than the 1 MiB that the platform takes."}
+    api.router_annotations(bodySize="4m", gzip__compLevel="99")
     wait_for(lambda: router.get("sized.example.com", method="POST", body=b"x" * (2 << 20))[0] == 200, 5, "bodies may be larger")
     assert 'key=router.deis.io/nginx.gzip.compLevel problem="must be a number from 1 to 9"' in router.log()
+    api.router_annotations()
 
 
 def websocket(router, host):
@@ -499,6 +534,43 @@ def test_the_builders_port_is_a_stream(router, api):
         assert pod.recv(100) == b"SSH-2.0-client\r\n"
         client.close()
         pod.close()
+
+
+def test_what_is_in_effect_can_be_waited_for(router, api, backend):
+    first, second = backend("told-1"), backend("told-2")
+    addresses = [f"{ADDRESS}:{pod.port}" for pod in (first, second)]
+
+    def route(**query):
+        url = f"http://127.0.0.1:{router.health}/v1/routes/told/told?" + urllib.parse.urlencode(query)
+        try:
+            with urllib.request.urlopen(url, timeout=30) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    status, nothing = route()
+    assert (status, nothing["addresses"], nothing["hosts"]) == (200, [], [])
+    api.app("told", [first], domains="told,www.told.org")
+    status, told = route(wait=20, serves=addresses[0], host="www.told.org,told.example.com")
+    assert (status, told["addresses"], told["hosts"]) == (200, [addresses[0]], ["told.example.com", "www.told.org"])
+    router.wait_status("told.example.com", 200)
+    assert told["generation"] > nothing["generation"]
+    api.endpoints("told", [second])
+    assert route(wait=20, **{"serves": addresses[1], "not": addresses[0]})[0] == 200
+    router.wait_status("told.example.com", 200)
+    assert route(wait=1, serves=addresses[0])[:1] == (504,)
+    assert route(wait="soon")[0] == 400
+    # What nginx was asked for and does not do yet is not in effect.
+    master = router.master()
+    os.kill(master, signal.SIGSTOP)
+    try:
+        api.endpoints("told", [first])
+        status, told = route(wait=2, serves=addresses[0])
+        assert (status, told["addresses"]) == (504, [addresses[1]])
+    finally:
+        os.kill(master, signal.SIGCONT)
+    assert route(wait=20, serves=addresses[0])[0] == 200
+    router.wait_status("told.example.com", 200)
 
 
 class Load:

@@ -1,0 +1,49 @@
+// src/router/routes.h: what is in effect, told to whoever waits for it.
+//   Speaks  GET /v1/routes/<namespace>/<service>?wait=<seconds>&serves=<ip:port>,…&not=<ip:port>,…&host=<name>,…
+//           → {"generation": N, "addresses": […], "hosts": […]}: 200 as soon as every condition holds, 504 with the
+//           present state when the time is over. A service that has no route has empty lists.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "lib/http/http.h"
+#include "router/model.h"
+
+namespace workflow::router {
+
+// What one service has.
+struct Route {
+  std::vector<std::string> addresses;  // of its pods, with port, sorted
+  std::vector<std::string> hosts;      // sorted
+  bool operator==(const Route&) const = default;
+};
+using RouteMap = std::map<std::string, Route>;  // by "namespace/service"
+RouteMap routes_of(const Model& model);
+
+// What somebody waits for.
+struct RouteConditions {
+  std::vector<std::string> serves, serves_not;  // addresses
+  std::vector<std::string> hosts;
+};
+bool holds(const RouteConditions& conditions, const Route& route);
+
+class Routes {
+ public:
+  explicit Routes(Executor executor) : changed_(std::move(executor)) {}
+  // `routes` are what requests meet from now on.
+  void publish(RouteMap routes);
+  std::uint64_t generation() const { return generation_; }
+  Task<http::Response> answer(http::Request& request);
+
+ private:
+  http::Response response(int status, const Route& route) const;
+  const Route& find(const std::string& service) const;
+
+  Notifier changed_;
+  std::uint64_t generation_ = 0;
+  RouteMap routes_;
+};
+
+}  // namespace workflow::router
