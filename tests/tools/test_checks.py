@@ -83,8 +83,10 @@ def test_a_leak_is_told_from_noise_and_from_a_cache_that_fills():
 
 
 def test_a_long_step_says_how_far_it_is_also_into_a_pipe(tmp_path):
+    # The step ends only once somebody behind a pipe has read how far it is.
     script = f""". tools/steps.sh
-work() {{ for i in 1 2 3; do echo "[$i/3] step"; sleep 2; done; return 7; }}
-with_progress {tmp_path}/log work; echo "status $?" """
-    shown = subprocess.run(["bash", "-c", script], cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True).stdout.splitlines()
-    assert shown[0] == "  [2/3] step" and shown[-1] == "status 7"
+work() {{ echo "[1/3] step"; until [ -e {tmp_path}/seen ]; do sleep 0.1; done; echo "[3/3] step"; return 7; }}
+{{ with_progress {tmp_path}/log work; echo "status $?"; }} |
+  while read -r line; do echo "$line"; [[ $line != *step* ]] || touch {tmp_path}/seen; done"""
+    shown = subprocess.run(["bash", "-c", script], cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True, timeout=120).stdout.splitlines()
+    assert "[1/3] step" in shown and shown[-1] == "status 7"

@@ -40,7 +40,7 @@ class Lookup : public std::enable_shared_from_this<Lookup> {
     options.timeout = answer_within_ms;
     options.tries = tries;
     options.sock_state_cb = [](void* self, ares_socket_t socket, int readable, int writable) {
-      static_cast<Lookup*>(self)->watch(socket, readable != 0, writable != 0);
+      static_cast<Lookup*>(self)->watch(socket, {.read = readable != 0, .write = writable != 0});
     };
     options.sock_state_cb_data = this;
     const int status =
@@ -104,15 +104,18 @@ class Lookup : public std::enable_shared_from_this<Lookup> {
     answered_.notify_all();
   }
 
-  void watch(int fd, bool readable, bool writable) {
-    if (!readable && !writable) {
+  struct Wish {
+    bool read, write;
+  };
+  void watch(int fd, Wish wish) {
+    if (!wish.read && !wish.write) {
       if (const auto done = sockets_.extract(fd)) done.mapped()->release();  // now: the number may come again at once
       return;
     }
     auto& socket = sockets_[fd];
     if (!socket) socket = std::make_shared<Socket>(executor_, fd);
-    socket->wants_read = readable;
-    socket->wants_write = writable;
+    socket->wants_read = wish.read;
+    socket->wants_write = wish.write;
     wait_for(fd, socket);
   }
 
