@@ -66,12 +66,24 @@ struct Informer::State {
     auto& slot = objects[key];
     const auto before = std::exchange(slot, after);
     if (before == nullptr) {
-      if (callbacks.added) callbacks.added(after);
+      tell(callbacks.added, after);
     } else if (uid_of(*before) != uid_of(*after)) {  // deleted and made again while we did not look
-      if (callbacks.deleted) callbacks.deleted(before);
-      if (callbacks.added) callbacks.added(after);
-    } else if (version_of(*before) != version_of(*after) && callbacks.modified) {
-      callbacks.modified(before, after);
+      tell(callbacks.deleted, before);
+      tell(callbacks.added, after);
+    } else if (version_of(*before) != version_of(*after)) {
+      tell(callbacks.modified, before, after);
+    }
+  }
+
+  // One who is told and fails misses this change and no other.
+  template <typename... Told>
+  void tell(const std::function<void(const Told&...)>& callback, const Told&... objects_told) {
+    if (!callback) return;
+    try {
+      callback(objects_told...);
+    } catch (...) {
+      log::error("a change of an object could not be taken in", kv("resource", resource.plural),
+                 kv("error", describe(std::current_exception())));
     }
   }
 
@@ -80,7 +92,7 @@ struct Informer::State {
     if (found == objects.end()) return;
     const auto last = found->second;
     objects.erase(found);
-    if (callbacks.deleted) callbacks.deleted(last);
+    tell(callbacks.deleted, last);
   }
 
   // Tells the differences between what we knew and what is there.
@@ -122,29 +134,44 @@ struct Informer::State {
     gone_in_a_row = 0;
   }
 
-  // One list or watch; true when the next may follow at once.
+  // One list or watch; true when the next may follow at once. Whatever it throws is told and tried again.
   Task<bool> step() {
     const auto begin = std::chrono::steady_clock::now();
-    const auto lasted = [begin] { return std::chrono::steady_clock::now() - begin > 1s; };
+    std::exception_ptr failure;
+    bool listed = false;
     try {
-      if (version.empty()) {
+      listed = version.empty();
+      if (listed)
         co_await relist();
-        co_return true;
-      }
-      co_await follow();
-      if (lasted()) settle();
-      co_return lasted();
-    } catch (const Error& error) {
-      if (lasted()) settle();
-      const bool gone = error.kind() == ErrorKind::conflict;
-      const bool broken = error.kind() == ErrorKind::unavailable && !version.empty();
-      if (!broken) version.clear();  // what else the server says about our position, a list is the answer
-      if (!gone && backoff.failures() == 3) {
-        log::warn("cannot follow the Kubernetes API, trying again", kv("resource", resource.plural),
-                  kv("namespace", ns), kv("error", error.message()));
-      }
-      co_return gone && ++gone_in_a_row == 1;
+      else
+        co_await follow();
+    } catch (...) {
+      failure = std::current_exception();
     }
+    const auto cancellation = co_await asio::this_coro::cancellation_state;
+    if (failure && cancellation.cancelled() != asio::cancellation_type::none) std::rethrow_exception(failure);
+    if (!failure && listed) co_return true;
+    const bool lasted = std::chrono::steady_clock::now() - begin > 1s;
+    if (lasted) settle();
+    co_return failure ? go_on_after(failure) : lasted;
+  }
+
+  bool go_on_after(const std::exception_ptr& failure) {
+    auto kind = ErrorKind::internal;
+    try {
+      std::rethrow_exception(failure);
+    } catch (const Error& error) {
+      kind = error.kind();
+    } catch (...) {
+    }
+    const bool gone = kind == ErrorKind::conflict;
+    const bool broken = kind == ErrorKind::unavailable && !version.empty();
+    if (!broken) version.clear();  // what else the server says about our position, a list is the answer
+    if (!gone && backoff.failures() == 3) {
+      log::warn("cannot follow the Kubernetes API, trying again", kv("resource", resource.plural), kv("namespace", ns),
+                kv("error", describe(failure)));
+    }
+    return gone && ++gone_in_a_row == 1;
   }
 };
 

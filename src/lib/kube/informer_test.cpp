@@ -27,6 +27,7 @@ struct Scene {
   Informer::Callbacks callbacks() {
     return {[this](const Informer::Object& o) { told.push_back("+" + name_of(*o) + ":" + phase(*o)); },
             [this](const Informer::Object& a, const Informer::Object& b) {
+              if (phase(*b) == "Poison") throw 42;
               told.push_back("~" + name_of(*b) + ":" + phase(*a) + ">" + phase(*b));
             },
             [this](const Informer::Object& o) { told.push_back("-" + name_of(*o)); }};
@@ -135,6 +136,18 @@ TEST(Informer, survives_a_server_that_is_away) {
     s.servers->spawn("server", s.server->serve());
     co_await s.knows("a", "Running");
     EXPECT_EQ(s.told, (Told{"+a:Pending", "~a:Pending>Running"}));
+  });
+}
+
+TEST(Informer, goes_on_when_one_who_is_told_fails) {
+  with_scene([](Scene& s) -> Task<> {
+    s.api.put("a", "Pending");
+    co_await s.knows("a", "Pending");
+    s.api.put("a", "Poison");
+    s.api.put("a", "Running");
+    co_await s.knows("a", "Running");
+    EXPECT_EQ(s.told, (Told{"+a:Pending", "~a:Poison>Running"}));
+    EXPECT_EQ(s.lists(), 1u);
   });
 }
 
