@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lib/base/encoding.h"
+#include "lib/base/image_name.h"
 #include "lib/base/text.h"
 
 namespace workflow::controller {
@@ -132,34 +133,23 @@ class Look {
 }  // namespace
 
 std::optional<ImageName> ImageName::parse(std::string_view text) {
-  ImageName image{.reference = "latest"};
-  if (const auto at = text.find('@'); at != std::string_view::npos) {
-    image.reference = text.substr(at + 1);
-    text = text.substr(0, at);
-    if (!is_digest(image.reference)) return std::nullopt;
+  const auto parts = workflow::ImageName::split(text);
+  ImageName image{.host = lower(parts.host), .repository = parts.repository, .reference = "latest"};
+  if (text.ends_with('@') || text.ends_with(':') || text.find(":@") != std::string_view::npos) return std::nullopt;
+  if (!parts.tag.empty() && !is_tag(parts.tag)) return std::nullopt;
+  if (!parts.digest.empty() && !is_digest(parts.digest)) return std::nullopt;
+  if (!parts.digest.empty() || !parts.tag.empty()) {
+    image.reference = parts.digest.empty() ? parts.tag : parts.digest;  // a digest says more than the tag beside it
   }
-  const auto slash = text.find('/');
-  const auto first = text.substr(0, slash);
-  const bool has_host =
-      slash != std::string_view::npos && (first.find_first_of(".:") != std::string_view::npos || first == "localhost");
-  if (has_host) {
-    image.host = lower(first);
-    text.remove_prefix(slash + 1);
-  }
-  if (const auto colon = text.rfind(':'); colon != std::string_view::npos) {
-    const auto tag = text.substr(colon + 1);
-    if (!is_tag(tag)) return std::nullopt;
-    if (!is_digest(image.reference)) image.reference = tag;  // a digest says more than the tag beside it
-    text = text.substr(0, colon);
-  }
-  if (!http::Url::parse("https://" + (has_host ? image.host : "hub"))) return std::nullopt;
-  if (text.empty()) return std::nullopt;
-  for (const auto& part : split(std::string(text), '/')) {
+  if (!http::Url::parse("https://" + (image.host.empty() ? "hub" : image.host))) return std::nullopt;
+  if (image.repository.empty()) return std::nullopt;
+  for (const auto& part : workflow::split(image.repository, '/')) {
     if (!is_part(part, "._-") || part.front() == '.') return std::nullopt;
   }
-  image.repository = text;
   if (image.host == "docker.io" || image.host == "index.docker.io") image.host.clear();
-  if (image.host.empty() && text.find('/') == std::string_view::npos) image.repository = "library/" + image.repository;
+  if (image.host.empty() && image.repository.find('/') == std::string::npos) {
+    image.repository = "library/" + image.repository;
+  }
   return image;
 }
 

@@ -5,6 +5,7 @@
 
 #include "controller/cluster/app_objects.h"
 #include "lib/base/encoding.h"
+#include "lib/base/image_name.h"
 #include "lib/base/text.h"
 #include "lib/kube/names.h"
 #include "lib/kube/objects.h"
@@ -208,11 +209,8 @@ int steps_of(const Settings& settings, const ReleaseSpec& release, const Deploym
 
 std::string registry_host(const ReleaseSpec& release) {
   if (release.registry && !release.registry->hostname.empty()) return release.registry->hostname;
-  const auto first = release.image.substr(0, release.image.find('/'));
-  const bool is_host =
-      first.size() < release.image.size() &&
-      (first.find('.') != std::string::npos || first.find(':') != std::string::npos || first == "localhost");
-  return is_host ? first : "https://index.docker.io/v1/";
+  const auto host = workflow::ImageName::split(release.image).host;
+  return host.empty() ? "https://index.docker.io/v1/" : host;
 }
 
 std::string docker_config(const ReleaseSpec& release) {

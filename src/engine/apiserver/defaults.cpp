@@ -4,6 +4,7 @@
 #include "engine/apiserver/admission.h"
 #include "engine/fields.h"
 #include "lib/base/encoding.h"
+#include "lib/base/image_name.h"
 
 namespace workflow::engine {
 
@@ -48,20 +49,11 @@ void default_probe(json::object& probe) {
   default_handler(probe);
 }
 
-// The tag of an image: "" when it has none.
-std::string_view tag_of(std::string_view image) {
-  if (image.find('@') != std::string_view::npos) return "@";
-  const auto colon = image.rfind(':'), slash = image.rfind('/');
-  if (colon == std::string_view::npos || (slash != std::string_view::npos && colon < slash)) return "";
-  return image.substr(colon + 1);
-}
-
 void default_container(json::object& c, bool host_network) {
   fill(c, "terminationMessagePath", "/dev/termination-log");
   fill(c, "terminationMessagePolicy", "File");
   const std::string image(text_at(c, {"image"}));
-  const auto tag = tag_of(image);
-  fill(c, "imagePullPolicy", tag.empty() || tag == "latest" ? "Always" : "IfNotPresent");
+  fill(c, "imagePullPolicy", ImageName::split(image).is_fixed() ? "IfNotPresent" : "Always");
   fill(c, "resources", json::object());
   each(c, "ports", [host_network](json::object& port) {
     fill(port, "protocol", "TCP");

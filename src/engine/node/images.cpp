@@ -2,6 +2,7 @@
 
 #include "engine/fields.h"
 #include "lib/base/error.h"
+#include "lib/base/image_name.h"
 #include "lib/base/text.h"
 
 namespace workflow::engine {
@@ -19,29 +20,19 @@ std::optional<cri::Auth> auth_of(const PodView& pod, const std::string& image) {
   return std::nullopt;
 }
 
-bool is_tagged(const std::string& image) {
-  return image.find(':', image.rfind('/') + 1) != std::string::npos || image.find('@') != std::string::npos;
-}
-
 }  // namespace
 
 std::string pull_policy(const json::object& container, const std::string& image) {
   if (auto policy = text_at(container, {"imagePullPolicy"}); !policy.empty()) return policy;
-  return image.ends_with(":latest") || !is_tagged(image) ? "Always" : "IfNotPresent";
+  return ImageName::split(image).is_fixed() ? "IfNotPresent" : "Always";
 }
 
-std::string registry_of(const std::string& image) {
-  const auto slash = image.find('/');
-  if (slash == std::string::npos) return "docker.io";
-  const auto first = image.substr(0, slash);
-  return first.find_first_of(".:") != std::string::npos || first == "localhost" ? first : "docker.io";
-}
+std::string registry_of(const std::string& image) { return ImageName::split(image).registry(); }
 
 std::optional<cri::Auth> auth_for(const std::string& image, const json::value& docker_config) {
   const auto* auths = find_path(docker_config, {"auths"});
   if (!auths || !auths->is_object()) return std::nullopt;
-  const auto host = registry_of(image);
-  const auto full = host == "docker.io" && !image.starts_with("docker.io/") ? "docker.io/" + image : image;
+  const auto full = ImageName::split(image).path();
   std::optional<cri::Auth> best;
   std::size_t longest = 0;
   for (const auto& [key, entry] : auths->get_object()) {

@@ -7,6 +7,7 @@
 #include "engine/fields.h"
 #include "engine/node/pod_logs.h"
 #include "lib/base/error.h"
+#include "lib/base/image_name.h"
 #include "lib/base/log.h"
 #include "lib/kube/objects.h"
 
@@ -50,26 +51,6 @@ void add_settings(std::set<std::string>& to, const json::object& config_map) {
   }
 }
 
-std::string repository_of(std::string name) {
-  name.resize(std::min(name.find('@'), name.size()));
-  const auto colon = name.find(':', name.rfind('/') + 1);
-  name.resize(std::min(colon, name.size()));
-  return name;
-}
-
-// How the runtime names it: with registry and tag.
-std::string full_name(const std::string& image) {
-  auto name = image;
-  const auto slash = name.find('/');
-  const auto first = name.substr(0, slash);
-  const bool has_host =
-      slash != std::string::npos && (first.find_first_of(".:") != std::string::npos || first == "localhost");
-  if (!has_host) name = (slash == std::string::npos ? "docker.io/library/" : "docker.io/") + name;
-  if (name.find('@') == std::string::npos && name.find(':', name.rfind('/') + 1) == std::string::npos)
-    name += ":latest";
-  return name;
-}
-
 }  // namespace
 
 bool is_disk_pressure(const DiskUse& disk, bool before) {
@@ -91,7 +72,7 @@ std::set<std::string> needed_images(const Store& store) {
     add_images(needed, object_at(*object, {"spec", "jobTemplate", "spec", "template", "spec"}));
   for (const auto& object : store.list(res::config_maps)) add_settings(needed, *object);
   std::set<std::string> names;
-  for (const auto& image : needed) names.insert(full_name(image));
+  for (const auto& image : needed) names.insert(ImageName::split(image).full());
   return names;
 }
 
@@ -99,14 +80,14 @@ ImagePlan plan_images(const std::vector<cri::Image>& images, const std::set<std:
                       bool pressure, std::map<std::string, Time> unneeded_since, Time now) {
   ImagePlan plan;
   std::set<std::string> repositories;
-  for (const auto& name : needed) repositories.insert(repository_of(name));
+  for (const auto& name : needed) repositories.insert(ImageName::split(name).path());
   for (const auto& image : images) {
     bool keep = false, local = false;
     for (const auto* names : {&image.tags, &image.digests}) {
       for (const auto& name : *names) {
         const bool ours = name.starts_with(of_this_machine);
         local = local || ours;
-        keep = keep || needed.contains(name) || (ours && !repositories.contains(repository_of(name)));
+        keep = keep || needed.contains(name) || (ours && !repositories.contains(ImageName::split(name).path()));
       }
     }
     if (keep) continue;
