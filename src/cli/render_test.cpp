@@ -4,7 +4,7 @@
 
 #include "cli/dispatch.h"
 #include "cli/help.h"
-#include "lib/base/file.h"
+#include "lib/base/golden.h"
 
 namespace workflow::cli {
 namespace {
@@ -155,7 +155,7 @@ TEST(Render, draws_the_table_of_certificates) {
      "expires":"2015-01-01T00:00:00Z","fingerprint":"","domains":[],"updated":"2021-03-04T05:06:07Z",
      "created":"2021-03-04T05:06:07Z"}])");
   const auto now = *parse_rfc3339("2025-12-01T00:00:00Z");
-  EXPECT_EQ(render_certificates(certificates.get_array(), now), read_file(WF_TESTDATA "/certificates.golden"));
+  expect_golden("certificates", render_certificates(certificates.get_array(), now));
   EXPECT_EQ(render_certificates({}, now), "No certs\n");
 }
 

@@ -6,8 +6,8 @@
 #include <filesystem>
 
 #include "lib/base/file.h"
+#include "lib/base/golden.h"
 #include "lib/base/process.h"
-#include "lib/base/settings.h"
 #include "router/certificate.h"
 #include "router/nginx.h"
 
@@ -109,13 +109,6 @@ std::string nginx_says(const Model& model, const Runtime& runtime) {
                                    .err = ProcessSpec::Stream::pipe},
                                   std::chrono::seconds(30));
   return tested.status == 0 && !tested.err.contains("[warn]") ? "" : tested.err;
-}
-
-// WF_WRITE_GOLDEN=1 in the environment writes the files anew.
-void expect_golden(const std::string& name, const std::string& text) {
-  const auto file = fs::path(WF_TESTDATA) / (name + ".golden");
-  if (Env::from_process().find("WF_WRITE_GOLDEN")) write_file_atomically(file, text);
-  EXPECT_EQ(text, find_file(file).value_or("")) << file;
 }
 
 TEST(Render, golden_texts) {
