@@ -5,17 +5,17 @@
 
 namespace workflow::database {
 
-Start plan_start(const std::filesystem::path& folder, const std::set<std::string>& entries, bool cluster_has_version) {
-  if (cluster_has_version) return Start::run;
-  if (entries.contains("15")) {
-    throw Error(ErrorKind::unprocessable, (folder / "15").string() +
+Start plan_start(const DataFolder& folder) {
+  if (folder.has_version) return Start::run;
+  if (folder.entries.contains("15")) {
+    throw Error(ErrorKind::unprocessable, (folder.path / "15").string() +
                                               " is damaged: it has no PG_VERSION. Restore it from a "
                                               "backup, or move it away to begin with an empty database");
   }
-  for (const auto& entry : entries) {
+  for (const auto& entry : folder.entries) {
     // Ours: the lock, and what an interrupted initialisation left. A volume's own lost+found is nobody's database.
     if (entry == "lock" || entry == "lost+found" || entry.starts_with("15.new")) continue;
-    throw Error(ErrorKind::unprocessable, folder.string() + " holds \"" + entry +
+    throw Error(ErrorKind::unprocessable, folder.path.string() + " holds \"" + entry +
                                               "\" but no PostgreSQL 15 cluster. If it is "
                                               "an older database, upgrade it; if not, move it away");
   }

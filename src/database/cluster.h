@@ -10,9 +10,14 @@
 namespace workflow::database {
 
 enum class Start { initialise, run };
-// What to do with a data folder that holds `entries`. Throws unprocessable, saying why, rather than initialise a new
-// cluster beside or over anything that may be an old one.
-Start plan_start(const std::filesystem::path& folder, const std::set<std::string>& entries, bool cluster_has_version);
+struct DataFolder {
+  std::filesystem::path path;
+  std::set<std::string> entries;
+  bool has_version = false;  // the file PG_VERSION of a cluster in it
+};
+// Throws unprocessable, saying why, rather than initialise a new cluster beside or over anything that may be an old
+// one.
+Start plan_start(const DataFolder& folder);
 
 // Arguments of `postgres`, after its name.
 std::vector<std::string> server_arguments(const Config& config, const std::filesystem::path& data,

@@ -25,7 +25,7 @@ TEST(PlanStart, initialises_only_where_nothing_can_be_lost) {
   for (const auto& [entries, has_version, outcome] : cases) {
     std::string got;
     try {
-      got = plan_start("/data", entries, has_version) == Start::run ? "run" : "initialise";
+      got = plan_start({"/data", entries, has_version}) == Start::run ? "run" : "initialise";
     } catch (const Error& error) {
       got = "refuse";
     }

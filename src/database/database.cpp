@@ -129,12 +129,20 @@ Task<> supervise(ChildProcess& child) {
   throw Error(ErrorKind::unavailable, "PostgreSQL ended with status " + std::to_string(status) + "; its log says why");
 }
 
-Task<Supervisor::Next> bring_up(const Config& config, const Account& account, fs::path sockets, ReadyNote& note,
-                                bool& ready) {
-  co_await note.wait();
-  co_await set_up(config, account, std::move(sockets));
-  ready = true;
-  log::info("database ready", kv("port", config.port));
+// What PostgreSQL still needs from us once it runs.
+struct Begun {
+  const Config& config;
+  const Account& account;
+  fs::path sockets;
+  ReadyNote note;
+  bool ready = false;
+};
+
+Task<Supervisor::Next> bring_up(Begun& begun) {
+  co_await begun.note.wait();
+  co_await set_up(begun.config, begun.account, begun.sockets);
+  begun.ready = true;
+  log::info("database ready", kv("port", begun.config.port));
   co_return Supervisor::Next::done;
 }
 
@@ -158,7 +166,7 @@ Task<> serve(Executor executor, Config config) {
   fs::create_directories(config.folder);
   const auto lock = lock_folder(config.folder);
   const auto data = fs::path(config.folder) / "15";
-  if (plan_start(config.folder, entries_of(config.folder), fs::exists(data / "PG_VERSION")) == Start::initialise) {
+  if (plan_start({config.folder, entries_of(config.folder), fs::exists(data / "PG_VERSION")}) == Start::initialise) {
     initialise(config, data, account);
   }
   // A process number in it may belong to somebody else by now; the lock above is what counts.
@@ -168,28 +176,29 @@ Task<> serve(Executor executor, Config config) {
 
   TemporaryFolder sockets;
   give_to(sockets.path(), account);
-  ReadyNote note(executor, sockets.path(), account);
+  Begun begun{config, account, sockets.path(), ReadyNote(executor, sockets.path(), account)};
   auto arguments = server_arguments(config, data, sockets.path());
   arguments.insert(arguments.begin(), config.programs + "/postgres");
   auto spec = as_server(account, std::move(arguments));
-  spec.env->emplace("NOTIFY_SOCKET", note.path());
+  spec.env->emplace("NOTIFY_SOCKET", begun.note.path());
   spec.kept = {lock.get()};
   ChildProcess server(spec);
 
-  bool ready = false;
   Supervisor supervisor(executor);
   auto pages = std::make_shared<http::Router>();
-  auto why_not_ready = [&]() { return ready ? std::nullopt : std::optional<std::string>("PostgreSQL is starting"); };
+  auto why_not_ready = [&]() {
+    return begun.ready ? std::nullopt : std::optional<std::string>("PostgreSQL is starting");
+  };
   http::add_health(*pages, {.supervisor = supervisor, .why_not_ready = http::at_once(why_not_ready), .metrics = [&]() {
-                              return "workflow_database_ready " + std::string(ready ? "1\n" : "0\n");
+                              return "workflow_database_ready " + std::string(begun.ready ? "1\n" : "0\n");
                             }});
   auto health = http::health_server(executor, config.health_port, pages);
   TaskGroup tasks(executor);
   tasks.spawn("health", health.serve());
-  auto set_up_once = [&] { return bring_up(config, account, sockets.path(), note, ready); };
+  auto set_up_once = [&] { return bring_up(begun); };
   tasks.spawn("set up", supervisor.until_done("set up", set_up_once));
   auto stop = [&]() -> Task<> {
-    ready = false;
+    begun.ready = false;
     server.signal(SIGINT);  // fast shutdown: sessions end, everything is written
     try {
       co_await with_deadline(50s, "PostgreSQL did not stop in time and is killed", exited(server));

@@ -19,8 +19,10 @@ struct Opened {
   std::string first;  // the beginning of what is sent
 };
 
+enum class Wanted { data, description };
+
 // Everything of a read that touches the disk before the first byte is sent, in one step on the pool.
-Opened open_for(const Store& store, const Target& target, const http::Headers& headers, bool with_data) {
+Opened open_for(const Store& store, const Target& target, const http::Headers& headers, Wanted wanted) {
   Opened opened{.object = std::make_shared<const ObjectReader>(store.open(target.bucket, target.key)),
                 .range = WholeObject(),
                 .send = {},
@@ -30,8 +32,8 @@ Opened open_for(const Store& store, const Target& target, const http::Headers& h
   opened.range = range_of(headers.find("Range"), opened.object->size());
   const auto* part = std::get_if<ByteRange>(&opened.range);
   opened.send = part != nullptr ? *part : ByteRange{0, opened.object->size()};
-  const bool needed =
-      with_data && opened.verdict == Verdict::go_on && !std::holds_alternative<UnsatisfiableRange>(opened.range);
+  const bool needed = wanted == Wanted::data && opened.verdict == Verdict::go_on &&
+                      !std::holds_alternative<UnsatisfiableRange>(opened.range);
   if (needed) opened.first = opened.object->read(opened.send.offset, opened.send.length);
   return opened;
 }
@@ -72,11 +74,13 @@ Task<> send_object(std::shared_ptr<const ObjectReader> object, ByteRange rest, s
   if (failure) std::rethrow_exception(failure);
 }
 
-void add_description(http::Response& response, const ObjectReader& object, const http::Request& request,
-                     bool complete) {
+enum class Part { whole, some };
+
+void add_description(http::Response& response, const ObjectReader& object, const http::Request& request, Part part) {
   const auto& metadata = object.metadata();
   // A checksum is of all bytes: it would mislead beside a part of them, or none.
-  const bool checksums = complete && equal_ignoring_case(request.headers.get("X-Amz-Checksum-Mode"), "enabled");
+  const bool checksums =
+      part == Part::whole && equal_ignoring_case(request.headers.get("X-Amz-Checksum-Mode"), "enabled");
   for (const auto& [name, value] : metadata.headers) {
     if (!name.starts_with("x-amz-checksum-") || checksums) response.headers.add(name, value);
   }
@@ -141,9 +145,9 @@ Task<http::Response> Api::copy_object(Call& call) {
 }
 
 Task<http::Response> Api::get_object(Call& call) {
-  const bool with_data = call.request.method != "HEAD";
-  auto opened = co_await offload([this, target = call.target, headers = call.request.headers, with_data] {
-    return open_for(store_, target, headers, with_data);
+  const auto wanted = call.request.method == "HEAD" ? Wanted::description : Wanted::data;
+  auto opened = co_await offload([this, target = call.target, headers = call.request.headers, wanted] {
+    return open_for(store_, target, headers, wanted);
   });
   if (opened.verdict == Verdict::failed) throw precondition_failed();
   if (std::holds_alternative<UnsatisfiableRange>(opened.range)) {
@@ -152,13 +156,14 @@ Task<http::Response> Api::get_object(Call& call) {
   const auto size = opened.object->size();
   const bool whole = std::holds_alternative<WholeObject>(opened.range);
   auto response = http::Response::empty(whole ? 200 : 206);
-  add_description(response, *opened.object, call.request, whole && opened.verdict == Verdict::go_on);
+  add_description(response, *opened.object, call.request,
+                  whole && opened.verdict == Verdict::go_on ? Part::whole : Part::some);
   if (opened.verdict == Verdict::not_modified) {
     response.status = 304;
     co_return response;
   }
   if (!whole) response.headers.set("Content-Range", content_range(opened.send, size));
-  if (!with_data) {
+  if (wanted == Wanted::description) {
     response.headers.set("Content-Length", std::to_string(opened.send.length));
     co_return response;
   }

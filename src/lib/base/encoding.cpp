@@ -32,7 +32,9 @@ constexpr std::array<std::int8_t, 256> reverse(std::string_view alphabet) {
 constexpr auto standard_values = reverse(standard_alphabet);
 constexpr auto url_values = reverse(url_alphabet);
 
-std::string encode64(std::string_view bytes, std::string_view alphabet, bool padded) {
+enum class Padding { none, full };
+
+std::string encode64(std::string_view bytes, std::string_view alphabet, Padding padding) {
   std::string text;
   text.reserve((bytes.size() + 2) / 3 * 4);
   const auto* in = reinterpret_cast<const unsigned char*>(bytes.data());
@@ -49,7 +51,7 @@ std::string encode64(std::string_view bytes, std::string_view alphabet, bool pad
     text += alphabet[group >> 18u];
     text += alphabet[(group >> 12u) & 63u];
     if (left == 2) text += alphabet[(group >> 6u) & 63u];
-    if (padded) text.append(3 - left, '=');
+    if (padding == Padding::full) text.append(3 - left, '=');
   }
   return text;
 }
@@ -106,8 +108,8 @@ std::optional<std::string> from_hex(std::string_view text) {
   return bytes;
 }
 
-std::string to_base64(std::string_view bytes) { return encode64(bytes, standard_alphabet, true); }
-std::string to_base64url(std::string_view bytes) { return encode64(bytes, url_alphabet, false); }
+std::string to_base64(std::string_view bytes) { return encode64(bytes, standard_alphabet, Padding::full); }
+std::string to_base64url(std::string_view bytes) { return encode64(bytes, url_alphabet, Padding::none); }
 
 std::optional<std::string> from_base64(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;

@@ -52,11 +52,11 @@ Error failure(const std::string& what, const std::string& name, int code) {
   }
 }
 
-// An invalid descriptor and errno when it fails.
-Fd open_beneath(int folder, const std::string& path, int flags, std::uint64_t resolve, mode_t mode = 0) {
+// An invalid descriptor and errno when it fails. A file that is made is our own alone at first.
+Fd open_beneath(int folder, const std::string& path, int flags, std::uint64_t resolve) {
   open_how how{};
   how.flags = static_cast<std::uint64_t>(static_cast<unsigned>(flags | O_CLOEXEC));
-  how.mode = mode;
+  how.mode = (flags & O_CREAT) != 0 ? 0600 : 0;
   how.resolve = resolve;
   // EAGAIN: something was renamed meanwhile, and the kernel could not tell whether the path stayed beneath.
   for (int attempt = 0; attempt < 128; ++attempt) {
@@ -149,23 +149,31 @@ std::vector<std::string> sorted_names(int fd, const std::string& name, std::size
   return names;
 }
 
-// Calls visit(path, handle, stat) for everything below `top`; a folder that it wants is entered.
+struct Tree {
+  int top;
+  const std::string& name;
+  std::uint64_t resolve;
+  std::size_t max_entries;
+};
+
+// Calls visit(path, handle, stat) for everything below the top; a folder that it wants is entered.
 template <typename Visit>
-void descend(int top, const std::string& top_name, std::uint64_t resolve, std::size_t max_entries, Visit visit) {
+void descend(const Tree& tree, Visit visit) {
+  const auto& top_name = tree.name;
   struct Level {
     Fd fd;
     std::string path;  // ends in '/', or is empty
     std::vector<std::string> names;
     std::size_t next = 0;
   };
-  std::size_t budget = max_entries;
+  std::size_t budget = tree.max_entries;
   auto level = [&](Fd fd, std::string path) {
     auto names = sorted_names(fd.get(), top_name + "/" + path, budget);
     budget -= names.size();
     return Level{std::move(fd), std::move(path), std::move(names)};
   };
   std::vector<Level> levels;
-  auto root = open_beneath(top, ".", O_RDONLY | O_DIRECTORY, strictly);
+  auto root = open_beneath(tree.top, ".", O_RDONLY | O_DIRECTORY, strictly);
   if (!root) throw failure("read the folder", top_name, errno);
   levels.push_back(level(std::move(root), ""));
   while (!levels.empty()) {
@@ -176,7 +184,7 @@ void descend(int top, const std::string& top_name, std::uint64_t resolve, std::s
     }
     const auto name = std::move(at.names[at.next++]);
     const auto path = at.path + name;
-    auto handle = open_beneath(at.fd.get(), name, O_PATH | O_NOFOLLOW, resolve);
+    auto handle = open_beneath(at.fd.get(), name, O_PATH | O_NOFOLLOW, tree.resolve);
     if (!handle && errno == ENOENT) continue;  // gone meanwhile
     if (!handle && errno == EXDEV) {
       throw Error(ErrorKind::unavailable, printable(top_name + "/" + path) + " is a mount point");
@@ -414,7 +422,7 @@ void Folder::write_file(std::string_view path, std::string_view bytes, const New
   const auto parent = open_parent(path, last);
   const auto name = named(path);
   const auto temporary = ".new-" + random_hex(12);
-  Fd fd = open_beneath(parent.get(), temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, strictly, 0600);
+  Fd fd = open_beneath(parent.get(), temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, strictly);
   if (!fd) throw failure("write", name, errno);
   try {
     write_all(fd.get(), bytes, name);
@@ -456,7 +464,7 @@ void Folder::clear() const {
 
 void Folder::walk(const std::function<Next(const std::string& path, const Entry& entry)>& visit,
                   std::size_t max_entries) const {
-  descend(fd_.get(), name_, strictly, max_entries, [&](const std::string& path, const Fd&, const struct stat& info) {
+  descend({fd_.get(), name_, strictly, max_entries}, [&](const std::string& path, const Fd&, const struct stat& info) {
     return visit(path, entry_of(path.substr(path.rfind('/') + 1), info)) == Next::enter;
   });
 }
@@ -489,7 +497,7 @@ void Folder::change_owner(const Ownership& ownership) const {
     apply(handle, info, path);
     return true;
   };
-  descend(fd_.get(), name_, same_mount, 10'000'000, visit);
+  descend({fd_.get(), name_, same_mount, 10'000'000}, visit);
   if (!linked.empty()) {
     throw Error(ErrorKind::invalid, printable(named(linked.begin()->second.path)) +
                                         " is a hard link to a file outside of its folder; its owner stays");

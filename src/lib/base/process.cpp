@@ -40,12 +40,14 @@ Fd above_standard(int fd) {
   return Fd(::fcntl(low.get(), F_DUPFD_CLOEXEC, 3));
 }
 
-Pipe make_pipe(bool child_reads) {
+enum class Child { reads, writes };
+
+Pipe make_pipe(Child child) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw Error(ErrorKind::unavailable, "cannot make a pipe: " + reason(errno));
   auto read_end = above_standard(ends[0]);
   auto write_end = above_standard(ends[1]);
-  if (child_reads) return {std::move(write_end), std::move(read_end)};
+  if (child == Child::reads) return {std::move(write_end), std::move(read_end)};
   return {std::move(read_end), std::move(write_end)};
 }
 
@@ -69,7 +71,7 @@ Streams open_streams(const ProcessSpec& spec) {
       if (!s.log) throw Error(ErrorKind::unavailable, "cannot write " + spec.log + ": " + reason(errno));
       s.child_fds[i] = s.log.get();
     } else if (wanted[i] == Stream::pipe) {
-      s.pipes[i] = make_pipe(i == 0);
+      s.pipes[i] = make_pipe(i == 0 ? Child::reads : Child::writes);
       s.child_fds[i] = s.pipes[i].theirs.get();
     }
   }
@@ -221,7 +223,7 @@ ChildProcess::ChildProcess(const ProcessSpec& spec) : group_(spec.new_session) {
   auto argv = pointers(arguments);
   auto envp = pointers(variables);
   auto streams = open_streams(spec);
-  auto report = make_pipe(false);
+  auto report = make_pipe(Child::writes);
   const ChildPlan plan{spec,
                        program.c_str(),
                        argv.data(),

@@ -77,6 +77,9 @@ class Lookup : public std::enable_shared_from_this<Lookup> {
   }
 
  private:
+  struct Wants {
+    bool read = false, write = false;
+  };
   struct Socket {
     explicit Socket(const Executor& executor, int fd) : descriptor(executor, fd) {}
     ~Socket() { release(); }
@@ -84,7 +87,8 @@ class Lookup : public std::enable_shared_from_this<Lookup> {
       if (descriptor.is_open()) descriptor.release();
     }
     stream_descriptor descriptor;
-    bool wants_read = false, wants_write = false, waits_read = false, waits_write = false;
+    Wants wants;
+    bool waits_read = false, waits_write = false;
   };
 
   void take(int status, ares_addrinfo* found) {
@@ -104,18 +108,14 @@ class Lookup : public std::enable_shared_from_this<Lookup> {
     answered_.notify_all();
   }
 
-  struct Wish {
-    bool read, write;
-  };
-  void watch(int fd, Wish wish) {
-    if (!wish.read && !wish.write) {
+  void watch(int fd, Wants wants) {
+    if (!wants.read && !wants.write) {
       if (const auto done = sockets_.extract(fd)) done.mapped()->release();  // now: the number may come again at once
       return;
     }
     auto& socket = sockets_[fd];
     if (!socket) socket = std::make_shared<Socket>(executor_, fd);
-    socket->wants_read = wish.read;
-    socket->wants_write = wish.write;
+    socket->wants = wants;
     wait_for(fd, socket);
   }
 
@@ -136,8 +136,8 @@ class Lookup : public std::enable_shared_from_this<Lookup> {
       };
       socket->descriptor.async_wait(type, std::move(ready));
     };
-    if (socket->wants_read && !socket->waits_read) wait(stream_descriptor::wait_read, socket->waits_read);
-    if (socket->wants_write && !socket->waits_write) wait(stream_descriptor::wait_write, socket->waits_write);
+    if (socket->wants.read && !socket->waits_read) wait(stream_descriptor::wait_read, socket->waits_read);
+    if (socket->wants.write && !socket->waits_write) wait(stream_descriptor::wait_write, socket->waits_write);
   }
 
   void set_timer() {

@@ -134,7 +134,7 @@ Task<ServerConnection::After> ServerConnection::serve_one() {
   const bool rest_is_short =
       body_.finished || (body_.framing.kind == Framing::Kind::length && body_.left <= discard_limit);
   const bool keep = keep_alive && !wants_continue_ && !body_failed_ && rest_is_short && !context_->draining;
-  after = co_await respond(*request, std::move(response), keep);
+  after = co_await respond(*request, std::move(response), keep ? After::keep : After::close);
   if (log::enabled(log::Level::debug)) {
     const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
     log::debug("request", kv("method", request->method), kv("path", request->path), kv("status", status),
@@ -190,7 +190,7 @@ Task<> ServerConnection::refuse(int status, std::string message) {
   request.id = random_hex(12);
   body_ = {};
   wants_continue_ = false;
-  co_await respond(request, error_response(status, message), false);
+  co_await respond(request, error_response(status, message), After::close);
 }
 
 std::optional<Request> ServerConnection::request_of(RequestHead head) {

@@ -39,13 +39,13 @@ class ServerConnection : public std::enable_shared_from_this<ServerConnection> {
   Task<> linger();
 
   // writing (server_response.cpp)
-  Task<After> respond(const Request& request, Response response, bool keep);
-  Task<After> respond_with_text(const Request& request, Response& response, bool keep);
-  Task<After> respond_with_stream(const Request& request, Response& response, bool keep);
-  Task<After> respond_with_file(const Request& request, Response& response, bool keep);
+  Task<After> respond(const Request& request, Response response, After after);
+  Task<After> respond_with_text(const Request& request, Response& response, After after);
+  Task<After> respond_with_stream(const Request& request, Response& response, After after);
+  Task<After> respond_with_file(const Request& request, Response& response, After after);
   Task<After> respond_with_websocket(const Request& request, Response& response);
   Task<> send_head(int status, const Headers& headers, std::string_view body = "");
-  void add_common_headers(Response& response, bool keep) const;
+  void add_common_headers(Response& response, After after) const;
 
   std::shared_ptr<const ServerContext> context_;
   Stream stream_;

@@ -106,21 +106,21 @@ class StreamWriter : public BodyWriter {
   std::uint64_t left_;
 };
 
-Task<ServerConnection::After> ServerConnection::respond(const Request& request, Response response, bool keep) {
+Task<ServerConnection::After> ServerConnection::respond(const Request& request, Response response, After after) {
   if (!response.headers.find("X-Request-Id")) response.headers.add("X-Request-Id", request.id);
-  if (has_token(response.headers.get("Connection"), "close")) keep = false;
+  if (has_token(response.headers.get("Connection"), "close")) after = After::close;
   if (std::holds_alternative<StreamBody>(response.body)) {
-    co_return co_await respond_with_stream(request, response, keep);
+    co_return co_await respond_with_stream(request, response, after);
   }
-  if (std::holds_alternative<FileBody>(response.body)) co_return co_await respond_with_file(request, response, keep);
+  if (std::holds_alternative<FileBody>(response.body)) co_return co_await respond_with_file(request, response, after);
   if (std::holds_alternative<WebSocketBody>(response.body))
     co_return co_await respond_with_websocket(request, response);
-  co_return co_await respond_with_text(request, response, keep);
+  co_return co_await respond_with_text(request, response, after);
 }
 
-void ServerConnection::add_common_headers(Response& response, bool keep) const {
+void ServerConnection::add_common_headers(Response& response, After after) const {
   response.headers.add("Date", date_now());
-  if (!keep)
+  if (after == After::close)
     response.headers.set("Connection", "close");
   else if (minor_ == 0)
     response.headers.set("Connection", "keep-alive");
@@ -133,47 +133,47 @@ Task<> ServerConnection::send_head(int status, const Headers& headers, std::stri
 }
 
 Task<ServerConnection::After> ServerConnection::respond_with_text(const Request& request, Response& response,
-                                                                  bool keep) {
+                                                                  After after) {
   auto& body = std::get<std::string>(response.body);
   // HEAD: a handler may announce the length of what GET would send.
   const bool announced = request.method == "HEAD" && response.headers.find("Content-Length");
   if (!has_no_body(response.status) && !announced) {
     response.headers.set("Content-Length", std::to_string(body.size()));
   }
-  add_common_headers(response, keep);
+  add_common_headers(response, after);
   const bool silent = request.method == "HEAD" || has_no_body(response.status);
   co_await send_head(response.status, response.headers, silent ? std::string_view() : body);
-  co_return keep ? After::keep : After::close;
+  co_return after;
 }
 
 Task<ServerConnection::After> ServerConnection::respond_with_file(const Request& request, Response& response,
-                                                                  bool keep) {
+                                                                  After after) {
   auto& file = std::get<FileBody>(response.body);
   response.headers.set("Content-Length", std::to_string(file.length));
-  add_common_headers(response, keep);
+  add_common_headers(response, after);
   co_await send_head(response.status, response.headers);
   if (request.method != "HEAD") {
     co_await stream_.transport().write_file(file.fd->get(), file.offset, file.length);
   }
-  co_return keep ? After::keep : After::close;
+  co_return after;
 }
 
 Task<ServerConnection::After> ServerConnection::respond_with_stream(const Request& request, Response& response,
-                                                                    bool keep) {
+                                                                    After after) {
   auto mode = StreamWriter::Mode::chunked;
   if (response.length) {
     mode = StreamWriter::Mode::counted;
     response.headers.set("Content-Length", std::to_string(*response.length));
   } else if (minor_ == 0) {
     mode = StreamWriter::Mode::until_close;
-    keep = false;
+    after = After::close;
   } else {
     response.headers.set("Transfer-Encoding", "chunked");
   }
   if (request.method == "HEAD" || has_no_body(response.status)) mode = StreamWriter::Mode::discard;
-  add_common_headers(response, keep);
+  add_common_headers(response, after);
   co_await send_head(response.status, response.headers);
-  if (mode == StreamWriter::Mode::discard) co_return keep ? After::keep : After::close;
+  if (mode == StreamWriter::Mode::discard) co_return after;
 
   StreamWriter writer(stream_.transport(), mode, response.length.value_or(0));
   auto gone = std::make_shared<asio::cancellation_signal>();
@@ -190,7 +190,7 @@ Task<ServerConnection::After> ServerConnection::respond_with_stream(const Reques
   }
   watch->stop();
   endless_ = nullptr;
-  if (!error) co_return keep ? After::keep : After::close;
+  if (!error) co_return after;
   // The head is out: breaking off is the only way left to tell the client.
   const auto cancellation = co_await asio::this_coro::cancellation_state;
   if (cancellation.cancelled() != asio::cancellation_type::none) std::rethrow_exception(error);
@@ -212,12 +212,12 @@ Task<ServerConnection::After> ServerConnection::respond_with_websocket(const Req
   const auto key = request.headers.get("Sec-WebSocket-Key");
   const bool sane_key = from_base64(key).value_or("").size() == 16;
   if (!request.wants_websocket() || !sane_key || !body_.finished) {
-    co_return co_await respond(request, error_response(400, "this address speaks WebSocket only"), false);
+    co_return co_await respond(request, error_response(400, "this address speaks WebSocket only"), After::close);
   }
   if (request.headers.get("Sec-WebSocket-Version") != "13") {
     auto refusal = error_response(426, "only WebSocket version 13 is spoken here");
     refusal.headers.set("Sec-WebSocket-Version", "13");
-    co_return co_await respond(request, std::move(refusal), false);
+    co_return co_await respond(request, std::move(refusal), After::close);
   }
   auto& wanted = std::get<WebSocketBody>(response.body);
   const auto protocol = choose_subprotocol(wanted.subprotocols, request.headers);
