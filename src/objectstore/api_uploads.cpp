@@ -86,7 +86,7 @@ Task<http::Response> Api::upload_part(Call& call) {
   const int number = part_number(call.request.query);
   auto done = [this, number, target = call.target, id = upload_id(call.request.query)](
                   std::unique_ptr<ObjectWriter> file, const ExtraHeaders&) {
-    return store_.commit_part(id, target.bucket, target.key, number, std::move(file));
+    return store_.commit_part({id, target.bucket, target.key}, number, std::move(file));
   };
   const auto etag = co_await receive(call.request, std::move(call.verified), store_, done);
   auto response = http::Response::empty(200);
@@ -115,7 +115,7 @@ Task<http::Response> Api::copy_part(Call& call) {
       Store::copy(source, part->offset, part->length, *file);
     else
       Store::copy(source, 0, source.size(), *file);
-    return store_.commit_part(id, to.bucket, to.key, number, std::move(file));
+    return store_.commit_part({id, to.bucket, to.key}, number, std::move(file));
   };
   const auto etag = co_await offload(std::move(work));
   s3::XmlWriter xml("CopyPartResult");
@@ -127,7 +127,7 @@ Task<http::Response> Api::list_parts(Call& call) {
   const auto marker = parse_integer(call.request.query.find("part-number-marker").value_or("0")).value_or(0);
   const auto limit = parse_integer(call.request.query.find("max-parts").value_or("1000")).value_or(1000);
   const auto parts =
-      co_await offload([this, id, target = call.target] { return store_.parts(id, target.bucket, target.key); });
+      co_await offload([this, id, target = call.target] { return store_.parts({id, target.bucket, target.key}); });
   s3::XmlWriter xml("ListPartsResult");
   xml.text("Bucket", call.target.bucket).text("Key", call.target.key).text("UploadId", id);
   xml.text("PartNumberMarker", std::to_string(marker)).text("MaxParts", std::to_string(limit));
@@ -153,13 +153,13 @@ Task<http::Response> Api::complete_upload(Call& call) {
   if (takes_long) {
     // What can be known before the answer begins gets a status of its own.
     co_await offload([this, &parts, target = call.target, id = upload_id(call.request.query)] {
-      store_.check_parts(id, target.bucket, target.key, parts);
+      store_.check_parts({id, target.bucket, target.key}, parts);
     });
   }
   const auto conditions = write_conditions(call.request.headers);
   auto work = [this, parts = std::move(parts), conditions, target = call.target, id = upload_id(call.request.query),
                location = call.request.raw_path] {
-    const auto etag = store_.complete_upload(id, target.bucket, target.key, parts, conditions);
+    const auto etag = store_.complete_upload({id, target.bucket, target.key}, parts, conditions);
     s3::XmlWriter xml("CompleteMultipartUploadResult");
     xml.text("Location", location).text("Bucket", target.bucket).text("Key", target.key);
     return xml.text("ETag", quoted(etag)).finish();
@@ -174,7 +174,7 @@ Task<http::Response> Api::complete_upload(Call& call) {
 
 Task<http::Response> Api::abort_upload(Call& call) {
   co_await offload([this, target = call.target, id = upload_id(call.request.query)] {
-    store_.abort_upload(id, target.bucket, target.key);
+    store_.abort_upload({id, target.bucket, target.key});
   });
   co_return http::Response::empty(204);
 }

@@ -49,6 +49,11 @@ struct UploadInfo {
   Time begun{};
 };
 
+// An upload in parts, as requests name it: an id is good for its own key only.
+struct UploadName {
+  std::string id, bucket, key;
+};
+
 class Store {
  public:
   // Reads everything that is there. Throws unavailable when another server holds the folder.
@@ -71,16 +76,14 @@ class Store {
   static void copy(const ObjectReader& from, std::uint64_t offset, std::uint64_t length, ObjectWriter& to);
 
   std::string begin_upload(Metadata metadata);
-  std::string commit_part(const std::string& upload, const std::string& bucket, const std::string& key, int number,
-                          std::unique_ptr<ObjectWriter> file);
-  std::vector<PartInfo> parts(const std::string& upload, const std::string& bucket, const std::string& key) const;
+  std::string commit_part(const UploadName& upload, int number, std::unique_ptr<ObjectWriter> file);
+  std::vector<PartInfo> parts(const UploadName& upload) const;
   // Whether the named parts (number, ETag) can be joined; throws what is wrong. Costs a small read per part.
-  void check_parts(const std::string& upload, const std::string& bucket, const std::string& key,
-                   const std::vector<std::pair<int, std::string>>& parts) const;
+  void check_parts(const UploadName& upload, const std::vector<std::pair<int, std::string>>& parts) const;
   // Joins the named parts (number, ETag) into the object.
-  std::string complete_upload(const std::string& upload, const std::string& bucket, const std::string& key,
-                              const std::vector<std::pair<int, std::string>>& parts, const WriteConditions& conditions);
-  void abort_upload(const std::string& upload, const std::string& bucket, const std::string& key);
+  std::string complete_upload(const UploadName& upload, const std::vector<std::pair<int, std::string>>& parts,
+                              const WriteConditions& conditions);
+  void abort_upload(const UploadName& upload);
   std::vector<UploadInfo> uploads(const std::string& bucket) const;
   std::size_t abort_uploads_before(Time time);  // forgotten ones; returns how many
 
@@ -105,7 +108,7 @@ class Store {
   std::filesystem::path file_of(const std::string& bucket, const std::string& key) const;
   std::filesystem::path upload_folder(const std::string& upload) const;
   std::filesystem::path temporary_path() const;
-  Metadata upload_metadata(const std::string& upload, const std::string& bucket, const std::string& key) const;
+  Metadata upload_metadata(const UploadName& upload) const;
   void remove_folder(const std::filesystem::path& folder);
 
   std::filesystem::path root_;

@@ -39,10 +39,9 @@ fs::path Store::upload_folder(const std::string& upload) const {
   return root_ / "uploads" / upload;
 }
 
-Metadata Store::upload_metadata(const std::string& upload, const std::string& bucket_name,
-                                const std::string& key) const {
-  const auto info = ObjectReader::open(upload_folder(upload) / "info");
-  if (!info || info->metadata().bucket != bucket_name || info->metadata().key != key) throw no_such_upload();
+Metadata Store::upload_metadata(const UploadName& upload) const {
+  const auto info = ObjectReader::open(upload_folder(upload.id) / "info");
+  if (!info || info->metadata().bucket != upload.bucket || info->metadata().key != upload.key) throw no_such_upload();
   return info->metadata();
 }
 
@@ -61,16 +60,15 @@ std::string Store::begin_upload(Metadata metadata) {
   return id;
 }
 
-std::string Store::commit_part(const std::string& upload, const std::string& bucket_name, const std::string& key,
-                               int number, std::unique_ptr<ObjectWriter> file) {
+std::string Store::commit_part(const UploadName& upload, int number, std::unique_ptr<ObjectWriter> file) {
   if (number < 1 || number > most_parts) throw invalid_argument("Part numbers are between 1 and 10000.");
-  Metadata metadata = upload_metadata(upload, bucket_name, key);
+  Metadata metadata = upload_metadata(upload);
   metadata.headers.clear();
   metadata.etag = file->md5_hex();
   metadata.modified = clock_.now();
   const std::string etag = metadata.etag;
   file->finish(std::move(metadata));
-  const auto folder = upload_folder(upload);
+  const auto folder = upload_folder(upload.id);
   if (::rename(file->path().c_str(), (folder / part_name(number)).c_str()) != 0) {
     if (errno == ENOENT) throw no_such_upload();  // aborted meanwhile
     throw disk_error(errno, "naming a part", folder);
@@ -80,12 +78,11 @@ std::string Store::commit_part(const std::string& upload, const std::string& buc
   return etag;
 }
 
-std::vector<PartInfo> Store::parts(const std::string& upload, const std::string& bucket_name,
-                                   const std::string& key) const {
-  upload_metadata(upload, bucket_name, key);
+std::vector<PartInfo> Store::parts(const UploadName& upload) const {
+  upload_metadata(upload);
   std::vector<PartInfo> found;
   std::error_code gone;
-  for (const auto& entry : fs::directory_iterator(upload_folder(upload), gone)) {
+  for (const auto& entry : fs::directory_iterator(upload_folder(upload.id), gone)) {
     const std::string name = entry.path().filename();
     if (name == "info") continue;
     const auto part = ObjectReader::open(entry.path());
@@ -95,16 +92,15 @@ std::vector<PartInfo> Store::parts(const std::string& upload, const std::string&
   return found;
 }
 
-void Store::check_parts(const std::string& upload, const std::string& bucket_name, const std::string& key,
-                        const std::vector<std::pair<int, std::string>>& named) const {
-  upload_metadata(upload, bucket_name, key);
+void Store::check_parts(const UploadName& upload, const std::vector<std::pair<int, std::string>>& named) const {
+  upload_metadata(upload);
   if (named.empty()) throw malformed_xml();
   const auto out_of_order = [](const auto& a, const auto& b) { return a.first >= b.first; };
   if (std::ranges::adjacent_find(named, out_of_order) != named.end()) {
     throw S3Error{400, "InvalidPartOrder", "The parts are not in ascending order."};
   }
   for (const auto& [number, etag] : named) {
-    const auto part = ObjectReader::open(upload_folder(upload) / part_name(number));
+    const auto part = ObjectReader::open(upload_folder(upload.id) / part_name(number));
     if (!part || part->metadata().etag != etag) {
       throw S3Error{400, "InvalidPart", "Part " + std::to_string(number) + " was not uploaded, or has another ETag."};
     }
@@ -114,8 +110,7 @@ void Store::check_parts(const std::string& upload, const std::string& bucket_nam
   }
 }
 
-std::string Store::complete_upload(const std::string& upload, const std::string& bucket_name, const std::string& key,
-                                   const std::vector<std::pair<int, std::string>>& named,
+std::string Store::complete_upload(const UploadName& upload, const std::vector<std::pair<int, std::string>>& named,
                                    const WriteConditions& conditions) {
   struct Claim {
     Claim(Store& s, const std::string& i) : store(s), id(i) {
@@ -130,11 +125,11 @@ std::string Store::complete_upload(const std::string& upload, const std::string&
     }
     Store& store;
     const std::string& id;
-  } claim(*this, upload);
+  } claim(*this, upload.id);
 
-  check_parts(upload, bucket_name, key, named);
-  Metadata metadata = upload_metadata(upload, bucket_name, key);
-  const auto folder = upload_folder(upload);
+  check_parts(upload, named);
+  Metadata metadata = upload_metadata(upload);
+  const auto folder = upload_folder(upload.id);
   auto file = new_file();
   std::string sums;
   for (const auto& [number, etag] : named) {
@@ -149,9 +144,9 @@ std::string Store::complete_upload(const std::string& upload, const std::string&
   return result;
 }
 
-void Store::abort_upload(const std::string& upload, const std::string& bucket_name, const std::string& key) {
-  upload_metadata(upload, bucket_name, key);
-  remove_folder(upload_folder(upload));
+void Store::abort_upload(const UploadName& upload) {
+  upload_metadata(upload);
+  remove_folder(upload_folder(upload.id));
 }
 
 std::vector<UploadInfo> Store::uploads(const std::string& bucket_name) const {

@@ -36,7 +36,10 @@ bool all_digits(std::string_view text, int base) {
   });
 }
 
-json::value number_from(std::string_view digits, int base, bool negative) {
+enum class Sign { plus, minus };
+
+json::value number_from(std::string_view digits, int base, Sign sign) {
+  const bool negative = sign == Sign::minus;
   std::uint64_t magnitude = 0;
   const auto [stop, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), magnitude, base);
   constexpr std::uint64_t limit = std::uint64_t{1} << 63u;
@@ -78,13 +81,13 @@ std::optional<json::value> resolve_plain(std::string_view text) {
   if (nulls.contains(text)) return json::value(nullptr);
   if (trues.contains(text)) return json::value(true);
   if (falses.contains(text)) return json::value(false);
-  if (text.starts_with("0x") && all_digits(text.substr(2), 16)) return number_from(text.substr(2), 16, false);
-  if (text.starts_with("0o") && all_digits(text.substr(2), 8)) return number_from(text.substr(2), 8, false);
+  if (text.starts_with("0x") && all_digits(text.substr(2), 16)) return number_from(text.substr(2), 16, Sign::plus);
+  if (text.starts_with("0o") && all_digits(text.substr(2), 8)) return number_from(text.substr(2), 8, Sign::plus);
   auto digits = text;
-  const bool negative = digits.starts_with('-');
-  if (negative || digits.starts_with('+')) digits.remove_prefix(1);
-  if (digits.size() > 1 && digits.front() == '0' && all_digits(digits, 8)) return number_from(digits, 8, negative);
-  if (all_digits(digits, 10)) return number_from(digits, 10, negative);
+  const auto sign = digits.starts_with('-') ? Sign::minus : Sign::plus;
+  if (digits.starts_with('-') || digits.starts_with('+')) digits.remove_prefix(1);
+  if (digits.size() > 1 && digits.front() == '0' && all_digits(digits, 8)) return number_from(digits, 8, sign);
+  if (all_digits(digits, 10)) return number_from(digits, 10, sign);
   if (is_float(digits)) {
     const double value = std::strtod(std::string(text).c_str(), nullptr);
     if (std::isfinite(value)) return json::value(value);

@@ -2,7 +2,7 @@
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
-#include "lib/base/log.h"
+#include "lib/async/supervisor.h"
 #include "lib/sql/connection.h"
 #include "lib/sql/pool.h"
 
@@ -40,20 +40,9 @@ Task<> listen_once(Config config, std::string channel, const std::function<void(
 }  // namespace
 
 Task<> Db::listen(std::string channel, std::function<void(const std::string&)> on_notify) {
-  auto pause = 100ms;
-  for (;;) {
-    const auto began = std::chrono::steady_clock::now();
-    std::string trouble;
-    try {
-      co_await listen_once(pool_->config, channel, on_notify);
-    } catch (const Error& error) {
-      trouble = error.detail().empty() ? error.message() : error.detail();
-    }
-    if (std::chrono::steady_clock::now() - began > 10s) pause = 100ms;
-    log::warn("no notifications from the database; connecting again", kv("error", trouble), kv("in_ms", pause.count()));
-    co_await sleep_for(pause);
-    pause = std::min<std::chrono::milliseconds>(pause * 2, 5s);
-  }
+  Supervisor supervisor(co_await asio::this_coro::executor);
+  co_await supervisor.forever("notifications of the database",
+                              [&] { return listen_once(pool_->config, channel, on_notify); }, {.longest_pause = 5s});
 }
 
 }  // namespace workflow::sql

@@ -242,5 +242,26 @@ TEST_F(SqlTest, a_commit_wakes_who_listens) {
   EXPECT_EQ(heard, (std::vector<std::string>{"", "42"}));
 }
 
+TEST_F(SqlTest, who_listens_and_fails_hears_the_next_one) {
+  std::vector<std::string> heard;
+  run_main([&](Executor executor) -> Task<> {
+    TaskGroup tasks(executor);
+    Notifier news(executor);
+    tasks.spawn("listen", db->listen("jobs", [&](const std::string& payload) {
+      heard.push_back(payload);
+      news.notify_all();
+      if (payload == "poison") throw 42;
+    }));
+    while (heard.empty()) co_await news.wait(news.version());
+    co_await db->transact([](Tx& tx) { tx.notify("jobs", "poison"); });
+    // Connected again: it may have missed some meanwhile.
+    while (heard.size() < 3) co_await with_deadline(10s, "nothing heard", news.wait(news.version()));
+    co_await db->transact([](Tx& tx) { tx.notify("jobs", "43"); });
+    while (heard.size() < 4) co_await with_deadline(10s, "nothing heard", news.wait(news.version()));
+    co_await tasks.stop();
+  });
+  EXPECT_EQ(heard, (std::vector<std::string>{"", "poison", "", "43"}));
+}
+
 }  // namespace
 }  // namespace workflow::sql
