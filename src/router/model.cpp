@@ -76,6 +76,7 @@ class Builder {
     bool no_request_start = false;
     reader.read("disableRequestStartHeader", no_request_start);
     app.request_start = model_.settings.request_start && !no_request_start;
+    reader.read("nginx.oddHeaderNames", app.odd_header_names);
     add_hosts(service, reader, app);
     if (reader.find("proxyDomain")) plugs_.emplace_back(&service, app.backend);
     model_.apps.push_back(std::move(app));
@@ -91,6 +92,9 @@ class Builder {
     backend.buffers = reader.buffers("nginx.", model_.settings.buffers);
     reader.read("maintenance", backend.maintenance);
     reader.read("ssl.enforce", backend.enforce_tls);
+    reader.read("nginx.sessionAffinity", backend.affinity);
+    reader.read("nginx.slowStart", backend.slow_start);
+    reader.read("nginx.grpc", backend.grpc);
     backend.enforce_tls = backend.enforce_tls || model_.settings.enforce_tls || model_.settings.hsts;
     return backend;
   }

@@ -94,6 +94,9 @@ struct Backend {
   std::chrono::milliseconds connect_timeout{30'000}, io_timeout{};
   Buffers buffers;
   bool maintenance = false, enforce_tls = false;
+  bool affinity = false;  // a client stays with its pod, by a cookie
+  bool grpc = false;      // its pods speak HTTP/2 without TLS
+  std::chrono::milliseconds slow_start{0};
 };
 
 struct Host {
@@ -115,7 +118,8 @@ struct App {
   std::optional<std::vector<std::string>> whitelist;  // set: nobody else may
   std::string referrer_policy;                        // "": none
   bool request_start = true;
-  bool platform = false;  // of our own namespace: errors are for programs
+  bool odd_header_names = false;  // names with "_" and "." are passed on
+  bool platform = false;          // of our own namespace: errors are for programs
 };
 
 struct BuilderStream {

@@ -43,24 +43,19 @@ void kill_leftovers(const std::string& folder) {
   if (text) kill_group(parse_integer(trim(*text)).value_or(0));
 }
 
+constexpr gid_t workers_group = 65534;  // nogroup
+
+void share_with_workers(const std::string& path) {
+  if (::geteuid() == 0 && ::chown(path.c_str(), static_cast<uid_t>(-1), workers_group) != 0)
+    throw Error(ErrorKind::internal, "cannot share " + path + " with nginx's workers");
+}
+
 void prepare_folder(const std::string& folder) {
   fs::create_directories(folder + "/temporary");
   fs::create_directories(folder + "/certificates");
-  fs::permissions(folder + "/certificates", fs::perms::owner_all);
-}
-
-void write_missing(const Files& files) {
-  for (const auto& [path, text] : files) {
-    if (!fs::exists(path)) write_file_atomically(path, text, 0600);
-  }
-}
-
-// Certificates that the configuration in effect does not name any more. Workers that still end their work have read
-// theirs.
-void remove_unused(const std::string& folder, const std::string& text) {
-  for (const auto& entry : fs::directory_iterator(folder + "/certificates")) {
-    if (!text.contains(entry.path().filename().string())) fs::remove(entry.path());
-  }
+  // Workers read them when they are first asked for; they are somebody else when we are root.
+  fs::permissions(folder + "/certificates", fs::perms::owner_all | fs::perms::group_read | fs::perms::group_exec);
+  share_with_workers(folder + "/certificates");
 }
 
 // nginx's words without its own decoration of time and process.
@@ -83,6 +78,21 @@ Files files_of(const Model& model, const Runtime& runtime) {
   }
   if (!model.dhparam_pem.empty()) files.emplace(dhparam_file(runtime, model.dhparam_pem), model.dhparam_pem);
   return files;
+}
+
+void Nginx::keep_certificates(const Files& files) {
+  for (const auto& [path, text] : files) {
+    if (fs::exists(path)) continue;
+    write_file_atomically(path, text, 0640);
+    share_with_workers(path);
+  }
+}
+
+void Nginx::remove_other_certificates(const Files& files) {
+  for (const auto& entry : fs::directory_iterator(runtime_.folder + "/certificates")) {
+    const auto path = entry.path().string();
+    if (!files.contains(path) && path != certificate_file(runtime_, runtime_.fallback_certificate)) fs::remove(path);
+  }
 }
 
 Nginx::Nginx(Executor executor, std::string program, Runtime runtime)
@@ -158,15 +168,13 @@ Task<> Nginx::confirm() {
   }
 }
 
-Task<std::optional<std::string>> Nginx::apply(std::string text, Files files) {
-  co_await offload([&] { write_missing(files); });
+Task<std::optional<std::string>> Nginx::apply(std::string text) {
   if (auto refusal = co_await refusal_of(text)) co_return refusal;
   co_await offload([&] { write_file_atomically(conf(), text, 0600); });
   text_ = std::move(text);
   confirmed_ = false;
   if (child_) ::kill(child_->pid(), SIGHUP);
   co_await confirm();
-  co_await offload([&] { remove_unused(runtime_.folder, text_); });
   co_return std::nullopt;
 }
 

@@ -25,7 +25,10 @@ class Nginx {
   Task<> run(std::string otherwise);
   // Brings a new configuration into effect. Returns nginx's own words when it refuses the text; nothing has changed
   // then. Returns when new workers answer with it; throws `timeout` when they do not.
-  Task<std::optional<std::string>> apply(std::string text, Files files);
+  Task<std::optional<std::string>> apply(std::string text);
+  // Certificates that tables name: there before a table does, away after it no longer does.
+  void keep_certificates(const Files& files);
+  void remove_other_certificates(const Files& files);
   // Returns once workers answer with `text()`; throws `timeout` when they do not.
   Task<> confirm();
   // Lets requests under way end, for `grace` at most.

@@ -1,5 +1,4 @@
-// src/router/render.h: the model as nginx's configuration. The seam to nginx: another data plane replaces this and
-// nginx.h.
+// src/router/render.h: what nginx fixes when it reads its configuration. Apps are not in it: see encode.h.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -13,10 +12,10 @@ struct Runtime {
   std::string folder;  // absolute: pid, temporary files, certificates
   std::uint16_t http_port = 8080, https_port = 6443, builder_port = 2222, status_port = 9090;
   int workers = 1, connections_per_worker = 768;
+  std::string router_module = "/usr/lib/nginx/modules/ngx_http_router_module.so";
   std::string stream_module = "/usr/lib/nginx/modules/ngx_stream_module.so";
   std::string access_log = "/dev/stdout";  // or "off"
   std::string fallback_certificate;        // id of the self-signed one
-  bool starting = false;                   // nothing is known yet: answer 503, also on /healthz
 };
 
 std::string certificate_file(const Runtime& runtime, const std::string& id);

@@ -13,6 +13,7 @@
 #include "router/certificate.h"
 #include "router/nginx.h"
 #include "router/observe.h"
+#include "router/publish.h"
 #include "router/routes.h"
 
 namespace workflow::router {
@@ -20,8 +21,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto reload_interval = 100ms;
-constexpr auto stop_limit = 22s;  // with the delay before it, within the 30 s that Kubernetes gives
+constexpr auto shortest_pause = 2ms;  // changes that come together go out together
+constexpr auto stop_limit = 22s;      // with the delay before it, within the 30 s that Kubernetes gives
 
 // As many files as we may have: nginx inherits the limit. Returns it.
 std::int64_t raise_file_limit() {
@@ -47,6 +48,7 @@ Runtime runtime_of(const Config& config) {
   runtime.https_port = config.https_port;
   runtime.builder_port = config.builder_port;
   runtime.status_port = config.status_port;
+  runtime.router_module = config.router_module;
   runtime.stream_module = config.stream_module;
   runtime.workers = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 4u));
   runtime.connections_per_worker = static_cast<int>(std::clamp<std::int64_t>(raise_file_limit() - 64, 512, 16'384));
@@ -57,12 +59,8 @@ Runtime runtime_of(const Config& config) {
 // Brings what the cluster says into effect, again and again.
 class Reconciler {
  public:
-  Reconciler(Cluster& cluster, Nginx& nginx, Routes& routes, Runtime runtime, Certificate fallback)
-      : cluster_(cluster),
-        nginx_(nginx),
-        routes_(routes),
-        runtime_(std::move(runtime)),
-        fallback_(std::move(fallback)) {}
+  Reconciler(Cluster& cluster, Publisher& publisher, Nginx& nginx, Routes& routes, Runtime runtime)
+      : cluster_(cluster), publisher_(publisher), nginx_(nginx), routes_(routes), runtime_(std::move(runtime)) {}
 
   Task<> run() {
     co_await cluster_.wait_synced();
@@ -75,14 +73,14 @@ class Reconciler {
         log::error("the configuration could not be brought into effect, trying again", kv("error", error.message()));
         again = true;
       }
-      co_await sleep_for(again ? 1s : std::chrono::milliseconds(reload_interval));
+      co_await sleep_for(again ? 1s : std::chrono::milliseconds(shortest_pause));
       if (!again) co_await cluster_.changes().wait(seen);
     }
   }
 
   std::optional<std::string> why_not_ready() const {
+    if (!refused_.empty() && reloads_ == 0) return "nginx refuses the configuration; the log says why";
     if (in_effect_) return std::nullopt;
-    if (!refused_.empty()) return "nginx refuses the configuration; the log says why";
     return cluster_.synced() ? "nginx does not work with the configuration yet"
                              : "the Kubernetes API has not answered yet";
   }
@@ -97,42 +95,47 @@ class Reconciler {
                   [this] { return static_cast<double>(refusals_); });
     metrics.gauge("router_nginx_restarts", "How often nginx had to be started again",
                   [this] { return static_cast<double>(nginx_.restarts()); });
-    metrics.gauge("router_last_reload_seconds", "How long the last change took",
-                  [this] { return last_reload_.count(); });
+    metrics.gauge("router_last_change_seconds", "How long the last change took",
+                  [this] { return last_change_.count(); });
   }
 
  private:
   Task<> once() {
     const auto begin = std::chrono::steady_clock::now();
-    auto model = build_model(cluster_.observe());
-    model.certificates.emplace(fallback_.id, fallback_);
+    const auto model = build_model(cluster_.observe());
     tell(model.problems);
     apps_ = model.apps.size();
+    nginx_.keep_certificates(files_of(model, runtime_));
+    publisher_.publish(model);
+    co_await publisher_.confirm();
+    co_await configure(model);
+    nginx_.remove_other_certificates(files_of(model, runtime_));
+    now_in_effect(model);
+    last_change_ = std::chrono::steady_clock::now() - begin;
+  }
+
+  // What nginx fixes when it starts; it changes with the router's own annotations only.
+  Task<> configure(const Model& model) {
     auto text = render(model, runtime_);
+    if (text == refused_) co_return;
     if (text == nginx_.text()) {
       co_await nginx_.confirm();
-      refused_.clear();
-      now_in_effect(model);
-      co_return;
-    }
-    if (text == refused_) co_return;
-    auto files = files_of(model, runtime_);
-    if (const auto refusal = co_await nginx_.apply(text, std::move(files))) {
+    } else if (const auto refusal = co_await nginx_.apply(text)) {
       ++refusals_;
       refused_ = std::move(text);
       log::error("nginx refuses the new configuration; the last good one stays", kv("nginx", *refusal));
       co_return;
+    } else {
+      ++reloads_;
+      log::info("configuration in effect", kv("apps", apps_));
+      co_await publisher_.confirm();
     }
     refused_.clear();
-    now_in_effect(model);
-    ++reloads_;
-    last_reload_ = std::chrono::steady_clock::now() - begin;
-    log::info("configuration in effect", kv("apps", apps_), kv("seconds", last_reload_.count()));
   }
 
   void now_in_effect(const Model& model) {
     in_effect_ = true;
-    routes_.publish(routes_of(model));
+    routes_.publish(publisher_.generation(), routes_of(model));
   }
 
   // Each problem is said once, until it is gone.
@@ -146,16 +149,16 @@ class Reconciler {
   }
 
   Cluster& cluster_;
+  Publisher& publisher_;
   Nginx& nginx_;
   Routes& routes_;
   Runtime runtime_;
-  Certificate fallback_;
   std::set<Problem> told_;
   std::string refused_;
   bool in_effect_ = false;
   std::size_t apps_ = 0;
   std::uint64_t reloads_ = 0, refusals_ = 0;
-  std::chrono::duration<double> last_reload_{};
+  std::chrono::duration<double> last_change_{};
 };
 
 // The self-signed certificate is kept, so that an unchanged cluster gives an unchanged configuration after a restart.
@@ -172,10 +175,14 @@ Certificate fallback_certificate(const std::string& folder) {
   return made;
 }
 
-// What we answer while we know nothing at all.
-std::string starting_text(Runtime runtime) {
-  runtime.starting = true;
-  return render(build_model({}), runtime);
+// A while after the last change: a table that came and went need not survive a reboot.
+Task<> keep_tables(Publisher& publisher, Routes& routes) {
+  for (;;) {
+    const auto seen = routes.changes().version();
+    co_await publisher.keep();
+    co_await routes.changes().wait(seen);
+    co_await sleep_for(1s);
+  }
 }
 
 }  // namespace
@@ -192,6 +199,7 @@ Config Config::from(Env& env) {
   }
   config.folder = env.text("ROUTER_STATE_DIR", "/var/lib/workflow/router");
   config.nginx = env.text("ROUTER_NGINX", "/usr/sbin/nginx");
+  config.router_module = env.text("ROUTER_MODULE", "/usr/lib/nginx/modules/ngx_http_router_module.so");
   config.stream_module = env.text("ROUTER_STREAM_MODULE", "/usr/lib/nginx/modules/ngx_stream_module.so");
   config.http_port = port("ROUTER_HTTP_PORT", 8080);
   config.https_port = port("ROUTER_HTTPS_PORT", 6443);
@@ -202,7 +210,8 @@ Config Config::from(Env& env) {
   config.environment = env.all();
   // Both become words of nginx's configuration.
   for (const auto& [name, path] :
-       {std::pair("ROUTER_STATE_DIR", config.folder), std::pair("ROUTER_STREAM_MODULE", config.stream_module)}) {
+       {std::pair("ROUTER_STATE_DIR", config.folder), std::pair("ROUTER_MODULE", config.router_module),
+        std::pair("ROUTER_STREAM_MODULE", config.stream_module)}) {
     const bool plain = std::ranges::all_of(path, [](char c) {
       return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("/._-+").contains(c);
     });
@@ -216,10 +225,11 @@ Task<> serve(Executor executor, Config config) {
   const auto fallback = fallback_certificate(runtime.folder);
   runtime.fallback_certificate = fallback.id;
   kube::Client client(executor, kube::Connection::from_env(config.environment));
+  Publisher publisher(runtime.folder);
   Nginx nginx(executor, config.nginx, runtime);
   Cluster cluster(client, config.ns, config.platform_domain);
   Routes in_effect(executor);
-  Reconciler reconciler(cluster, nginx, in_effect, runtime, fallback);
+  Reconciler reconciler(cluster, publisher, nginx, in_effect, runtime);
   http::Metrics metrics;
   reconciler.describe(metrics);
   auto routes = std::make_shared<http::Router>();
@@ -229,11 +239,12 @@ Task<> serve(Executor executor, Config config) {
   http::Server health(executor, {.port = config.health_port, .drain_timeout = 1s}, http::handler_of(routes));
   Model nothing;
   nothing.certificates.emplace(fallback.id, fallback);
-  for (const auto& [path, text] : files_of(nothing, runtime)) write_file_atomically(path, text, 0600);
+  nginx.keep_certificates(files_of(nothing, runtime));
   TaskGroup tasks(executor), nginx_task(executor);
   tasks.spawn("health", health.serve());
   cluster.spawn(tasks);
-  nginx_task.spawn("nginx", nginx.run(starting_text(runtime)));
+  tasks.spawn("keep tables", keep_tables(publisher, in_effect));
+  nginx_task.spawn("nginx", nginx.run(render(build_model({}), runtime)));
   log::info("router started", kv("http", config.http_port), kv("https", config.https_port),
             kv("domain", config.platform_domain));
   // Others go on sending us requests until they learn that we stop.

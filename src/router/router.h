@@ -1,6 +1,6 @@
-// src/router/router.h: the edge: nginx, configured from what the Kubernetes API says, and kept running.
-//   Owns    ROUTER_STATE_DIR: the last good configuration, certificates in use.
-//   Needs   nginx; the Kubernetes API (while it is away, nginx goes on with the last good configuration).
+// src/router/router.h: the edge: nginx, told by tables in shared memory what the Kubernetes API says, and kept running.
+//   Owns    ROUTER_STATE_DIR: the routing tables, certificates in use, nginx's configuration.
+//   Needs   nginx; the Kubernetes API (while it is away, nginx goes on with the last good table).
 //   Speaks  HTTP, HTTPS and the builder's TCP to everybody; nginx's status on ROUTER_STATUS_PORT, ours on
 //   ROUTER_HEALTH_PORT.
 #pragma once
@@ -18,6 +18,7 @@ struct Config {
   std::string platform_domain;  // PLATFORM_DOMAIN: the annotation nginx.platformDomain of deis-router wins
   std::string folder;           // ROUTER_STATE_DIR: default /var/lib/workflow/router
   std::string nginx;            // ROUTER_NGINX: default /usr/sbin/nginx
+  std::string router_module;    // ROUTER_MODULE: default /usr/lib/nginx/modules/ngx_http_router_module.so
   std::string stream_module;    // ROUTER_STREAM_MODULE: default /usr/lib/nginx/modules/ngx_stream_module.so
   std::uint16_t http_port, https_port,
       builder_port;                      // ROUTER_HTTP_PORT 8080, ROUTER_HTTPS_PORT 6443, ROUTER_BUILDER_PORT 2222

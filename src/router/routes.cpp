@@ -62,8 +62,9 @@ bool holds(const RouteConditions& conditions, const Route& route) {
          std::ranges::all_of(conditions.hosts, [&](const auto& host) { return contains(route.hosts, host); });
 }
 
-void Routes::publish(RouteMap routes) {
-  ++generation_;
+void Routes::publish(std::uint64_t generation, RouteMap routes) {
+  if (generation == generation_ && routes == routes_) return;
+  generation_ = generation;
   routes_ = std::move(routes);
   changed_.notify_all();
 }
@@ -75,9 +76,8 @@ const Route& Routes::find(const std::string& service) const {
 }
 
 http::Response Routes::response(int status, const Route& route) const {
-  const json::object body{{"generation", generation_},
-                          {"addresses", array_of(route.addresses)},
-                          {"hosts", array_of(route.hosts)}};
+  const json::object body{
+      {"generation", generation_}, {"addresses", array_of(route.addresses)}, {"hosts", array_of(route.hosts)}};
   return http::Response::json(status, json::serialize(body));
 }
 

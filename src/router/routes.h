@@ -33,8 +33,8 @@ class Routes {
  public:
   explicit Routes(Executor executor) : changed_(std::move(executor)) {}
   // `routes` are what requests meet from now on.
-  void publish(RouteMap routes);
-  std::uint64_t generation() const { return generation_; }
+  void publish(std::uint64_t generation, RouteMap routes);
+  Notifier& changes() { return changed_; }
   Task<http::Response> answer(http::Request& request);
 
  private:

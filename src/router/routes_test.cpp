@@ -9,8 +9,8 @@ TEST(Routes, are_what_each_service_has) {
   Model model;
   model.backends = {{.name = "foo.foo", .addresses = {"10.0.0.1:5000", "10.0.0.2:5000"}}, {.name = "foo.foo-hooks"}};
   model.apps = {{.label = "foo", .backend = 0, .hosts = {{.name = "www.foo.com"}, {.name = "foo.example.com"}}}};
-  const RouteMap expected = {
-      {"foo/foo", {{"10.0.0.1:5000", "10.0.0.2:5000"}, {"foo.example.com", "www.foo.com"}}}, {"foo/foo-hooks", {}}};
+  const RouteMap expected = {{"foo/foo", {{"10.0.0.1:5000", "10.0.0.2:5000"}, {"foo.example.com", "www.foo.com"}}},
+                             {"foo/foo-hooks", {}}};
   EXPECT_EQ(routes_of(model), expected);
 }
 

@@ -25,7 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from workflow_testing import WORKFLOW, run, wait_for  # noqa: E402
 
-PORTS = iter(range(int(os.environ.get("ROUTER_TEST_PORTS", "21500")), 21550))
+PORTS = iter(range(int(os.environ.get("ROUTER_TEST_PORTS", "21500")), 21590))
 
 
 def own_address():
@@ -142,10 +142,14 @@ class Backend:
 
     def __init__(self, name, delay=0.0):
         backend = self
-        self.name, self.delay, self.requests = name, delay, 0
+        self.name, self.delay, self.requests, self.connections = name, delay, 0, []
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                backend.connections.append(self.connection)
 
             def answer(self):
                 backend.requests += 1
@@ -187,6 +191,9 @@ class Backend:
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class Router:
@@ -200,7 +207,7 @@ class Router:
         settings = dict(os.environ, KUBECONFIG=str(self.api.kubeconfig), POD_NAMESPACE="deis", PLATFORM_DOMAIN="example.com",
                         ROUTER_STATE_DIR=str(self.folder / "router"), ROUTER_HTTP_PORT=str(self.http), ROUTER_HTTPS_PORT=str(self.https),
                         ROUTER_BUILDER_PORT=str(self.builder), ROUTER_STATUS_PORT=str(self.status), ROUTER_HEALTH_PORT=str(self.health),
-                        ROUTER_STOP_DELAY="0s", **env)
+                        ROUTER_MODULE=str(pathlib.Path(WORKFLOW).parent / "ngx_http_router_module.so"), ROUTER_STOP_DELAY="0s", **env)
         with open(self.logfile, "ab") as log:
             self.process = subprocess.Popen([WORKFLOW, "router"], env=settings, stdout=log, stderr=log)
         return self
@@ -254,6 +261,11 @@ class Router:
         """nginx's process; None in the moment in which it writes its number."""
         text = (self.folder / "router" / "nginx.pid").read_text()
         return int(text) if text else None
+
+    def workers(self):
+        """nginx's processes that answer requests."""
+        master = self.master()
+        return [int(pid) for pid in (pathlib.Path("/proc") / str(master) / "task" / str(master) / "children").read_text().split()]
 
     def stop(self):
         if self.process and self.process.poll() is None:
@@ -417,6 +429,69 @@ def test_nobody_can_pretend_an_address(router, api, backend):
              "nobody is trusted any more")
 
 
+def test_odd_header_names_are_an_apps_choice(router, api, backend):
+    api.app("odd", [backend()])
+    router.wait_status("odd.example.com", 200)
+    odd = {"my_key": "1", "my.key": "2", "x_forwarded_for": "192.0.2.7", "X.Forwarded.Proto": "https", "content_length": "5", "X-Plain": "3"}
+    headers = router.seen("odd.example.com", headers=odd)["headers"]
+    assert headers["x-plain"] == "3" and not {"my_key", "my.key", "x_forwarded_for", "x.forwarded.proto", "content_length"} & set(headers)
+    api.annotate("odd", nginx__oddHeaderNames="true")
+    wait_for(lambda: "my_key" in router.seen("odd.example.com", headers=odd)["headers"], 5, "odd names are passed on")
+    headers = router.seen("odd.example.com", headers=odd)["headers"]
+    assert (headers["my_key"], headers["my.key"], headers["x-forwarded-for"]) == ("1", "2", "127.0.0.1")
+    assert not {"x_forwarded_for", "x.forwarded.proto", "content_length"} & set(headers), "they would pass for the router's own"
+
+
+def test_a_client_stays_with_its_pod(router, api, backend):
+    pods = [backend(f"sticky-{i}") for i in range(3)]
+    api.app("sticky", pods, nginx__sessionAffinity="true")
+    router.wait_status("sticky.example.com", 200)
+    _, headers, body, _ = router.get("sticky.example.com")
+    cookie, first = headers["set-cookie"].split(";")[0], json.loads(body)["pod"]
+    assert cookie.startswith("router-affinity=") and "HttpOnly" in headers["set-cookie"]
+    assert {router.seen("sticky.example.com", headers={"Cookie": f"a=b; {cookie}"})["pod"] for _ in range(10)} == {first}
+    api.endpoints("sticky", [pod for pod in pods if pod.name != first])
+    wait_for(lambda: router.seen("sticky.example.com", headers={"Cookie": cookie})["pod"] != first, 5, "its pod went")
+    assert "set-cookie" in router.get("sticky.example.com", headers={"Cookie": cookie})[1]
+
+
+def test_a_long_body_is_passed_on_as_it_comes(router, api, backend):
+    api.router_annotations(bodySize="0")
+    with socket.create_server((ADDRESS, 0)) as server:
+        server.settimeout(10)
+
+        class Pod:
+            port = server.getsockname()[1]
+
+        api.app("upload", [Pod])
+        wait_for(lambda: router.get("nobody.example.com")[0] == 404, 5, "the router is there")
+        client = None
+
+        def begun():
+            nonlocal client
+            client = socket.create_connection(("127.0.0.1", router.http), 10)
+            client.sendall(b"POST / HTTP/1.1\r\nHost: upload.example.com\r\nContent-Length: 200000\r\n\r\n" + b"x" * 1000)
+            server.settimeout(1)
+            with contextlib.suppress(TimeoutError):
+                return server.accept()[0]
+            client.close()
+
+        pod = wait_for(begun, 10, "the pod is asked before the body has ended")
+        pod.settimeout(10)
+        got = b""
+        while b"x" * 1000 not in got:
+            got += pod.recv(65536)
+        client.sendall(b"x" * 199000)
+        while got.count(b"x") < 200000:
+            got += pod.recv(65536)
+        pod.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        answer = b""
+        while b"ok" not in answer[-2:]:
+            answer += client.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 200")
+    api.router_annotations()
+
+
 def test_an_older_service_keeps_its_name(router, api, backend):
     api.app("victim", [backend("victim-1")])
     router.wait_status("victim.example.com", 200)
@@ -553,24 +628,24 @@ def test_what_is_in_effect_can_be_waited_for(router, api, backend):
     api.app("told", [first], domains="told,www.told.org")
     status, told = route(wait=20, serves=addresses[0], host="www.told.org,told.example.com")
     assert (status, told["addresses"], told["hosts"]) == (200, [addresses[0]], ["told.example.com", "www.told.org"])
-    router.wait_status("told.example.com", 200)
+    assert router.seen("told.example.com")["pod"] == "told-1", "what is told to be in effect is"
     assert told["generation"] > nothing["generation"]
     api.endpoints("told", [second])
     assert route(wait=20, **{"serves": addresses[1], "not": addresses[0]})[0] == 200
-    router.wait_status("told.example.com", 200)
+    assert router.seen("told.example.com")["pod"] == "told-2"
     assert route(wait=1, serves=addresses[0])[:1] == (504,)
     assert route(wait="soon")[0] == 400
-    # What nginx was asked for and does not do yet is not in effect.
-    master = router.master()
-    os.kill(master, signal.SIGSTOP)
+    # What a worker was told and does not do yet is not in effect.
+    worker = router.workers()[0]
+    os.kill(worker, signal.SIGSTOP)
     try:
         api.endpoints("told", [first])
         status, told = route(wait=2, serves=addresses[0])
         assert (status, told["addresses"]) == (504, [addresses[1]])
     finally:
-        os.kill(master, signal.SIGCONT)
+        os.kill(worker, signal.SIGCONT)
     assert route(wait=20, serves=addresses[0])[0] == 200
-    router.wait_status("told.example.com", 200)
+    assert router.seen("told.example.com")["pod"] == "told-1"
 
 
 class Load:
@@ -693,7 +768,7 @@ def test_the_last_good_configuration_serves_while_the_api_is_away(backend, tmp_p
     router.stop()
     # With nothing kept and nobody to ask, the ports answer all the same.
     api.stop()
-    for file in (tmp_path / "router").glob("nginx.conf"):
+    for file in (tmp_path / "router" / "table").iterdir():
         file.unlink()
     router.start()
     wait_for(lambda: router.plain(router.http, "/") == 503, 10, "the port answers")
