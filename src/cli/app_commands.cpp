@@ -101,7 +101,8 @@ int apps_logs(Session& session, const Arguments& arguments) {
   const auto lines = number_option(arguments, "lines", 0);
   const auto query = lines > 0 ? "?log_lines=" + std::to_string(lines) : "";
   const auto reply = session.controller().send("GET", app_path(app, "logs" + query), "");
-  if (reply.status == 204 || reply.status == 404 || (reply.status < 400 && reply.body.empty())) {
+  const bool none = reply.status == 204 || reply.status == 404 || (reply.status < 400 && reply.body.empty());
+  if (none && is_of_controller(reply)) {
     throw Error(
         ErrorKind::not_found,
         "There are currently no log messages. Please check the following things:\n"

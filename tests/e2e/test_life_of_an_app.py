@@ -81,6 +81,21 @@ def test_an_image_in_the_platforms_registry_says_its_port_itself(alice, platform
 
 def test_run_executes_a_command_in_the_apps_environment(alice, app):
     assert "one-off-42" in alice.deis("run", "-a", app, "--", "echo one-off-$((40 + 2))").stdout
+    # Words after the dashes reach the program as they are.
+    assert alice.deis("run", "-a", app, "--", "sh", "-c", "echo hi").stdout.splitlines()[-1] == "hi"
+    words = ["it's", "$HOME", "*", "a  b", ""]
+    assert alice.deis("run", "-a", app, "--", "printf", "[%s]", *words).stdout.splitlines()[-1] == "[it's][$HOME][*][a  b][]"
+
+
+def test_config_of_several_lines_survives_pull_and_push(alice, app):
+    key = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE 'x' \"y\" $HOME # no comment\n-----END EC PRIVATE KEY-----"
+    alice.deis("config:set", f"LINES={key}", "-a", app)
+    pulled = alice.deis("config:pull", "-a", app).stdout
+    alice.deis("config:unset", "LINES", "-a", app)
+    alice.deis("config:push", "-a", app, input=pulled)
+    shown = alice.deis("run", "-a", app, "--", "printenv", "LINES").stdout
+    assert shown.split("...\n", 1)[1] == key + "\n"
+    alice.deis("config:unset", "LINES", "-a", app)
 
 
 def test_restart_replaces_the_pods(alice, platform, app):

@@ -309,7 +309,7 @@ def test_a_page_for_browsers_is_never_shown(home):
                           504: "does not answer", 404: "another server", 401: "another server"}.items():
         with Server(lambda *_, s=status: (s, {"Content-Type": "text/html", "DEIS_API_VERSION": None}, page)) as router:
             log_in_as(home, f"http://localhost:{router.port}")
-            for words_of_command in (["config:set", "A=1", "-a", "shop"], ["apps"]):
+            for words_of_command in (["config:set", "A=1", "-a", "shop"], ["apps"], ["logs", "-a", "shop"]):
                 code, out, err = home.deis(*words_of_command)
                 assert code == 1 and words in err and f"({status})" in err, err
                 assert "<" not in out + err and "WARNING" not in err
