@@ -53,6 +53,7 @@ Call receive_call(int connection) {
   const auto size = ::recvmsg(connection, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   Call call;
   if (size <= 0) return call;
+  Fd* const places[] = {&call.in, &call.out, &call.err};
   std::size_t count = 0;
   for (auto* rights = CMSG_FIRSTHDR(&header); rights; rights = CMSG_NXTHDR(&header, rights)) {
     if (rights->cmsg_level != SOL_SOCKET || rights->cmsg_type != SCM_RIGHTS) continue;
@@ -60,9 +61,7 @@ Call receive_call(int connection) {
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(rights) + at, sizeof fd);
       Fd owned(fd);
-      if (count == 0) call.in = std::move(owned);
-      if (count == 1) call.out = std::move(owned);
-      if (count == 2) call.err = std::move(owned);
+      if (count < std::size(places)) *places[count] = std::move(owned);
       ++count;
     }
   }

@@ -94,6 +94,7 @@ def test_quickstart_takes_a_bare_machine_to_a_served_page(bare_root, record_prop
     try:
         first = inside(bare_root, "/srv/workflow/quickstart", *PORTS, timeout=1500)
         took = time.time() - began
+        assert re.search(r"^  \[\d+/\d+\] ", first.stdout, re.M), "nothing told how far the build was"
         url = first.stdout.strip().splitlines()[-1]
         assert url == "http://hello.localhost:18180", first.stdout[-2000:]
         page = inside(bare_root, "curl", "-fsS", url).stdout
@@ -105,6 +106,7 @@ def test_quickstart_takes_a_bare_machine_to_a_served_page(bare_root, record_prop
         second = inside(bare_root, "/srv/workflow/quickstart", *PORTS, timeout=300)
         assert second.stdout.strip().splitlines()[-1] == url
         assert "Everything up-to-date" in second.stdout
+        assert "nothing has changed: all of it is built already" in second.stdout
         record_property("seconds_of_second_run", round(time.time() - began))
         assert inside(bare_root, "sh", "-c", "cat /var/lib/workflow/quickstart/hello/.git/refs/heads/master").stdout == pushed
     finally:

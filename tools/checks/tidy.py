@@ -1,4 +1,5 @@
-"""clang-tidy over every source file whose content, as the compiler sees it, has not been found clean before.
+"""clang-tidy over every source file that waits or has threads, unless its content, as the compiler sees it, has been found
+clean before. (The others have nothing of what .clang-tidy is for, and each costs as much as compiling it.)
 
 What is clean is remembered in ~/.cache/workflow/tidy by a digest of the file, of every header of ours that it reaches, of
 the flags, the checks and the packages of the system's headers. So a second run checks what has changed and what that
@@ -17,6 +18,7 @@ import subprocess
 
 CACHE = pathlib.Path(os.environ.get("WORKFLOW_CACHE", pathlib.Path.home() / ".cache" / "workflow")) / "tidy"
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
+WAITS = re.compile(r"\bco_(?:await|return|yield)\b|\bstd::j?thread\b|\boffload\b")
 FINDING = re.compile(r"^(/[^:]+):(\d+):\d+: (?:error|warning): (.*)$", re.M)
 
 
@@ -69,7 +71,8 @@ def check(root):
     digests = Digests(root, folder)
     # Tests are short-lived programs of one thread: what is looked for here does not hide in them.
     files = sorted(path for path in map(pathlib.Path, digests.commands)
-                   if path.is_relative_to(root / "src") and path.is_file() and not path.stem.endswith(("_test", "_fuzz", "_bench")))
+                   if path.is_relative_to(root / "src") and path.is_file() and not path.stem.endswith(("_test", "_fuzz", "_bench"))
+                   and WAITS.search(path.read_text()))
     todo = {path: digest for path in files if not (CACHE / (digest := digests.of(path))).exists()}
     print(f"tidy: {len(todo)} of {len(files)} files have changed since they were found clean", flush=True)
     problems = set()
@@ -79,7 +82,6 @@ def check(root):
             found = done.result()
             if not found:
                 (CACHE / todo[running[done]]).touch()
+            print(f"[{number}/{len(todo)}] {running[done].relative_to(root)}" + "".join(f"\n  {text}" for text in found), flush=True)
             problems.update(found)
-            if number % 20 == 0:
-                print(f"tidy: {number} of {len(todo)}", flush=True)
     return sorted(problem.replace(f"{root}/", "") for problem in problems)
