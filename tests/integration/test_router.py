@@ -23,6 +23,7 @@ import yaml
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
+import faults  # noqa: E402
 from workflow_testing import WORKFLOW, run, wait_for  # noqa: E402
 
 PORTS = iter(range(int(os.environ.get("ROUTER_TEST_PORTS", "21500")), 21590))
@@ -201,7 +202,7 @@ class Router:
         self.folder, self.api = folder, api
         self.http, self.https, self.builder, self.status, self.health = (next(PORTS) for _ in range(5))
         self.logfile = folder / "router.log"
-        self.process = None
+        self.process, self.prefix = None, []
 
     def start(self, **env):
         settings = dict(os.environ, KUBECONFIG=str(self.api.kubeconfig), POD_NAMESPACE="deis", PLATFORM_DOMAIN="example.com",
@@ -209,7 +210,7 @@ class Router:
                         ROUTER_BUILDER_PORT=str(self.builder), ROUTER_STATUS_PORT=str(self.status), ROUTER_HEALTH_PORT=str(self.health),
                         ROUTER_MODULE=str(pathlib.Path(WORKFLOW).parent / "ngx_http_router_module.so"), ROUTER_STOP_DELAY="0s", **env)
         with open(self.logfile, "ab") as log:
-            self.process = subprocess.Popen([WORKFLOW, "router"], env=settings, stdout=log, stderr=log)
+            self.process = subprocess.Popen([*self.prefix, WORKFLOW, "router"], env=settings, stdout=log, stderr=log)
         return self
 
     def ready(self):
@@ -723,6 +724,64 @@ def test_nginx_comes_back_when_its_master_is_killed(router, api, backend):
     wait_for(works, 5, "nginx is back")
     api.annotate("again", maintenance="true")
     router.wait_status("again.example.com", 503)
+
+
+def test_a_killed_worker_is_replaced_and_follows_changes(router, api, backend):
+    first, second = backend("killed-1"), backend("killed-2")
+    api.app("killed", [first])
+    router.wait_status("killed.example.com", 200)
+    for worker in router.workers():
+        os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: len(router.workers()) > 0, 5, "new workers")
+    api.endpoints("killed", [second])
+    url = f"http://127.0.0.1:{router.health}/v1/routes/killed/killed?wait=20&serves={ADDRESS}:{second.port}"
+    with urllib.request.urlopen(url, timeout=30) as response:
+        assert response.status == 200
+    assert router.seen("killed.example.com")["pod"] == "killed-2"
+
+
+def test_a_damaged_table_is_not_used(backend, tmp_path, own_api, own_router):
+    own_api.app("kept", [backend("kept-1")])
+    router = own_router(own_api).ready()
+    router.wait_status("kept.example.com", 200)
+    tables = tmp_path / "router" / "table"
+    wait_for((tables / "last-good").exists, 10, "the table is kept")
+    router.stop()
+    own_api.stop()
+    newest = max((file for file in tables.iterdir() if file.name.isdigit()), key=lambda file: int(file.name))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    router.start()
+    wait_for(lambda: router.plain(router.status, "/healthz") == 200, 10, "the one that was kept is used")
+    assert router.seen("kept.example.com")["pod"] == "kept-1"
+    assert f"file={newest} problem=\"it is cut off\"" in router.log()
+    router.stop()
+    for file in tables.iterdir():
+        if file.name != "current":
+            data = bytearray(file.read_bytes())
+            data[len(data) // 2] ^= 1
+            file.write_bytes(data)
+    router.start()
+    wait_for(lambda: router.plain(router.http, "/") == 503, 10, "the port answers")
+    assert router.plain(router.status, "/healthz") == 503
+    assert "its checksum is wrong" in router.log()
+
+
+def test_a_full_disk_leaves_the_table_before_in_use(backend, tmp_path, own_api):
+    pods = [backend("full-1"), backend("full-2")]
+    own_api.app("full", pods[:1])
+    with faults.SmallDisk(tmp_path / "router", megabytes=8) as disk:
+        router = Router(tmp_path, own_api)
+        router.prefix = disk.enter
+        router.start().ready()
+        try:
+            router.wait_status("full.example.com", 200)
+            with disk.full():
+                own_api.endpoints("full", pods[1:])
+                wait_for(lambda: "cannot write the routing table" in router.log(), 10, "the failure is told")
+                assert router.seen("full.example.com")["pod"] == "full-1"
+            wait_for(lambda: router.seen("full.example.com")["pod"] == "full-2", 10, "it goes on when there is room")
+        finally:
+            router.stop()
 
 
 def test_requests_under_way_end_before_the_router_does(api, backend, own_router):
