@@ -42,8 +42,6 @@ Annotations annotations_of(const json::object& object) {
   return string_map(find_path(object, {"metadata", "annotations"}));
 }
 
-bool always(const json::object&) { return true; }
-
 ObservedSecret checked_secret(const json::object& secret) {
   const auto values = kube::secret_values(secret);
   const auto certificate = values.find("tls.crt"), key = values.find("tls.key");
@@ -80,22 +78,42 @@ Cluster::Cluster(kube::Client& client, std::string ns, std::string platform_doma
       platform_domain_(std::move(platform_domain)),
       changes_(client.executor()),
       services_(client, kube::resources::services, "", {.label_selector = "router.deis.io/routable=true"},
-                when(always)),
-      endpoints_(client, kube::resources::endpoints, "", {}, when([this](const json::object& object) {
-                   return services_.find(kube::namespace_of(object), kube::name_of(object)) ||
-                          builder_.find(kube::namespace_of(object), kube::name_of(object));
-                 })),
-      certificates_(client, kube::resources::secrets, "", {.field_selector = "type=kubernetes.io/tls"}, when(always)),
-      platform_certificate_(client, kube::resources::secrets, ns_, named(certificate_secret), when(always)),
-      dhparam_(client, kube::resources::secrets, ns_, named(dhparam_secret), when(always)),
-      deployment_(client, kube::resources::deployments, ns_, named("deis-router"), when(always)),
-      builder_(client, kube::resources::services, ns_, named("deis-builder"), when(always)) {}
+                when_changed()),
+      endpoints_(client, kube::resources::endpoints, "", {}, when_endpoints_change()),
+      certificates_(client, kube::resources::secrets, "", {.field_selector = "type=kubernetes.io/tls"}, when_changed()),
+      platform_certificate_(client, kube::resources::secrets, ns_, named(certificate_secret), when_changed()),
+      dhparam_(client, kube::resources::secrets, ns_, named(dhparam_secret), when_changed()),
+      deployment_(client, kube::resources::deployments, ns_, named("deis-router"), when_changed()),
+      builder_(client, kube::resources::services, ns_, named("deis-builder"), when_changed()) {}
 
-Cluster::Callbacks Cluster::when(std::function<bool(const json::object&)> matters) {
-  auto tell = [this, matters](const kube::Informer::Object& object) {
-    if (matters(*object)) changes_.notify_all();
+Cluster::Callbacks Cluster::when_changed() {
+  auto tell = [this](const kube::Informer::Object&) {
+    changed_.everything = true;
+    changes_.notify_all();
   };
   return {.added = tell, .modified = [tell](const auto&, const auto& after) { tell(after); }, .deleted = tell};
+}
+
+Cluster::Callbacks Cluster::when_endpoints_change() {
+  auto tell = [this](const kube::Informer::Object& object) {
+    const auto ns = kube::namespace_of(*object), name = kube::name_of(*object);
+    if (builder_.find(ns, name)) {
+      changed_.everything = true;
+    } else if (services_.find(ns, name)) {
+      changed_.endpoints.insert(ns + "/" + name);
+    } else {
+      return;
+    }
+    changes_.notify_all();
+  };
+  return {.added = tell, .modified = [tell](const auto&, const auto& after) { tell(after); }, .deleted = tell};
+}
+
+std::vector<std::string> Cluster::addresses(const std::string& service) const {
+  const auto slash = service.find('/');
+  const auto ns = service.substr(0, slash), name = service.substr(slash + 1);
+  const auto object = services_.find(ns, name);
+  return object ? addresses_of(*object, endpoints_.find(ns, name).get()) : std::vector<std::string>();
 }
 
 void Cluster::spawn(TaskGroup& tasks) {

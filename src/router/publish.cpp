@@ -69,10 +69,22 @@ std::optional<std::string> read_table(const fs::path& path) {
   return std::nullopt;
 }
 
-std::uint64_t generation_of(const std::string& bytes) {
+table::Header header_of(const std::string& bytes) {
   table::Header header;
   std::memcpy(&header, bytes.data(), sizeof header);
-  return header.generation;
+  return header;
+}
+
+std::uint64_t generation_of(const std::string& bytes) { return header_of(bytes).generation; }
+
+// But for the number that each table has of its own.
+bool are_equal(const std::string& a, const std::string& b) {
+  if (a.size() != b.size()) return false;
+  auto one = header_of(a), other = header_of(b);
+  other.generation = one.generation;
+  other.checksum = one.checksum;
+  return std::memcmp(&one, &other, sizeof one) == 0 &&
+         std::memcmp(a.data() + sizeof one, b.data() + sizeof one, a.size() - sizeof one) == 0;
 }
 
 }  // namespace
@@ -141,19 +153,11 @@ void Publisher::use(std::uint64_t generation) {
 }
 
 void Publisher::publish(const Model& model) {
-  auto body = encode_table(model, {.generation = 0, .seed = seed_});
-  if (body == body_) return;
-  const auto next = generation_ + 1;
-  auto bytes = body;
-  table::Header header;
-  std::memcpy(&header, bytes.data(), sizeof header);
-  header.generation = next;
-  std::memcpy(bytes.data(), &header, sizeof header);
-  header.checksum = table::checksum_of(std::as_bytes(std::span(bytes)));
-  std::memcpy(bytes.data(), &header, sizeof header);
-  write_table(file_of(next), bytes);
-  use(next);
-  body_ = std::move(body);
+  auto bytes = encode_table(model, {.generation = generation_ + 1, .seed = seed_});
+  if (are_equal(bytes, bytes_)) return;
+  write_table(file_of(generation_ + 1), bytes);
+  use(generation_ + 1);
+  bytes_ = std::move(bytes);
 }
 
 Task<> Publisher::confirm() {

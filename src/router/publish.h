@@ -38,7 +38,7 @@ class Publisher {
   std::string folder_;
   table::Control* control_ = nullptr;
   std::uint64_t seed_, generation_ = 0, kept_ = 0;
-  std::string body_;  // the newest table as generation 0: equal ones are not published again
+  std::string bytes_;  // of the newest table: an equal one is not published again
 };
 
 }  // namespace workflow::router

@@ -102,16 +102,50 @@ class Reconciler {
  private:
   Task<> once() {
     const auto begin = std::chrono::steady_clock::now();
-    const auto model = build_model(cluster_.observe());
-    tell(model.problems);
-    apps_ = model.apps.size();
-    nginx_.keep_certificates(files_of(model, runtime_));
-    publisher_.publish(model);
-    co_await publisher_.confirm();
-    co_await configure(model);
-    nginx_.remove_other_certificates(files_of(model, runtime_));
-    now_in_effect(model);
+    const auto changes = cluster_.take_changes();
+    all_ = all_ || changes.everything;
+    if (all_) {
+      co_await all_anew();
+    } else {
+      co_await move_pods(changes.endpoints);
+    }
     last_change_ = std::chrono::steady_clock::now() - begin;
+  }
+
+  Task<> all_anew() {
+    model_ = build_model(cluster_.observe());
+    backends_.clear();
+    for (std::size_t i = 0; i < model_.backends.size(); ++i) backends_.emplace(model_.backends[i].name, i);
+    tell(model_.problems);
+    apps_ = model_.apps.size();
+    const auto files = files_of(model_, runtime_);
+    nginx_.keep_certificates(files);
+    publisher_.publish(model_);
+    co_await publisher_.confirm();
+    co_await configure(model_);
+    nginx_.remove_other_certificates(files);
+    routes_.publish(publisher_.generation(), routes_of(model_));
+    in_effect_ = true;
+    all_ = false;
+  }
+
+  // Pods come and go all the time: that costs nothing for apps that are not concerned, but their place in the table.
+  Task<> move_pods(const std::set<std::string>& services) {
+    all_ = true;  // until this is in effect
+    Routes::Addresses addresses;
+    for (const auto& service : services) {
+      auto name = service;
+      name[name.find('/')] = '.';
+      const auto found = backends_.find(name);
+      if (found == backends_.end()) continue;
+      auto& now = model_.backends[found->second].addresses;
+      now = cluster_.addresses(service);
+      addresses.emplace(service, now);
+    }
+    publisher_.publish(model_);
+    co_await publisher_.confirm();
+    routes_.publish_addresses(publisher_.generation(), addresses);
+    all_ = false;
   }
 
   // What nginx fixes when it starts; it changes with the router's own annotations only.
@@ -133,11 +167,6 @@ class Reconciler {
     refused_.clear();
   }
 
-  void now_in_effect(const Model& model) {
-    in_effect_ = true;
-    routes_.publish(publisher_.generation(), routes_of(model));
-  }
-
   // Each problem is said once, until it is gone.
   void tell(const std::vector<Problem>& problems) {
     for (const auto& problem : problems) {
@@ -153,6 +182,9 @@ class Reconciler {
   Nginx& nginx_;
   Routes& routes_;
   Runtime runtime_;
+  Model model_;
+  std::map<std::string, std::size_t> backends_;  // their places in the model, by name
+  bool all_ = true;                              // the whole model has to be made and brought into effect
   std::set<Problem> told_;
   std::string refused_;
   bool in_effect_ = false;

@@ -69,6 +69,12 @@ void Routes::publish(std::uint64_t generation, RouteMap routes) {
   changed_.notify_all();
 }
 
+void Routes::publish_addresses(std::uint64_t generation, const Addresses& addresses) {
+  generation_ = generation;
+  for (const auto& [service, list] : addresses) routes_[service].addresses = list;
+  changed_.notify_all();
+}
+
 const Route& Routes::find(const std::string& service) const {
   static const Route none;
   const auto found = routes_.find(service);

@@ -34,6 +34,9 @@ class Routes {
   explicit Routes(Executor executor) : changed_(std::move(executor)) {}
   // `routes` are what requests meet from now on.
   void publish(std::uint64_t generation, RouteMap routes);
+  // The same, where only the addresses of these services changed.
+  using Addresses = std::map<std::string, std::vector<std::string>>;
+  void publish_addresses(std::uint64_t generation, const Addresses& addresses);
   Notifier& changes() { return changed_; }
   Task<http::Response> answer(http::Request& request);
 
