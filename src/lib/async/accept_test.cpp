@@ -72,6 +72,9 @@ Task<bool> answers(tcp::socket& socket) {
 }
 
 TEST(Accept, no_descriptor_left_is_told_and_survived) {
+#if __has_feature(undefined_behavior_sanitizer)
+  GTEST_SKIP() << "the sanitizer needs a descriptor of its own to look at an object's type";
+#endif
   run_task([]() -> Task<> {
     Server server(co_await asio::this_coro::executor, {});
     auto first = co_await connect(server);

@@ -32,21 +32,17 @@ bool copy(int from, int to) {
   }
 }
 
-// True when the file was not there, and is now.
-bool change(const std::filesystem::path& file, std::uint64_t most) {
-  Fd log(::open(file.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-  const bool made = !log && errno == ENOENT;
-  if (made) log = Fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+void change(const std::filesystem::path& file, std::uint64_t most) {
+  const Fd log(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   struct stat info{};
   if (!log || ::fstat(log.get(), &info) != 0) throw failure("open", file);
-  if (static_cast<std::uint64_t>(info.st_size) <= most) return made;
+  if (static_cast<std::uint64_t>(info.st_size) <= most) return;
   const auto old = file.string() + ".1";
   ::unlink(old.c_str());  // first: a full disk has room for one of the two
   const Fd kept(::open(old.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   const bool copied = kept && copy(log.get(), kept.get());
   if (::ftruncate(log.get(), 0) != 0) throw failure("shorten", file);
   if (!copied) ::unlink(old.c_str());
-  return made;
 }
 
 }  // namespace
@@ -58,11 +54,10 @@ Task<> bound_log(std::filesystem::path file, std::uint64_t most) {
   char events[4096];
   for (;;) {
     // The watch comes before the look: what is written after the look is seen. The kernel makes one event of many.
-    if (::inotify_add_watch(changes.native_handle(), file.c_str(), IN_MODIFY) < 0 && errno != ENOENT) {
-      throw failure("watch", file);
-    }
-    const bool made = co_await offload([&file, most] { return change(file, most); });
-    if (made) continue;
+    const bool watched = ::inotify_add_watch(changes.native_handle(), file.c_str(), IN_MODIFY) >= 0;
+    if (!watched && errno != ENOENT) throw failure("watch", file);
+    co_await offload([&file, most] { change(file, most); });  // makes it when it is not there
+    if (!watched) continue;
     co_await changes.async_read_some(asio::buffer(events), asio::use_awaitable);
     co_await sleep_for(200ms);
   }

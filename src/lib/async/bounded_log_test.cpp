@@ -61,7 +61,7 @@ TEST(BoundedLog, one_that_grows_while_another_process_writes_becomes_the_old_one
     co_await supervisor.stop();
     EXPECT_GT(written, 150);
     EXPECT_LE(fs::file_size(file), 10'000u);
-    EXPECT_LE(fs::file_size(old), 20'000u);
+    EXPECT_LE(fs::file_size(old), 100'000u);  // and what the pipe to the writer held
     EXPECT_GT(fs::file_size(old), 10'000u);
     struct stat info{};
     EXPECT_EQ(::stat(old.c_str(), &info), 0);
