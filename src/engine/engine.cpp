@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -12,6 +13,7 @@
 #include "engine/proxy/proxy.h"
 #include "engine/store.h"
 #include "lib/async/component.h"
+#include "lib/base/private_folder.h"
 
 namespace workflow::engine {
 
@@ -36,12 +38,6 @@ void check_state_path(const fs::path& state) {
                                {"the path may have " + std::to_string(limit) + " characters and has " +
                                 std::to_string(size) + ": sockets below it could not be opened"}}});
   }
-}
-
-void make_state_folder(const fs::path& state) {
-  std::error_code failed;
-  fs::create_directories(state, failed);
-  if (failed) throw Error{ErrorKind::unavailable, "cannot create " + state.string() + ": " + failed.message()};
 }
 
 ApiServerConfig api_config(const Options& options, const NodeConfig& node) {
@@ -102,6 +98,7 @@ Task<> run_engine(Executor executor, Options options) {
   ApiServer api(executor, settings, store, clock);
   co_await api.prepare();
   node_settings.service_account_ca_pem = api.ca_certificate();
+  ::umask(022);  // what is ours is made; from here on pods see what is made, in folders that nobody else enters
   Node node(executor, node_settings, store, clock, [&api](TokenRequest r) { return api.issue_token(std::move(r)); });
   api.connect(access_to(node));
   const ProxyConfig proxy_settings{.network = network,
@@ -144,7 +141,7 @@ int engine_main(int argc, char** argv) {
       throw Error{ErrorKind::forbidden, "the engine starts containers and must run as root: use sudo"};
     }
     if (!options.api_only && !options.teardown) check_state_path(options.state);
-    make_state_folder(options.state);
+    keep_private(options.state);
     if (options.api_only) return run_main([&](Executor executor) { return run_api_only(executor, options); });
     if (options.teardown) return run_main([&](Executor) { return teardown(node_config_of(options)); });
     return run_main([&](Executor executor) { return run_engine(executor, options); });

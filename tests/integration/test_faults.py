@@ -14,9 +14,9 @@ import botocore.exceptions
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from faults import Shim, SmallDisk, children_of, full_process_table, idle_connections, no_descriptors, stopped  # noqa: E402
+from faults import NameServer, Shim, SmallDisk, children_of, full_process_table, idle_connections, no_descriptors, stopped  # noqa: E402
 from objectstore_under_test import ObjectStore  # noqa: E402
-from workflow_testing import WORKFLOW, free_port, run, wait_for  # noqa: E402
+from workflow_testing import DEIS, WORKFLOW, free_port, run, wait_for  # noqa: E402
 
 
 def code_of(call, **arguments):
@@ -126,6 +126,21 @@ def test_a_full_process_table_leaves_a_running_object_store_alone(tmp_path):
         with full_process_table(store.process):
             s3.put_object(Bucket="builder", Key="k2", Body=b"v2")
             assert s3.get_object(Bucket="builder", Key="k")["Body"].read() == b"v"
+
+
+# --- a client whose name server fails
+
+
+@pytest.mark.parametrize("fault, said", [({"silent": True}, "within 5000 ms"), ({"names": {}}, "Domain name not found"),
+                                         ({"names": {"deis.example.test": "127.0.0.1"}}, "Connection refused")])
+def test_a_name_that_is_not_answered_ends_with_the_connections_deadline(tmp_path, fault, said):
+    with NameServer(tmp_path, **fault) as names:
+        url = f"http://deis.example.test:{free_port()}"
+        tried = run(*names.enter, DEIS, "login", url, "--username=a", "--password=b", check=False,
+                    env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)})
+        assert tried.returncode == 1
+        assert "deis.example.test" in names.asked
+        assert said in tried.stdout, tried.stdout
 
 
 # --- the database

@@ -86,7 +86,7 @@ std::optional<int> running_containerd(const NodeConfig& config) {
 
 void start(const NodeConfig& config) {
   const auto folder = containerd_folder(config);
-  Fd log(::open((config.state / "log" / "containerd.log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
+  Fd log(::open((config.state / "log" / "containerd.log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   const std::string program = config.containerd.string(), file = (folder / "config.toml").string();
   const char* arguments[] = {program.c_str(), "--config", file.c_str(), nullptr};
