@@ -9,7 +9,9 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <system_error>
 
 #include "lib/async/bounded_log.h"
 #include "lib/async/process.h"
@@ -169,6 +171,9 @@ void write_process_file(const fs::path& file, const ProcessId& id) {
 
 Task<> gone(ProcessId id) {
   Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, id.pid, 0)));
+  if (!pidfd && errno != ESRCH) {  // no descriptor left: that says nothing about the process
+    throw Error(ErrorKind::unavailable, "a process cannot be watched: " + std::generic_category().message(errno));
+  }
   if (!pidfd || identify(id.pid) != id) co_return;
   asio::posix::stream_descriptor descriptor(co_await asio::this_coro::executor, pidfd.release());
   co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
