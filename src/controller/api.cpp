@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "controller/cluster/cluster.h"
 #include "controller/repeats.h"
 #include "controller/store.h"
 #include "lib/base/encoding.h"
@@ -115,6 +116,8 @@ bool is_query_miss(const std::string& message) {
 }
 
 }  // namespace
+
+cluster::Place Parts::place() const { return {kube, settings.cluster, routers}; }
 
 std::string Call::param(const std::string& name) const {
   const auto found = request.params.find(name);

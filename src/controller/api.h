@@ -19,17 +19,23 @@ namespace workflow::controller {
 
 class Feed;
 class Jobs;
+namespace cluster {
+class Routers;
+struct Place;
+}  // namespace cluster
 
 // The parts of the running controller; handlers get it by reference.
 struct Parts {
   const Settings& settings;
   sql::Db& db;
   kube::Client& kube;
+  cluster::Routers& routers;
   s3::Client* store;  // null: no object store is configured
   Jobs& jobs;
   Clock& clock;
   Feed& feed;
   std::string holder;  // this process, to the others: the name of its connections, and of the leases it holds
+  cluster::Place place() const;
 };
 
 // One authenticated request.

@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include "controller/api.h"
+#include "controller/cluster/routers.h"
 #include "controller/feed.h"
 #include "controller/jobs.h"
 #include "controller/migrations.h"
@@ -136,10 +137,14 @@ Task<> serve(Executor executor, Settings settings) {
   if (settings.store) store.emplace(executor, *settings.store, clock);
   struct Wiring {
     Feed feed;
+    cluster::Routers routers;
     Parts parts;
     Jobs jobs;
     Wiring(Executor ex, const Settings& s, sql::Db& d, kube::Client& k, s3::Client* st, Clock& c)
-        : feed(ex, d), parts{s, d, k, st, jobs, c, feed, s.database.application}, jobs(ex, parts) {}
+        : feed(ex, d),
+          routers(k, s.cluster.platform_namespace, s.cluster.router_port),
+          parts{s, d, k, routers, st, jobs, c, feed, s.database.application},
+          jobs(ex, parts) {}
   };
   Wiring wiring(executor, settings, db, kube, store ? &*store : nullptr, clock);
   Api api(wiring.parts);

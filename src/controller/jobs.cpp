@@ -388,16 +388,20 @@ Task<JobResult> Jobs::attempt(std::int64_t id, Subject subject) {
       auto spec = co_await release_spec(subject.app, subject.live, subject.app.structure, subject.autoscale);
       previous = std::make_shared<cluster::ReleaseSpec>(std::move(spec));
     }
-    outcome = co_await cluster::deploy(parts_.kube, parts_.settings.cluster, subject.spec, next, previous, progress);
+    outcome = co_await cluster::deploy(parts_.place(), {subject.spec, next, previous, progress});
   } else {
     std::map<ProcessType, int> before;
     for (const auto& [type, process] : next.processes) {
       before[type] = static_cast<int>(find_integer(subject.app.structure, {type.text()}).value_or(0));
     }
-    outcome = co_await cluster::scale(parts_.kube, parts_.settings.cluster, subject.spec, next, before, progress);
+    outcome = co_await cluster::scale(parts_.place(), {subject.spec, next, before, progress});
   }
   const auto message = outcome.ok ? std::string() : (is_deploy ? "(app::deploy): " : "(scale): ") + outcome.message;
   auto record = [&](sql::Tx& tx) {
+    if (!outcome.late.empty()) {
+      record_event(tx, subject.release.owner, subject.app, "the routers were late: some requests may have met old pods",
+                   {{}, {{"reason", outcome.late}}});
+    }
     if (!outcome.ok) return record_failure(tx, id, message);
     if (tx.execute(finish_job, {id, "done", message, parts_.holder}) == 0) return;
     const auto& procfile = subject.release.build->procfile;

@@ -44,7 +44,7 @@ Task<http::Response> list_pods(Parts& parts, AppCall& call) {
 
 Task<http::Response> restart_pods(Parts& parts, AppCall& call) {
   co_await parts.db.transact([&](sql::Tx& tx) { refuse_while_busy(tx, call.app); });
-  auto restarting = cluster::restart(parts.kube, parts.settings.cluster, call.app.name(), filter_of(call));
+  auto restarting = cluster::restart(parts.place(), call.app.name(), filter_of(call));
   const auto pods = co_await on_platform("(restart): ", std::move(restarting));
   if (!pods.empty()) {
     const auto of = call.param("name").empty() ? call.param("type") : call.param("name");
@@ -129,7 +129,7 @@ Task<http::Response> run(Parts& parts, AppCall& call) {
   const auto where = call.app.id + " (run): ";
   auto specifying = parts.jobs.release_spec(call.app, live, {}, {});
   auto spec = co_await on_platform(where, std::move(specifying));
-  auto running = cluster::run(parts.kube, parts.settings.cluster, std::move(spec), command, {});
+  auto running = cluster::run(parts.kube, parts.settings.cluster, {std::move(spec), command, {}});
   const auto result = co_await on_platform(where, std::move(running));
   co_return answer(200, json::object{{"exit_code", result.exit_code}, {"output", result.output}});
 }

@@ -1,5 +1,6 @@
 #include "controller/cluster/app_objects.h"
 
+#include "controller/cluster/turnover.h"
 #include "lib/base/text.h"
 #include "lib/kube/objects.h"
 
@@ -37,6 +38,15 @@ std::vector<std::pair<std::string, std::string>> router_annotations(const AppSpe
 }
 
 json::array http_port() { return {{{"name", "http"}, {"port", 80}, {"targetPort", "http"}, {"protocol", "TCP"}}}; }
+
+json::object leading_service(const AppName& app, const std::string& name, const ProcessType& type, Selected selected) {
+  auto service = kube::make_object(resources::services, app.text(), name, {});
+  auto selector = app_labels(app);
+  selector["type"] = type.text();
+  if (selected == Selected::pods_that_serve) selector[serving_label] = "true";
+  service["spec"] = {{"ports", http_port()}, {"selector", kube::to_json(selector)}};
+  return service;
+}
 }  // namespace
 
 std::map<std::string, std::string> app_labels(const AppName& app) {
@@ -69,12 +79,12 @@ json::object service_for(const AppSpec& app) {
   return service;
 }
 
-json::object service_of_type_for(const AppName& app, const ProcessType& type) {
-  auto service = kube::make_object(resources::services, app.text(), app.text(), {});
-  auto selector = app_labels(app);
-  selector["type"] = type.text();
-  service["spec"] = {{"ports", http_port()}, {"selector", kube::to_json(selector)}};
-  return service;
+json::object service_of_type_for(const AppName& app, const ProcessType& type, Selected selected) {
+  return leading_service(app, app.text(), type, selected);
+}
+
+json::object path_service_of_type_for(const AppName& app, const ProcessType& type, Selected selected) {
+  return leading_service(app, path_service_name(app, type), type, selected);
 }
 
 json::object service_leftovers(const AppSpec& app, const json::object& live) {
@@ -97,9 +107,7 @@ json::object path_service_for(const AppSpec& app, const PathService& path) {
                                                      {"router.deis.io/proxyDomain", app.app.text()},
                                                      {"router.deis.io/proxyLocations", join(path.paths, ",")},
                                                      {"router.deis.io/maintenance", word(app.maintenance)}};
-  auto selector = app_labels(app.app);
-  selector["type"] = path.type.text();
-  service["spec"] = {{"ports", http_port()}, {"selector", kube::to_json(selector)}};
+  service["spec"] = {{"ports", http_port()}};
   return service;
 }
 

@@ -29,6 +29,10 @@ Task<> AppWatch::ready() {
   for (auto* informer : {&deployments_, &pods_, &events_}) {
     co_await with_deadline(30s, "the Kubernetes API does not answer", informer->wait_synced());
   }
+  forget_events();
+}
+
+void AppWatch::forget_events() {
   for (const auto& [key, event] : events_.objects()) {
     old_events_[kube::uid_of(*event)] = find_string(*event, {"metadata", "resourceVersion"}).value_or("");
   }
@@ -37,7 +41,12 @@ Task<> AppWatch::ready() {
 Task<> AppWatch::stop() { co_await tasks_.stop(); }
 
 ObjectPtr AppWatch::deployment(const std::string& name) const { return deployments_.find(app_.text(), name); }
-ObjectPtr AppWatch::pod(const std::string& name) const { return pods_.find(app_.text(), name); }
+
+std::vector<ObjectPtr> AppWatch::all_pods() const {
+  std::vector<ObjectPtr> result;
+  for (const auto& [key, pod] : pods_.objects()) result.push_back(pod);
+  return result;
+}
 
 std::map<std::string, ObjectPtr> AppWatch::deployments() const {
   std::map<std::string, ObjectPtr> result;

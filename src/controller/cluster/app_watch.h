@@ -15,13 +15,14 @@ class AppWatch {
   void begin();
   Task<> ready();  // returns when the first lists are there; throws timeout
   Task<> stop();
+  void forget_events();  // what comes now is about something new
 
   const AppName& app() const { return app_; }
   ObjectPtr deployment(const std::string& name) const;
   std::map<std::string, ObjectPtr> deployments() const;                                    // by name
   std::vector<ObjectPtr> pods(const std::string& type, const std::string& version) const;  // "" = any version
-  ObjectPtr pod(const std::string& name) const;
-  // Events about ReplicaSets and pods of this Deployment that came, or came again, after ready().
+  std::vector<ObjectPtr> all_pods() const;
+  // Events about ReplicaSets and pods of this Deployment that came, or came again, after ready() or forget_events().
   std::vector<kube::EventView> events(const std::string& deployment) const;
 
   std::uint64_t version() const { return changed_.version(); }

@@ -5,6 +5,7 @@
 #include "controller/cluster/apply.h"
 #include "controller/cluster/cluster.h"
 #include "controller/cluster/release_objects.h"
+#include "controller/cluster/turnover.h"
 #include "lib/kube/objects.h"
 
 namespace workflow::controller::cluster {
@@ -54,12 +55,30 @@ Task<> apply_certificates(kube::Client& client, const AppSpec& app) {
   co_await remove_others(client, resources::secrets, app.app, selector_of(app.app) + ",type=certificate", wanted);
 }
 
+Task<kube::List> deployments_of(kube::Client& client, const AppName& app) {
+  return client.list(resources::deployments, app.text(), {.label_selector = selector_of(app)});
+}
+
+// As the pods are that the type has now, or will have when it has none.
+Selected selected_of(const kube::List& deployments, const ProcessType& type) {
+  for (const auto& deployment : deployments.items) {
+    const auto* pod = find_path(deployment, {"spec", "template"});
+    if (kube::label_of(deployment, "type") == type.text() && pod != nullptr && !is_labelled(pod->get_object()))
+      return Selected::all_pods;
+  }
+  return Selected::pods_that_serve;
+}
+
 Task<> apply_path_services(kube::Client& client, const AppSpec& app) {
   std::set<std::string> wanted{app.app.text()};
   for (const auto& path : app.path_services) {
     auto service = path_service_for(app, path);
     wanted.insert(kube::name_of(service));
-    co_await client.apply(resources::services, app.app.text(), std::move(service));
+    const auto live = co_await client.apply(resources::services, app.app.text(), std::move(service));
+    if (find_path(live, {"spec", "selector"}) != nullptr) continue;
+    const auto deployments = co_await deployments_of(client, app.app);
+    auto leading = path_service_of_type_for(app.app, path.type, selected_of(deployments, path.type));
+    co_await client.apply(resources::services, app.app.text(), std::move(leading), release_manager);
   }
   co_await remove_others(client, resources::services, app.app, selector_of(app.app), wanted);
 }
@@ -74,24 +93,24 @@ Task<> apply_autoscalers(kube::Client& client, const AppSpec& app) {
   co_await remove_others(client, resources::horizontal_pod_autoscalers, app.app, selector_of(app.app), wanted);
 }
 // Where a Service leads that no release has led anywhere: to what runs, or to what the first release will likely run.
-Task<ProcessType> type_that_serves(kube::Client& client, const AppName& app) {
+ProcessType type_that_serves(const kube::List& deployments) {
   const auto web = *ProcessType::parse("web"), cmd = *ProcessType::parse("cmd");
-  const auto deployments =
-      co_await client.list(resources::deployments, app.text(), {.label_selector = selector_of(app)});
   auto runs = [&](const ProcessType& type) {
     return std::ranges::any_of(deployments.items, [&](const auto& deployment) {
       return kube::label_of(deployment, "type") == type.text() &&
              find_integer(deployment, {"spec", "replicas"}).value_or(1) > 0;
     });
   };
-  co_return !runs(web) && runs(cmd) ? cmd : web;
+  return !runs(web) && runs(cmd) ? cmd : web;
 }
 
 Task<> apply_service(kube::Client& client, const AppSpec& app) {
   const auto ns = app.app.text();
   const auto live = co_await client.apply(resources::services, ns, service_for(app));
   if (find_path(live, {"spec", "selector"}) == nullptr) {
-    auto leading = service_of_type_for(app.app, co_await type_that_serves(client, app.app));
+    const auto deployments = co_await deployments_of(client, app.app);
+    const auto type = type_that_serves(deployments);
+    auto leading = service_of_type_for(app.app, type, selected_of(deployments, type));
     co_await client.apply(resources::services, ns, std::move(leading), release_manager);
   }
   if (auto leftovers = service_leftovers(app, live); !leftovers.empty())

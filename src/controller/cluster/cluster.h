@@ -15,6 +15,15 @@
 
 namespace workflow::controller::cluster {
 
+class Routers;
+
+// The cluster that apps run in, and those who lead requests to them.
+struct Place {
+  kube::Client& client;
+  const Settings& settings;
+  Routers& routers;
+};
+
 // --- apps
 
 // Namespace, quota, Service with its router annotations, certificate secrets, path Services: created, or changed to
@@ -34,20 +43,32 @@ using Progress = std::function<void(std::string_view)>;
 struct DeployOutcome {
   bool ok = false;
   std::string message;  // of a failure: what failed, in which process type, the last log lines, what to do
+  std::string late;     // the routers did not have it in effect in time: who lacks what
   bool operator==(const DeployOutcome&) const = default;
 };
 
 // Start new, check, switch, drain, stop. Brings all process types of `next` up; when one fails, those already moved are
 // put back to `previous` (nullptr: there is none, what was started is removed) and the outcome says why. Types of
-// `previous` that `next` lacks, or has with 0 replicas, are stopped after the switch. Returns when the new pods serve;
-// old pods may still be draining. Cancelling leaves the cluster as it is at that moment: call again.
-Task<DeployOutcome> deploy(kube::Client& client, const Settings& settings, AppSpec app, ReleaseSpec next,
-                           std::shared_ptr<const ReleaseSpec> previous, Progress progress);
+// `previous` that `next` lacks, or has with 0 replicas, are stopped after the switch. Returns when every router leads
+// requests to the new pods and to no other; old pods may still be finishing theirs. Cancelling leaves the cluster as it
+// is at that moment: call again.
+struct Deployment {
+  AppSpec app;
+  ReleaseSpec next;
+  std::shared_ptr<const ReleaseSpec> previous;
+  Progress progress;
+};
+Task<DeployOutcome> deploy(Place place, Deployment what);
 
-// Brings the named types to the counts in `release` and waits until they serve (down: until the surplus is leaving). On
-// failure the counts of `before` are restored.
-Task<DeployOutcome> scale(kube::Client& client, const Settings& settings, AppSpec app, ReleaseSpec release,
-                          std::map<ProcessType, int> before, Progress progress);
+// Brings the named types to the counts in `release` and waits until the routers lead requests to those, and to none of
+// the surplus, which is leaving then. On failure the counts of `before` are restored.
+struct Scaling {
+  AppSpec app;
+  ReleaseSpec release;
+  std::map<ProcessType, int> before;
+  Progress progress;
+};
+Task<DeployOutcome> scale(Place place, Scaling what);
 
 // Removes env secrets, pull secrets and slug URLs that no ReplicaSet or pod refers to any more, and one-off pods that a
 // controller left behind. Cheap; after each deploy.
@@ -78,7 +99,7 @@ Task<std::vector<PodInfo>> list_pods(kube::Client& client, AppName app, PodFilte
 // Restarts without a failed request: a single pod of several is deleted and replaced; otherwise the type is rolled.
 // Returns the pods that came instead; none when the filter meets none. Throws timeout, with the reason, when they do
 // not come.
-Task<std::vector<PodInfo>> restart(kube::Client& client, const Settings& settings, AppName app, PodFilter filter,
+Task<std::vector<PodInfo>> restart(Place place, AppName app, PodFilter filter,
                                    std::chrono::milliseconds limit = std::chrono::seconds(300));
 
 struct LogLine {
@@ -96,8 +117,12 @@ struct RunResult {
 };
 // A one-off pod of the release, waited for and removed. Output comes through `output` as it appears (may be empty).
 // Throws unprocessable when it cannot be started (image, scheduling), timeout after `limit`.
-Task<RunResult> run(kube::Client& client, const Settings& settings, ReleaseSpec release, std::string command,
-                    std::function<void(std::string_view)> output,
-                    std::chrono::milliseconds limit = std::chrono::minutes(20));
+struct OneOff {
+  ReleaseSpec release;
+  std::string command;
+  std::function<void(std::string_view)> output;
+  std::chrono::milliseconds limit = std::chrono::minutes(20);
+};
+Task<RunResult> run(kube::Client& client, const Settings& settings, OneOff what);
 
 }  // namespace workflow::controller::cluster

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 
+#include "controller/cluster/app_objects.h"
 #include "controller/cluster/apply.h"
 #include "controller/cluster/examples.h"
 #include "controller/cluster/fake_cluster.h"
 #include "controller/cluster/release_objects.h"
+#include "controller/cluster/turnover.h"
 
 namespace workflow::controller::cluster {
 namespace {
@@ -18,7 +20,9 @@ struct Scene {
   explicit Scene(Executor executor)
       : cluster(executor),
         server(executor, local(), [this](http::Request& r) { return cluster.handle(r); }),
-        client(executor, connection()) {}
+        client(executor, connection()),
+        routers(client, "deis", 9091),
+        place{client, settings, routers} {}
   static http::ServerConfig local() {
     http::ServerConfig config;
     config.address = "127.0.0.1";
@@ -33,8 +37,8 @@ struct Scene {
   }
   Task<DeployOutcome> deploy(ReleaseSpec next, std::optional<ReleaseSpec> previous = {}) {
     auto before = previous ? std::make_shared<const ReleaseSpec>(*previous) : nullptr;
-    co_return co_await cluster::deploy(client, settings, app, std::move(next), before,
-                                       [this](std::string_view line) { progress.emplace_back(line); });
+    auto tell = [this](std::string_view line) { progress.emplace_back(line); };
+    co_return co_await cluster::deploy(place, {app, std::move(next), before, tell});
   }
   std::string version_of(const std::string& type) const {
     const auto found = cluster.objects.find("/apis/apps/v1/namespaces/shop/deployments/shop-" + type);
@@ -49,6 +53,8 @@ struct Scene {
   FakeCluster cluster;
   http::Server server;
   kube::Client client;
+  Routers routers;
+  Place place;
   std::vector<std::string> progress;
 };
 
@@ -169,6 +175,82 @@ TEST(Cluster, requests_follow_the_build_from_web_to_cmd) {
   });
 }
 
+TEST(Cluster, many_pods_give_way_one_after_the_other_and_enough_serve_all_the_time) {
+  with_scene([](Scene& s) -> Task<> {
+    const auto old = release(2, {{"web", 3}});
+    co_await s.deploy(old);
+    s.cluster.writes.clear();
+    std::size_t fewest = 3;
+    s.cluster.on_change = [&] { fewest = std::min(fewest, s.cluster.served("shop").size()); };
+    const auto outcome = co_await s.deploy(release(3, {{"web", 3}}), old);
+    s.cluster.on_change = {};
+    EXPECT_TRUE(outcome.ok) << outcome.message;
+    EXPECT_EQ(s.cluster.served("shop").size(), 3u);
+    EXPECT_EQ(fewest, 3u);
+    const auto& deployment = s.cluster.objects.at("/apis/apps/v1/namespaces/shop/deployments/shop-web");
+    EXPECT_EQ(find_integer(deployment, {"spec", "minReadySeconds"}), 0);
+    EXPECT_EQ(find_integer(deployment, {"spec", "progressDeadlineSeconds"}), 360);
+    EXPECT_EQ(find_integer(deployment, {"spec", "strategy", "rollingUpdate", "maxUnavailable"}), 0);
+    // Each was out of the endpoints before it was stopped.
+    const auto labelled = std::ranges::count_if(s.cluster.writes, [](const auto& w) {
+      return w.starts_with("PATCH /api/v1/namespaces/shop/pods/shop-web-");
+    });
+    EXPECT_EQ(labelled, 3);
+  });
+}
+
+TEST(Cluster, a_release_that_fails_half_way_leaves_no_pod_out_of_the_endpoints) {
+  with_scene([](Scene& s) -> Task<> {
+    const auto old = release(2, {{"web", 3}, {"worker", 2}});
+    co_await s.deploy(old);
+    // The first of both come up; later ones do not.
+    s.cluster.on_change = [&] {
+      if (s.cluster.served("shop").size() > 3) s.cluster.behaviour["web/v3"] = "crash";
+    };
+    const auto outcome = co_await s.deploy(release(3, {{"web", 3}, {"worker", 2}}), old);
+    s.cluster.on_change = {};
+    EXPECT_FALSE(outcome.ok);
+    EXPECT_EQ(s.version_of("web"), "v2 x3");
+    EXPECT_EQ(s.version_of("worker"), "v2 x2");
+    EXPECT_EQ(s.cluster.served("shop").size(), 3u);
+    const auto& deployment = s.cluster.objects.at("/apis/apps/v1/namespaces/shop/deployments/shop-web");
+    EXPECT_FALSE(is_held(deployment));
+  });
+}
+
+TEST(Cluster, pods_of_before_there_was_a_label_serve_until_those_that_have_it_do) {
+  with_scene([](Scene& s) -> Task<> {
+    const auto old = release(2, {{"web", 2}});
+    co_await apply_app(s.client, s.settings, s.app);
+    auto plain = deployment_for(s.settings, s.app, old, type("web"), {.replicas = 2});
+    auto& labels = plain["spec"].get_object()["template"].get_object()["metadata"].get_object()["labels"].get_object();
+    labels.erase(serving_label);
+    co_await put(s.client, kube::resources::deployments, "shop", plain);
+    auto service = service_of_type_for(s.app.app, type("web"), Selected::all_pods);
+    co_await s.client.apply(kube::resources::services, "shop", service, release_manager);
+    const auto selector = [&s]() -> json::object& {
+      auto& live = s.cluster.objects.at("/api/v1/namespaces/shop/services/shop");
+      return live.at("spec").at("selector").get_object();
+    };
+    selector().erase(serving_label);
+    EXPECT_EQ(s.cluster.served("shop").size(), 2u);
+    co_await apply_app(s.client, s.settings, s.app);
+    EXPECT_EQ(s.cluster.served("shop").size(), 2u) << "a controller that starts changes nothing";
+    std::size_t fewest = 2;
+    s.cluster.on_change = [&] { fewest = std::min(fewest, s.cluster.served("shop").size()); };
+    const auto outcome = co_await s.deploy(release(3, {{"web", 2}}), old);
+    s.cluster.on_change = {};
+    EXPECT_TRUE(outcome.ok) << outcome.message;
+    EXPECT_EQ(fewest, 2u);
+    EXPECT_TRUE(selector().contains(serving_label));
+    // Going back to what has no label goes back to selecting without.
+    co_await put(s.client, kube::resources::deployments, "shop", std::move(plain));
+    s.cluster.behaviour["web/v4"] = "crash";
+    co_await s.deploy(release(4, {{"web", 2}}), old);
+    EXPECT_EQ(s.version_of("web"), "v2 x2");
+  });
+}
+
 TEST(Cluster, types_that_a_release_lacks_are_stopped) {
   with_scene([](Scene& s) -> Task<> {
     const auto old = release(2, {{"web", 1}, {"worker", 2}});
@@ -183,18 +265,18 @@ TEST(Cluster, scales_and_restores_what_fails) {
     auto r = release(2, {{"web", 1}, {"worker", 0}});
     co_await s.deploy(r);
     r.processes[type("web")].replicas = 3;
-    auto outcome = co_await scale(s.client, s.settings, s.app, r, {{type("web"), 1}}, {});
+    auto outcome = co_await scale(s.place, {s.app, r, {{type("web"), 1}}, {}});
     EXPECT_TRUE(outcome.ok) << outcome.message;
     EXPECT_EQ(s.cluster.served("shop").size(), 3u);
     r.processes[type("web")].replicas = 0;
-    outcome = co_await scale(s.client, s.settings, s.app, r, {{type("web"), 3}}, {});
+    outcome = co_await scale(s.place, {s.app, r, {{type("web"), 3}}, {}});
     EXPECT_EQ(s.cluster.served("shop").size(), 0u);
     s.cluster.behaviour["worker/v2"] = "crash";
     r.processes[type("worker")].replicas = 2;
-    outcome = co_await scale(s.client, s.settings, s.app, r, {{type("worker"), 0}}, {});
+    outcome = co_await scale(s.place, {s.app, r, {{type("worker"), 0}}, {}});
     EXPECT_FALSE(outcome.ok);
     EXPECT_EQ(s.version_of("worker"), "v2 x0");
-    EXPECT_THROW(co_await scale(s.client, s.settings, s.app, r, {{type("ghost"), 0}}, {}), Error);
+    EXPECT_THROW(co_await scale(s.place, {s.app, r, {{type("ghost"), 0}}, {}}), Error);
   });
 }
 
@@ -221,10 +303,10 @@ TEST(Cluster, restarts_by_rolling) {
   with_scene([](Scene& s) -> Task<> {
     co_await s.deploy(release(2, {{"web", 1}}));
     const auto before = s.cluster.served("shop");
-    const auto pods = co_await restart(s.client, s.settings, s.app.app, {.name = before.at(0)});
+    const auto pods = co_await restart(s.place, s.app.app, {.name = before.at(0)});
     EXPECT_EQ(pods.size(), 1u);
     EXPECT_NE(s.cluster.served("shop"), before);
-    EXPECT_TRUE((co_await restart(s.client, s.settings, s.app.app, {.name = "ghost"})).empty());
+    EXPECT_TRUE((co_await restart(s.place, s.app.app, {.name = "ghost"})).empty());
   });
 }
 
@@ -243,14 +325,14 @@ TEST(Cluster, runs_a_command_and_takes_its_pod_away) {
   with_scene([](Scene& s) -> Task<> {
     co_await s.deploy(release(2, {{"web", 1}}));
     std::string streamed;
-    const auto result = co_await run(s.client, s.settings, release(2, {}), "rake db:migrate",
-                                     [&streamed](std::string_view piece) { streamed += piece; });
+    const auto result = co_await run(s.client, s.settings, {release(2, {}), "rake db:migrate",
+                                     [&streamed](std::string_view piece) { streamed += piece; }});
     EXPECT_EQ(result.exit_code, 3);
     EXPECT_EQ(result.output, "boom: cannot connect\n");
     EXPECT_EQ(streamed, result.output);
     s.cluster.behaviour["run/v2"] = "image";
     try {
-      co_await run(s.client, s.settings, release(2, {}), "ls", {});
+      co_await run(s.client, s.settings, {release(2, {}), "ls", {}});
       ADD_FAILURE() << "no exception";
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::unprocessable);

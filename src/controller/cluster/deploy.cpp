@@ -5,6 +5,7 @@
 #include "controller/cluster/cluster.h"
 #include "controller/cluster/release_objects.h"
 #include "controller/cluster/rollouts.h"
+#include "controller/cluster/turnover.h"
 #include "lib/base/log.h"
 
 namespace workflow::controller::cluster {
@@ -48,30 +49,37 @@ json::object as_written(const json::object& live) {
   for (const auto* key : {"name", "namespace", "labels", "annotations"}) {
     if (const auto* value = find_path(live, {"metadata", key})) metadata[key] = *value;
   }
-  return {
+  json::object written{
       {"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"metadata", std::move(metadata)}, {"spec", live.at("spec")}};
+  let_go(written);
+  return written;
 }
 
 // To the type that the release serves with; one that serves with none leaves them where they are.
-Task<> lead_requests(kube::Client& client, const ReleaseSpec& release) {
+Task<> lead_requests(kube::Client& client, const AppSpec& app, const ReleaseSpec& release, Selected selected) {
+  for (const auto& path : app.path_services) {
+    if (!release.processes.contains(path.type)) continue;
+    auto service = path_service_of_type_for(app.app, path.type, selected);
+    co_await client.apply(resources::services, app.app.text(), std::move(service), release_manager);
+  }
   const auto type = routed_type(release);
   if (!type) co_return;
-  auto service = service_of_type_for(release.app, *type);
+  auto service = service_of_type_for(release.app, *type, selected);
   co_await client.apply(resources::services, release.app.text(), std::move(service), release_manager);
 }
 
 // One deploy, while it is going on.
 class Deploy {
  public:
-  Deploy(kube::Client& client, const Settings& settings, AppSpec app, ReleaseSpec next,
-         std::shared_ptr<const ReleaseSpec> previous, Progress progress)
-      : client_(client),
-        settings_(settings),
-        app_(std::move(app)),
-        next_(std::move(next)),
-        previous_(std::move(previous)),
-        progress_(std::move(progress)),
-        watch_(client, app_.app) {}
+  Deploy(Place place, Deployment what)
+      : place_(place),
+        client_(place.client),
+        settings_(place.settings),
+        app_(std::move(what.app)),
+        next_(std::move(what.next)),
+        previous_(std::move(what.previous)),
+        progress_(std::move(what.progress)),
+        watch_(client_, app_.app) {}
 
   Task<DeployOutcome> run() {
     DeployOutcome outcome;
@@ -95,11 +103,11 @@ class Deploy {
     std::erase_if(before_,
                   [&](const auto& entry) { return !is_again && version_of(*entry.second) == next_.version.text(); });
     outcome = co_await start_and_check();
+    if (outcome.ok) co_await switch_over(outcome);
     if (!outcome.ok) {
       co_await put_back(outcome);
       co_return;
     }
-    co_await lead_requests(client_, next_);
     try {
       co_await stop_the_rest();
     } catch (const Error& error) {  // the release serves; what should have stopped is stopped by the next deploy
@@ -108,13 +116,16 @@ class Deploy {
     }
   }
 
-  Task<Rollout> move(const ReleaseSpec& release, ProcessType type, int replicas) {
+  // With something there to give way, a new release comes up beside it and waits.
+  enum class Pace { held, at_once };
+  Task<Rollout> move(const ReleaseSpec& release, ProcessType type, int replicas, Pace pace) {
     const auto name = deployment_name(app_.app, type);
     const DeploymentOptions options{.replicas = replicas, .nodes = nodes_};
     auto wanted = deployment_for(settings_, app_, release, type, options);
     if (const auto live = watch_.deployment(name)) {
       const auto found = release.processes.find(type);
       wanted = merged_with(*live, std::move(wanted), found->second.autoscaled);
+      if (pace == Pace::held && !watch_.pods(type.text(), "").empty()) hold(wanted);
     }
     const auto limit = rollout_limit(settings_, app_, release, type, options);
     const auto answer = co_await put(client_, resources::deployments, ns(), std::move(wanted));
@@ -128,13 +139,13 @@ class Deploy {
   }
 
   Task<DeployOutcome> start_and_check() {
-    std::vector<Rollout> rollouts;
     try {
       for (const auto& [type, process] : next_.processes) {
         if (!runs(type)) continue;
         moved_.insert(type);
-        rollouts.push_back(co_await move(next_, type, process.replicas));
-        rollouts.back().view.old_pods.clear();  // its pods are judged, also those that a controller that died had begun
+        rollouts_.push_back(co_await move(next_, type, process.replicas, Pace::held));
+        // What tells old from new is the version: a controller that died may have begun new ones.
+        rollouts_.back().view.old_pods.clear();
       }
     } catch (const Error& error) {
       // The cluster refuses the object itself; anything else is not about this release.
@@ -142,15 +153,38 @@ class Deploy {
           error.kind() != ErrorKind::invalid) {
         throw;
       }
-      co_return DeployOutcome{false, "the cluster refuses the release: " + error.message()};
+      co_return DeployOutcome{.message = "the cluster refuses the release: " + error.message()};
     }
-    co_return co_await follow(client_, watch_, std::move(rollouts), progress_);
+    co_return co_await follow(client_, watch_, rollouts_, progress_);
+  }
+
+  // The new pods are up, or as many as there is room for: requests go to them, and the old ones go.
+  Task<> switch_over(DeployOutcome& outcome) {
+    co_await label_unlabelled();
+    led_ = true;
+    co_await lead_requests(client_, app_, next_, Selected::pods_that_serve);
+    std::vector<ObjectPtr> rest;
+    for (const auto& pod : watch_.all_pods()) {
+      const auto type = ProcessType::parse(kube::label_of(*pod, "type"));
+      const bool is_of_a_deployment = type && before_.contains(deployment_name(app_.app, *type));
+      if (is_of_a_deployment && !runs(*type) && !is_leaving(*pod)) rest.push_back(pod);
+    }
+    co_await turn_over(place_, watch_, rollouts_, std::move(rest), progress_, outcome);
+  }
+
+  // Pods of a release from before there was the label, which Services are about to select: they stay in them.
+  Task<> label_unlabelled() {
+    for (const auto& pod : watch_.all_pods()) {
+      const auto type = ProcessType::parse(kube::label_of(*pod, "type"));
+      if (!type || !is_reachable(app_, *type) || is_labelled(*pod) || is_leaving(*pod)) continue;
+      co_await client_.patch(resources::pods, ns(), kube::name_of(*pod), kube::PatchType::merge, staying_patch(*pod));
+    }
   }
 
   // What the release does not run is stopped after the switch, and kept at 0 for a rollback.
   Task<> stop_the_rest() {
     for (const auto& [type, process] : next_.processes) {
-      if (!runs(type)) co_await move(next_, type, 0);
+      if (!runs(type)) co_await move(next_, type, 0, Pace::at_once);
     }
     for (const auto& [name, live] : before_) {
       const auto type = ProcessType::parse(kube::label_of(*live, "type"));
@@ -174,7 +208,7 @@ class Deploy {
       co_return rollout_of(watch_, answer, limit_of_put_back(), settings_);
     }
     co_await write_secrets(client_, *previous_);
-    co_return co_await move(*previous_, type, old_process->replicas);
+    co_return co_await move(*previous_, type, old_process->replicas, Pace::at_once);
   }
 
   static const ProcessSpec* find_process(const ReleaseSpec& release, const ProcessType& type) {
@@ -183,20 +217,33 @@ class Deploy {
   }
   std::chrono::seconds limit_of_put_back() const { return std::chrono::seconds(settings_.deploy_timeout_seconds); }
 
+  // As the pods are that it goes back to.
+  Selected selected_before() const {
+    const auto type = routed_type(*previous_);
+    const auto found = type ? before_.find(deployment_name(app_.app, *type)) : before_.end();
+    if (found == before_.end()) return Selected::pods_that_serve;
+    const auto* pod = find_path(*found->second, {"spec", "template"});
+    return pod != nullptr && is_labelled(pod->get_object()) ? Selected::pods_that_serve : Selected::all_pods;
+  }
+
   Task<> put_back(DeployOutcome& outcome) {
     if (progress_ && previous_ != nullptr) {
       progress_("There was a problem deploying " + next_.version.text() + ". Rolling back process types to release " +
                 previous_->version.text() + ".");
     }
+    watch_.forget_events();  // what they said was about the release that failed
+    co_await bring_back(place_, watch_);
+    if (led_ && previous_ != nullptr) co_await lead_requests(client_, app_, *previous_, selected_before());
     std::vector<Rollout> rollouts;
     for (const auto& type : moved_) {
       auto rollout = co_await put_back_type(type);
       if (rollout) rollouts.push_back(std::move(*rollout));
     }
-    const auto back = co_await follow(client_, watch_, std::move(rollouts), progress_);
+    const auto back = co_await follow(client_, watch_, rollouts, progress_);
     if (!back.ok) outcome.message += "\nGoing back to the previous release has a problem, too: " + back.message;
   }
 
+  Place place_;
   kube::Client& client_;
   const Settings& settings_;
   AppSpec app_;
@@ -207,72 +254,105 @@ class Deploy {
   std::size_t nodes_ = 1;
   std::map<std::string, ObjectPtr> before_;  // Deployments by name, as they were
   std::set<ProcessType> moved_;
+  std::vector<Rollout> rollouts_;  // of those
+  bool led_ = false;               // the Service was led to the new release
 };
 
 // --- scale
 
-Task<DeployOutcome> set_counts(kube::Client& client, const Settings& settings, const AppSpec& app,
-                               const ReleaseSpec& release, AppWatch& watch, const std::map<ProcessType, int>& counts,
-                               Progress progress) {
-  std::vector<Rollout> rollouts;
-  for (const auto& [type, count] : counts) {
-    const auto name = deployment_name(app.app, type);
-    const DeploymentOptions options{.replicas = count};
-    const auto limit = rollout_limit(settings, app, release, type, options);
-    json::object answer;
-    if (const auto live = watch.deployment(name)) {
-      if (find_integer(*live, {"spec", "replicas"}) == count) continue;
-      json::object patch{{"spec", {{"replicas", count}}}};
-      answer =
-          co_await client.patch(resources::deployments, app.app.text(), name, kube::PatchType::merge, std::move(patch));
-    } else {
-      if (count == 0) continue;
-      co_await write_secrets(client, release);
-      answer = co_await put(client, resources::deployments, app.app.text(),
-                            deployment_for(settings, app, release, type, options));
-    }
-    rollouts.push_back(rollout_of(watch, answer, limit, settings));
-  }
-  co_return co_await follow(client, watch, std::move(rollouts), std::move(progress));
-}
+class Scale {
+ public:
+  Scale(Place place, Scaling what) : place_(place), what_(std::move(what)), watch_(place.client, what_.app.app) {}
 
-Task<> scale_watched(kube::Client& client, const Settings& settings, const AppSpec& app, const ReleaseSpec& release,
-                     const std::map<ProcessType, int>& before, Progress progress, AppWatch& watch,
-                     DeployOutcome& outcome) {
-  std::map<ProcessType, int> wanted;
-  for (const auto& [type, count] : before) {
-    const auto found = release.processes.find(type);
-    if (found == release.processes.end())
-      throw Error(ErrorKind::not_found, "Container type " + type.text() + " does not exist in application");
-    wanted[type] = found->second.replicas;
+  Task<DeployOutcome> run() {
+    DeployOutcome outcome;
+    co_await with_cleanup(run_watched(outcome), [this] { return watch_.stop(); });
+    co_return outcome;
   }
-  watch.begin();
-  co_await watch.ready();
-  outcome = co_await set_counts(client, settings, app, release, watch, wanted, progress);
-  if (!outcome.ok) {
-    const auto back = co_await set_counts(client, settings, app, release, watch, before, progress);
-    if (!back.ok) outcome.message += "\nGoing back to the previous counts has a problem, too: " + back.message;
-    co_return;
+
+ private:
+  Task<> run_watched(DeployOutcome& outcome) {
+    std::map<ProcessType, int> wanted;
+    for (const auto& [type, count] : what_.before) {
+      const auto found = what_.release.processes.find(type);
+      if (found == what_.release.processes.end())
+        throw Error(ErrorKind::not_found, "Container type " + type.text() + " does not exist in application");
+      wanted[type] = found->second.replicas;
+    }
+    watch_.begin();
+    co_await watch_.ready();
+    // Scaling may start the first process that is routed, or stop the last. One that begins is led to when it is there.
+    outcome = co_await set_counts(wanted);
+    if (!outcome.ok) {
+      watch_.forget_events();
+      const auto back = co_await set_counts(what_.before);
+      if (!back.ok) outcome.message += "\nGoing back to the previous counts has a problem, too: " + back.message;
+      co_return;
+    }
+    co_await lead_requests(place_.client, what_.app, what_.release, selected());
+    auto late = co_await served(place_, what_.app.app, watch_.all_pods());
+    if (outcome.late.empty()) outcome.late = std::move(late);
   }
-  // Scaling may start the first process that is routed, or stop the last.
-  co_await lead_requests(client, release);
-}
+
+  Selected selected() const {
+    const auto type = routed_type(what_.release);
+    const auto live = type ? watch_.deployment(deployment_name(what_.app.app, *type)) : nullptr;
+    const auto* pod = live ? find_path(*live, {"spec", "template"}) : nullptr;
+    return pod == nullptr || is_labelled(pod->get_object()) ? Selected::pods_that_serve : Selected::all_pods;
+  }
+
+  // Those that the type has too many of are out of the endpoints before they are told to stop.
+  Task<std::string> retire_surplus(const ProcessType& type, int count) {
+    auto pods = watch_.pods(type.text(), "");
+    std::erase_if(pods, [](const auto& pod) { return kube::is_being_deleted(*pod) || kube::is_pod_finished(*pod); });
+    const auto surplus = std::max(static_cast<int>(pods.size()) - count, 0);
+    co_return co_await retire(place_, what_.app.app, first_to_go(std::move(pods), static_cast<std::size_t>(surplus)));
+  }
+
+  Task<DeployOutcome> set_counts(const std::map<ProcessType, int>& counts) {
+    std::vector<Rollout> rollouts;
+    std::string late;
+    for (const auto& [type, count] : counts) {
+      const DeploymentOptions options{.replicas = count};
+      const auto limit = rollout_limit(place_.settings, what_.app, what_.release, type, options);
+      json::object answer;
+      if (const auto live = watch_.deployment(deployment_name(what_.app.app, type))) {
+        const auto now = find_integer(*live, {"spec", "replicas"});
+        if (now == count) continue;
+        if (now > count) late = co_await retire_surplus(type, count);
+        json::object patch{{"spec", {{"replicas", count}}}};
+        answer = co_await place_.client.patch(resources::deployments, what_.app.app.text(), kube::name_of(*live),
+                                              kube::PatchType::merge, std::move(patch));
+      } else {
+        if (count == 0) continue;
+        co_await write_secrets(place_.client, what_.release);
+        answer = co_await put(place_.client, resources::deployments, what_.app.app.text(),
+                              deployment_for(place_.settings, what_.app, what_.release, type, options));
+      }
+      rollouts.push_back(rollout_of(watch_, answer, limit, place_.settings));
+    }
+    auto outcome = co_await follow(place_.client, watch_, rollouts, what_.progress);
+    // The cluster may have chosen others than we did.
+    co_await bring_back(place_, watch_);
+    outcome.late = std::move(late);
+    co_return outcome;
+  }
+
+  Place place_;
+  Scaling what_;
+  AppWatch watch_;
+};
 }  // namespace
 
-Task<DeployOutcome> deploy(kube::Client& client, const Settings& settings, AppSpec app, ReleaseSpec next,
-                           std::shared_ptr<const ReleaseSpec> previous, Progress progress) {
-  Deploy work(client, settings, std::move(app), std::move(next), std::move(previous), std::move(progress));
+Task<DeployOutcome> deploy(Place place, Deployment what) {
+  Deploy work(place, std::move(what));
   co_return co_await work.run();
 }
 
-Task<DeployOutcome> scale(kube::Client& client, const Settings& settings, AppSpec app, ReleaseSpec release,
-                          std::map<ProcessType, int> before, Progress progress) {
-  check_release(app, release);
-  AppWatch watch(client, app.app);
-  DeployOutcome outcome;
-  co_await with_cleanup(scale_watched(client, settings, app, release, before, std::move(progress), watch, outcome),
-                        [&watch] { return watch.stop(); });
-  co_return outcome;
+Task<DeployOutcome> scale(Place place, Scaling what) {
+  check_release(what.app, what.release);
+  Scale work(place, std::move(what));
+  co_return co_await work.run();
 }
 
 }  // namespace workflow::controller::cluster

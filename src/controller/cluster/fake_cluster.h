@@ -21,6 +21,7 @@ class FakeCluster {
   // How pods of `<type>/<version>` behave: "up" (default), "crash", "image", "never" (runs, not ready).
   std::map<std::string, std::string> behaviour;
   std::vector<std::string> writes;              // "PUT /apis/…"
+  std::function<void()> on_change;              // after each
   std::map<std::string, json::object> objects;  // by path
 
   // What the app's Service would reach now: names of ready pods.
@@ -138,6 +139,7 @@ class FakeCluster {
       objects[path] = std::move(object);
     }
     changed_.notify_all();
+    if (on_change) on_change();
   }
 
   http::Response create(const std::string& collection, json::object object) {
@@ -189,26 +191,46 @@ class FakeCluster {
     const auto replicas = find_integer(deployment, {"spec", "replicas"}).value_or(1);
     const auto& tmpl = deployment.at("spec").at("template").get_object();
     const auto hash = to_hex(sha256(print_json(tmpl))).substr(0, 8);
+    const bool held = find_integer(deployment, {"spec", "minReadySeconds"}).value_or(0) > 0;
+    const auto number = [&](const char* name) {
+      return find_integer(deployment, {"spec", "strategy", "rollingUpdate", name}).value_or(0);
+    };
     const auto how = behaviour[kube::label_of(tmpl, "type") + "/" + kube::label_of(tmpl, "version")];
     const bool good = how.empty() || how == "up";
-    std::vector<std::string> stale;
+    std::multimap<std::int64_t, std::string> old, fresh;  // by what their deletion costs
     for (const auto& [pod_path, pod] : objects) {
       const auto pod_name = kube::name_of(pod);
       if (pod_path.find("/pods/") == std::string::npos || !pod_name.starts_with(name + "-")) continue;
-      const bool is_new = pod_name.starts_with(name + "-" + hash + "-");
-      const auto number = is_new ? parse_integer(pod_name.substr(pod_name.rfind('-') + 1)).value_or(0) : 0;
-      if (is_new ? number >= replicas : good || replicas == 0) stale.push_back(pod_path);
+      const auto cost =
+          parse_integer(kube::annotation_of(pod, "controller.kubernetes.io/pod-deletion-cost")).value_or(0);
+      (pod_name.starts_with(name + "-" + hash + "-") ? fresh : old).emplace(cost, pod_path);
     }
-    for (std::int64_t i = 0; i < replicas; ++i) {
+    const auto shrink = [this](auto& pods, std::int64_t to) {
+      while (static_cast<std::int64_t>(pods.size()) > std::max<std::int64_t>(to, 0)) {
+        record("DELETED", pods.begin()->second, objects[pods.begin()->second]);
+        pods.erase(pods.begin());
+      }
+    };
+    const auto kept = held ? replicas - number("maxUnavailable") : good ? 0 : replicas;
+    const auto room = replicas + number("maxSurge");
+    const auto has = static_cast<std::int64_t>(fresh.size());
+    if (held || replicas == 0) shrink(old, kept);
+    const auto count =
+        held ? std::clamp(room - static_cast<std::int64_t>(old.size()), has, std::max(has, replicas)) : replicas;
+    shrink(fresh, count);
+    for (std::int64_t i = 0; static_cast<std::int64_t>(fresh.size()) < count; ++i) {
       const auto pod_name = name + "-" + hash + "-" + std::to_string(i);
       const auto pod_path = "/api/v1/namespaces/" + ns + "/pods/" + pod_name;
-      if (!objects.contains(pod_path)) record("ADDED", pod_path, pod_of(tmpl, ns, pod_name, name, how));
+      if (objects.contains(pod_path)) continue;
+      record("ADDED", pod_path, pod_of(tmpl, ns, pod_name, name, how));
+      fresh.emplace(0, pod_path);
     }
-    for (const auto& pod : stale) record("DELETED", pod, objects[pod]);
+    if (!held) shrink(old, kept);
     json::object state{{"observedGeneration", *find_integer(deployment, {"metadata", "generation"})}};
-    if (replicas > 0) state["replicas"] = good ? replicas : replicas + 1;
-    if (replicas > 0) state["updatedReplicas"] = replicas;
-    if (good && replicas > 0) state["availableReplicas"] = replicas;
+    const auto total = static_cast<std::int64_t>(fresh.size() + old.size());
+    if (total > 0) state["replicas"] = total;
+    if (!fresh.empty()) state["updatedReplicas"] = fresh.size();
+    if (good && !held && replicas > 0) state["availableReplicas"] = replicas;
     deployment["status"] = std::move(state);
     record("MODIFIED", path, std::move(deployment));
   }
@@ -222,7 +244,7 @@ class FakeCluster {
     return {{"phase", ends ? "Failed" : "Pending"}, {"containerStatuses", json::array{std::move(container)}}};
   }
 
-  static json::object pod_of(const json::object& tmpl, const std::string& ns, const std::string& name,
+  json::object pod_of(const json::object& tmpl, const std::string& ns, const std::string& name,
                              const std::string& container, const std::string& how) {
     json::object status{
         {"name", container}, {"ready", how.empty() || how == "up"}, {"image", "shop:1"}, {"restartCount", 0}};
@@ -238,8 +260,11 @@ class FakeCluster {
     auto pod = kube::make_object(kube::resources::pods, ns, name, string_map(find_path(tmpl, {"metadata", "labels"})));
     pod["metadata"].get_object()["uid"] = random_uuid();
     pod["spec"] = tmpl.at("spec");
+    ++addresses_;
+    const auto address = "10.0." + std::to_string(addresses_ / 250) + "." + std::to_string(addresses_ % 250 + 1);
     const bool ready = how.empty() || how == "up";
     pod["status"] = {{"phase", how == "image" ? "Pending" : "Running"},
+                     {"podIP", address},
                      {"conditions", json::array{json::object{{"type", "Ready"}, {"status", ready ? "True" : "False"}}}},
                      {"containerStatuses", json::array{std::move(status)}}};
     return pod;
@@ -247,6 +272,7 @@ class FakeCluster {
 
   std::vector<Event> events_;
   std::int64_t version_ = 100;
+  int addresses_ = 0;
   Notifier changed_;
 };
 

@@ -56,8 +56,8 @@ TEST(AppObjects, what_is_empty_is_not_written_and_removed_where_it_is_left) {
 }
 
 TEST(AppObjects, a_release_decides_where_requests_go) {
-  const auto service = service_of_type_for(shop_app().app, *routed_type(image_release()));
-  EXPECT_EQ(print_json(*find_path(service, {"spec", "selector"})), R"({"app":"shop","heritage":"deis","type":"cmd"})");
+  const auto service = service_of_type_for(shop_app().app, *routed_type(image_release()), Selected::pods_that_serve);
+  EXPECT_EQ(print_json(*find_path(service, {"spec", "selector"})), R"({"app":"shop","heritage":"deis","router.deis.io/serving":"true","type":"cmd"})");
   // Nothing of how the router treats the app: that may have changed since the deploy began.
   EXPECT_EQ(find_path(service, {"metadata", "annotations"}), nullptr);
   EXPECT_EQ(find_path(service_for(shop_app()), {"spec", "selector"}), nullptr);

@@ -9,6 +9,7 @@
 #include "controller/cluster/pod_state.h"
 #include "controller/cluster/release_objects.h"
 #include "controller/cluster/rollouts.h"
+#include "controller/cluster/turnover.h"
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
@@ -80,10 +81,19 @@ Task<> read_logs(kube::Client& client, LogReading& reading, int count) {
 
 // --- restart
 
-// Deletes one of several pods and waits until as many serve as should.
-Task<> replace_pod(kube::Client& client, AppWatch& watch, std::string type, std::string pod, std::size_t replicas,
-                   Time deadline) {
-  co_await client.remove(resources::pods, watch.app().text(), pod);
+struct Replacement {
+  std::string type;
+  ObjectPtr pod;
+  std::size_t replicas = 0;
+  Time deadline{};
+};
+// Deletes one of several pods, once no request reaches it, and waits until as many serve as should.
+Task<> replace_pod(const Place& place, AppWatch& watch, Replacement what) {
+  const auto& [type, doomed, replicas, deadline] = what;
+  const auto pod = kube::name_of(*doomed);
+  const auto late = co_await retire(place, watch.app(), {doomed});
+  if (!late.empty()) log::warn("a pod is stopped before the routers forgot it", kv("pod", pod), kv("reason", late));
+  co_await place.client.remove(resources::pods, watch.app().text(), pod);
   for (;;) {
     const auto seen = watch.version();
     const auto pods = watch.pods(type, "");
@@ -100,8 +110,13 @@ Task<> replace_pod(kube::Client& client, AppWatch& watch, std::string type, std:
 }
 
 // `filter.type` becomes that of the pod that `filter.name` names; `before` are the pods of that type as they were.
-Task<> restart_watched(kube::Client& client, const Settings& settings, PodFilter& filter, std::set<std::string>& before,
-                       std::chrono::milliseconds limit, AppWatch& watch) {
+struct Restart {
+  PodFilter& filter;
+  std::set<std::string>& before;
+  std::chrono::milliseconds limit;
+};
+Task<> restart_watched(const Place& place, Restart what, AppWatch& watch) {
+  auto& filter = what.filter;
   watch.begin();
   co_await watch.ready();
   const auto& app = watch.app();
@@ -116,22 +131,37 @@ Task<> restart_watched(kube::Client& client, const Settings& settings, PodFilter
       const auto pod = std::find_if(pods.begin(), pods.end(), [&](const auto& p) { return fits(*p, app, filter); });
       if (pod == pods.end()) continue;
       filter.type = ProcessType::parse(type);
-      for (const auto& known : pods) before.insert(kube::name_of(*known));
+      for (const auto& known : pods) what.before.insert(kube::name_of(*known));
       if (replicas > 1) {
-        co_await replace_pod(client, watch, type, kube::name_of(**pod), static_cast<std::size_t>(replicas),
-                             clock.now() + limit);
+        Replacement replacement{type, *pod, static_cast<std::size_t>(replicas), clock.now() + what.limit};
+        co_await replace_pod(place, watch, std::move(replacement));
         continue;
       }
     }
     // A lone pod is replaced before it goes: a rolling restart of its type.
     json::object annotation{{"kubectl.kubernetes.io/restartedAt", rfc3339_micros(clock.now())}};
     json::object patch{{"spec", {{"template", {{"metadata", {{"annotations", std::move(annotation)}}}}}}}};
+    auto spec = *deployment;
+    hold(spec);
+    for (const auto* field : {"minReadySeconds", "progressDeadlineSeconds"})
+      patch["spec"].get_object()[field] = spec.at("spec").at(field);
     auto answer =
-        co_await client.patch(resources::deployments, app.text(), name, kube::PatchType::merge, std::move(patch));
-    rollouts.push_back(rollout_of(watch, answer, std::chrono::ceil<std::chrono::seconds>(limit), settings));
+        co_await place.client.patch(resources::deployments, app.text(), name, kube::PatchType::merge, std::move(patch));
+    rollouts.push_back(rollout_of(watch, answer, std::chrono::ceil<std::chrono::seconds>(what.limit), place.settings));
   }
-  const auto outcome = co_await follow(client, watch, std::move(rollouts), {});
-  if (!outcome.ok) throw Error(ErrorKind::timeout, outcome.message);
+  auto outcome = co_await follow(place.client, watch, rollouts, {});
+  if (outcome.ok) co_await turn_over(place, watch, rollouts, {}, {}, outcome);
+  if (!outcome.ok) {
+    // As any rollout that takes long: the cluster goes on with it by itself.
+    for (const auto& r : rollouts) {
+      if (r.view.until == RolloutView::Until::next_step && r.view.deployment)
+        co_await place.client.patch(resources::deployments, app.text(), r.view.container, kube::PatchType::merge,
+                                    release_patch(*r.view.deployment));
+    }
+    throw Error(ErrorKind::timeout, outcome.message);
+  }
+  if (!outcome.late.empty())
+    log::warn("pods were stopped before the routers forgot them", kv("app", app), kv("reason", outcome.late));
 }
 
 // --- clean-up
@@ -155,16 +185,14 @@ Task<std::vector<PodInfo>> list_pods(kube::Client& client, AppName app, PodFilte
   co_return pods;
 }
 
-Task<std::vector<PodInfo>> restart(kube::Client& client, const Settings& settings, AppName app, PodFilter filter,
-                                   std::chrono::milliseconds limit) {
-  AppWatch watch(client, app);
+Task<std::vector<PodInfo>> restart(Place place, AppName app, PodFilter filter, std::chrono::milliseconds limit) {
+  AppWatch watch(place.client, app);
   std::set<std::string> before;
-  co_await with_cleanup(restart_watched(client, settings, filter, before, limit, watch),
-                        [&watch] { return watch.stop(); });
+  co_await with_cleanup(restart_watched(place, {filter, before, limit}, watch), [&watch] { return watch.stop(); });
   const bool single = !filter.name.empty();
   if (single && !filter.type) co_return std::vector<PodInfo>{};  // there was no such pod
   filter.name.clear();
-  auto pods = co_await list_pods(client, app, std::move(filter));
+  auto pods = co_await list_pods(place.client, app, std::move(filter));
   std::erase_if(pods, [&](const auto& pod) { return pod.state == "terminating" || before.contains(pod.name); });
   if (single && pods.size() > 1) pods.resize(1);  // the newest: the one that came instead
   co_return pods;

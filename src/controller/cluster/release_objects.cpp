@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "controller/cluster/app_objects.h"
+#include "controller/cluster/turnover.h"
 #include "lib/base/encoding.h"
 #include "lib/base/image_name.h"
 #include "lib/base/text.h"
@@ -163,7 +164,7 @@ json::object lifecycle_of(const Settings& settings, const AppSpec& app, const Re
     lifecycle["postStart"] = {{"exec", {{"command", {"/bin/bash", "-c", process.post_start}}}}};
   }
   const auto drain = std::min<std::int64_t>(settings.drain.count(), grace_of(settings, release, process) / 2);
-  const bool drains = is_routed(app, type) && drain > 0;
+  const bool drains = is_reachable(app, type) && drain > 0;
   if (!process.pre_stop.empty()) {
     const auto text = drains ? "sleep " + std::to_string(drain) + "\n" + process.pre_stop : process.pre_stop;
     lifecycle["preStop"] = {{"exec", {{"command", {"/bin/bash", "-c", text}}}}};
@@ -295,8 +296,9 @@ std::optional<json::object> pull_secret_for(const ReleaseSpec& release) {
                            {{".dockerconfigjson", docker_config(release)}}, "kubernetes.io/dockerconfigjson");
 }
 
-bool is_routed(const AppSpec& app, const ProcessType& type) {
-  if (!app.routable) return false;
+bool is_routed(const AppSpec& app, const ProcessType& type) { return app.routable && is_reachable(app, type); }
+
+bool is_reachable(const AppSpec& app, const ProcessType& type) {
   if (type.text() == "web" || type.text() == "cmd") return true;
   return std::any_of(app.path_services.begin(), app.path_services.end(), [&](const auto& p) { return p.type == type; });
 }
@@ -307,7 +309,7 @@ json::object deployment_for(const Settings& settings, const AppSpec& app, const 
   const auto name = deployment_name(release.app, type);
   auto container = container_for(settings, release, name);
   put_command(container, command_for(release, type));
-  if (const auto port = port_of(release); port && is_routed(app, type)) {
+  if (const auto port = port_of(release); port && is_reachable(app, type)) {
     container["ports"] = {{{"name", "http"}, {"containerPort", *port}, {"protocol", "TCP"}}};
   }
   if (auto limits = resources_of(process)) container["resources"] = std::move(*limits);
@@ -329,7 +331,9 @@ json::object deployment_for(const Settings& settings, const AppSpec& app, const 
       {"progressDeadlineSeconds", rollout_limit(settings, app, release, type, options).count()},
       {"selector", {{"matchLabels", kube::to_json(selector)}}},
       {"strategy", {{"type", "RollingUpdate"}, {"rollingUpdate", {{"maxSurge", surge}, {"maxUnavailable", 0}}}}}};
-  json::object metadata{{"labels", kube::to_json(pod_labels(release, type.text()))}};
+  auto labels = pod_labels(release, type.text());
+  if (is_reachable(app, type)) labels[serving_label] = "true";
+  json::object metadata{{"labels", kube::to_json(labels)}};
   if (is_routed(app, type)) metadata["annotations"] = {{"engine.deis.io/probe-interval", "100ms"}};
   spec["template"] = {{"metadata", std::move(metadata)},
                       {"spec", pod_spec_for(settings, release, process, "Always", std::move(container))}};

@@ -24,8 +24,10 @@ json::object env_secret_for(const ReleaseSpec& release);
 json::object slug_secret_for(const ReleaseSpec& release);  // only with slug_url
 std::optional<json::object> pull_secret_for(const ReleaseSpec& release);
 
-// True when requests may reach pods of this type: it gets a readiness check, and time to drain.
+// True when requests reach pods of this type: it gets a readiness check.
 bool is_routed(const AppSpec& app, const ProcessType& type);
+// True when they would, were the app routable, which may change while its pods live: it gets a port, and time to drain.
+bool is_reachable(const AppSpec& app, const ProcessType& type);
 
 struct DeploymentOptions {
   int replicas = 0;

@@ -22,6 +22,11 @@ constexpr std::array<std::string_view, 3> start_reasons{"CreateContainerConfigEr
 // Refusals that time does not heal.
 constexpr std::array<std::string_view, 3> final_refusals{"exceeded quota", "is invalid", "violates PodSecurity"};
 
+int wanted_now(const RolloutView& view) {
+  if (view.until == RolloutView::Until::over) return view.replicas;
+  return std::clamp(view.replicas + view.surge - view.old_serving, 0, view.replicas);
+}
+
 Time since(FirstSeen& seen, const std::string& key, Time now) { return seen.try_emplace(key, now).first->second; }
 
 Judgement failed(std::string reason, std::string pod = "", bool previous = false) {
@@ -81,10 +86,19 @@ std::optional<Judgement> judge_pod(const json::object& pod, const RolloutView& v
   return judge_crash(name, *container);
 }
 
+std::int64_t status_number(const json::object& deployment, std::string_view key) {
+  return find_integer(deployment, {"status", key}).value_or(0);
+}
+
+bool has_seen_our_write(const RolloutView& view) {
+  return status_number(*view.deployment, "observedGeneration") >= view.generation;
+}
+
 std::optional<Judgement> judge_refusals(const RolloutView& view, const RolloutLimits& limits, FirstSeen& seen, Time now,
                                         std::optional<Time>& look_again) {
   std::string message;
-  const auto conditions = kube::conditions_of(*view.deployment);
+  // A condition of before our write is about the attempt before.
+  const auto conditions = has_seen_our_write(view) ? kube::conditions_of(*view.deployment) : std::vector<kube::Condition>{};
   if (const auto* failure = kube::find_condition(conditions, "ReplicaFailure");
       failure != nullptr && failure->status == "True") {
     message = failure->message;
@@ -94,7 +108,7 @@ std::optional<Judgement> judge_refusals(const RolloutView& view, const RolloutLi
   }
   const bool one_is_coming =
       std::any_of(view.pods.begin(), view.pods.end(), [](const auto& pod) { return !kube::is_pod_ready(*pod); });
-  if (message.empty() || one_is_coming || static_cast<int>(view.pods.size()) >= view.replicas) {
+  if (message.empty() || one_is_coming || static_cast<int>(view.pods.size()) >= wanted_now(view)) {
     seen.erase("refused");
     return std::nullopt;
   }
@@ -105,10 +119,6 @@ std::optional<Judgement> judge_refusals(const RolloutView& view, const RolloutLi
   if (is_final || now >= deadline) return failed("the cluster refuses its pods: " + message);
   look_again = std::min(look_again.value_or(deadline), deadline);
   return std::nullopt;
-}
-
-std::int64_t status_number(const json::object& deployment, std::string_view key) {
-  return find_integer(deployment, {"status", key}).value_or(0);
 }
 
 // The pods that serve; without a probe those that have lived for a while.
@@ -131,21 +141,14 @@ int count_ready(const RolloutView& view, const RolloutLimits& limits, FirstSeen&
   return ready;
 }
 
-bool is_deployed(const RolloutView& view) {
+bool is_deployed(const RolloutView& view, int ready) {
   const auto& deployment = *view.deployment;
-  if (status_number(deployment, "observedGeneration") < view.generation) return false;
+  if (!has_seen_our_write(view)) return false;
+  if (view.until == RolloutView::Until::next_step) return ready >= wanted_now(view);
   if (view.replicas == 0) return true;  // what still stops is not waited for
   return status_number(deployment, "updatedReplicas") == view.replicas &&
          status_number(deployment, "replicas") == view.replicas &&
          status_number(deployment, "availableReplicas") == view.replicas;
-}
-
-// The cluster's own verdict, about the generation that we wrote.
-bool exceeded_progress_deadline(const RolloutView& view) {
-  if (status_number(*view.deployment, "observedGeneration") < view.generation) return false;
-  const auto conditions = kube::conditions_of(*view.deployment);
-  const auto* progressing = kube::find_condition(conditions, "Progressing");
-  return progressing != nullptr && progressing->status == "False" && progressing->reason == "ProgressDeadlineExceeded";
 }
 
 bool is_unready(const RolloutView& view, const std::string& pod) {
@@ -203,8 +206,8 @@ Judgement judge(const RolloutView& view, const RolloutLimits& limits, FirstSeen&
   if (view.deployment == nullptr) return failed("its Deployment was deleted meanwhile");
   Judgement result;
   result.ready = count_ready(view, limits, seen, now, result.look_again);
-  const bool settled = view.probed || result.ready >= view.replicas;
-  if (is_deployed(view) && settled) {
+  const bool settled = view.probed || result.ready >= wanted_now(view);
+  if (is_deployed(view, result.ready) && settled) {
     result.state = State::up;
     return result;
   }
@@ -219,7 +222,8 @@ Judgement judge(const RolloutView& view, const RolloutLimits& limits, FirstSeen&
   const bool extended = seen.contains("extended");
   const auto whole = limits.whole + (extended ? limits.pull_extension : std::chrono::seconds(0));
   const auto deadline = limits.began + whole;
-  if (now >= deadline || (!extended && exceeded_progress_deadline(view))) return too_late(view, whole);
+  // Our own clock's, not the cluster's verdict: that may be about an attempt before this one.
+  if (now >= deadline) return too_late(view, whole);
   result.look_again = std::min(result.look_again.value_or(deadline), deadline);
   result.reason = std::to_string(result.ready) + " of " + std::to_string(view.replicas) + " pods ready";
   return result;

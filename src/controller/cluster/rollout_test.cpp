@@ -200,14 +200,44 @@ TEST(Judge, at_the_deadline_the_probe_explains) {
   EXPECT_EQ(s.at(120s).reason, "not ready within 120 s: the cluster made no pod");
 }
 
-TEST(Judge, believes_the_clusters_own_deadline) {
+TEST(Judge, what_an_attempt_before_left_says_nothing_about_this_one) {
   Scene s;
+  // Going back: the cluster has not looked yet, and still says what it said of the release that failed.
+  s.view.generation = 3;
+  s.view.deployment = deployment(
+      "{observedGeneration: 2, conditions: [{type: Progressing, status: \"False\", reason: ProgressDeadlineExceeded}, "
+      "{type: ReplicaFailure, status: \"True\", message: \"exceeded quota: shop-quota\"}]}");
+  EXPECT_EQ(s.at(1s).state, State::waiting);
+  // It has looked; whether its progress was made in time is asked of our own clock.
+  s.view.generation = 2;
   s.view.deployment = deployment(
       "{observedGeneration: 2, conditions: [{type: Progressing, status: \"False\", reason: "
       "ProgressDeadlineExceeded}]}");
-  EXPECT_EQ(s.at(1s).state, State::failed);
-  s.view.generation = 3;
-  EXPECT_EQ(s.at(1s).state, State::waiting) << "that was about the last one";
+  EXPECT_EQ(s.at(119s).state, State::waiting);
+  EXPECT_EQ(s.at(120s).state, State::failed);
+}
+
+TEST(Judge, a_held_rollout_is_up_when_as_many_serve_as_the_old_leave_room_for) {
+  struct Case {
+    int replicas, surge, old_serving, ready;
+    State state;
+  };
+  const Case cases[] = {{1, 1, 1, 0, State::waiting}, {1, 1, 1, 1, State::up}, {4, 1, 4, 1, State::up},
+                        {4, 1, 3, 1, State::waiting}, {4, 1, 3, 2, State::up}, {4, 4, 4, 3, State::waiting},
+                        {4, 4, 4, 4, State::up},      {4, 2, 0, 3, State::waiting}, {4, 2, 0, 4, State::up}};
+  for (const auto& c : cases) {
+    Scene s;
+    s.view.until = RolloutView::Until::next_step;
+    s.view.replicas = c.replicas;
+    s.view.surge = c.surge;
+    s.view.old_serving = c.old_serving;
+    s.view.deployment = deployment("{observedGeneration: 2}");
+    for (int i = 0; i < c.ready; ++i)
+      s.view.pods.push_back(pod("state: {running: {}}", ready, "Running", "p" + std::to_string(i)));
+    EXPECT_EQ(s.at(1s).state, c.state) << c.replicas << " " << c.surge << " " << c.old_serving << " " << c.ready;
+    s.view.generation = 3;
+    EXPECT_EQ(s.at(1s).state, State::waiting) << "the cluster has not seen it";
+  }
 }
 
 TEST(Judge, a_long_pull_gets_ten_more_minutes) {

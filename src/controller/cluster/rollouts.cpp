@@ -1,5 +1,6 @@
 #include "controller/cluster/rollouts.h"
 
+#include "controller/cluster/turnover.h"
 #include "lib/base/text.h"
 
 namespace workflow::controller::cluster {
@@ -13,8 +14,23 @@ void refresh(Rollout& r, const AppWatch& watch) {
   r.view.deployment = watch.deployment(r.view.container);
   if (r.view.deployment != nullptr) r.written = nullptr;
   if (r.view.deployment == nullptr) r.view.deployment = r.written;
-  r.view.pods = watch.pods(r.view.type.text(), r.version);
   r.view.events = watch.events(r.view.container);
+  if (r.view.deployment == nullptr) return;
+  // Somebody may change the count meanwhile: an autoscaler does.
+  if (find_integer(*r.view.deployment, {"metadata", "generation"}).value_or(0) >= r.view.generation)
+    r.view.replicas = static_cast<int>(find_integer(*r.view.deployment, {"spec", "replicas"}).value_or(1));
+  if (r.view.until == RolloutView::Until::over) {
+    r.view.pods = watch.pods(r.view.type.text(), r.version);
+  } else {
+    r.view.pods.clear();
+    r.view.old_serving = 0;
+    for (auto& pod : watch.pods(r.view.type.text(), "")) {
+      if (!is_old(r, *pod))
+        r.view.pods.push_back(std::move(pod));
+      else if (!is_leaving(*pod))
+        ++r.view.old_serving;
+    }
+  }
 }
 
 Task<std::string> read_all(std::shared_ptr<http::BodyReader> body) {
@@ -51,9 +67,14 @@ Task<DeployOutcome> explain(kube::Client& client, const AppName& app, const Roll
     const auto lines = co_await last_lines(client, app, r.view.container, judgement);
     if (!lines.empty()) message += ". Its last lines:\n" + lines;
   }
-  co_return DeployOutcome{false, std::move(message)};
+  co_return DeployOutcome{.message = std::move(message)};
 }
 }  // namespace
+
+bool is_old(const Rollout& r, const json::object& pod) {
+  return r.view.old_pods.contains(kube::uid_of(pod)) ||
+         (!r.version.empty() && kube::label_of(pod, "version") != r.version);
+}
 
 Rollout rollout_of(const AppWatch& watch, const json::object& deployment, std::chrono::seconds limit,
                    const Settings& settings) {
@@ -72,12 +93,16 @@ Rollout rollout_of(const AppWatch& watch, const json::object& deployment, std::c
   }
   r.version = find_string(deployment, {"spec", "template", "metadata", "labels", "version"}).value_or("");
   for (const auto& pod : watch.pods(type->text(), "")) r.view.old_pods.insert(kube::uid_of(*pod));
+  if (is_held(deployment)) r.view.until = RolloutView::Until::next_step;
+  r.view.surge =
+      static_cast<int>(find_integer(deployment, {"spec", "strategy", "rollingUpdate", "maxSurge"}).value_or(1));
   r.written = std::make_shared<const json::object>(deployment);
   r.limits = {.began = SystemClock().now(), .whole = limit, .ignore_scheduling = settings.ignore_scheduling_failure};
   return r;
 }
 
-Task<DeployOutcome> follow(kube::Client& client, AppWatch& watch, std::vector<Rollout> rollouts, Progress progress) {
+Task<DeployOutcome> follow(kube::Client& client, AppWatch& watch, std::vector<Rollout>& rollouts,
+                           const Progress& progress) {
   const SystemClock clock;
   for (;;) {
     const auto seen = watch.version();
@@ -96,7 +121,7 @@ Task<DeployOutcome> follow(kube::Client& client, AppWatch& watch, std::vector<Ro
       if (judgement.look_again)
         look_again = std::min(look_again.value_or(*judgement.look_again), *judgement.look_again);
     }
-    if (all_up) co_return DeployOutcome{true, ""};
+    if (all_up) co_return DeployOutcome{.ok = true};
     co_await watch.wait(seen, look_again);
   }
 }

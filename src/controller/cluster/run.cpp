@@ -16,16 +16,15 @@ constexpr std::size_t output_limit = 10u << 20;
 // One one-off pod, from its creation to its removal.
 class Run {
  public:
-  Run(kube::Client& client, const Settings& settings, const ReleaseSpec& release, json::object pod,
-      std::function<void(std::string_view)> output, std::chrono::milliseconds limit)
+  Run(kube::Client& client, const Settings& settings, OneOff what, json::object pod)
       : client_(client),
         settings_(settings),
-        ns_(release.app.text()),
+        ns_(what.release.app.text()),
         name_(kube::name_of(pod)),
         type_(*ProcessType::parse("run")),
         pod_(std::move(pod)),
-        output_(std::move(output)),
-        limit_(limit),
+        output_(std::move(what.output)),
+        limit_(what.limit),
         informer_(client, resources::pods, ns_, {.field_selector = "metadata.name=" + name_}),
         tasks_(client.executor()) {}
 
@@ -114,11 +113,10 @@ class Run {
 };
 }  // namespace
 
-Task<RunResult> run(kube::Client& client, const Settings& settings, ReleaseSpec release, std::string command,
-                    std::function<void(std::string_view)> output, std::chrono::milliseconds limit) {
-  co_await write_secrets(client, release);
-  auto pod = run_pod_for(settings, release, command, lower(random_alphanumeric(5)));
-  Run work(client, settings, release, std::move(pod), std::move(output), limit);
+Task<RunResult> run(kube::Client& client, const Settings& settings, OneOff what) {
+  co_await write_secrets(client, what.release);
+  auto pod = run_pod_for(settings, what.release, what.command, lower(random_alphanumeric(5)));
+  Run work(client, settings, std::move(what), std::move(pod));
   RunResult result;
   co_await with_cleanup(work.run(result), [&work] { return work.clean_up(); });
   co_return result;

@@ -94,6 +94,7 @@ Settings Settings::from(Env& env) {
   if (!DomainName::parse(s.pull_secret_prefix) || s.pull_secret_prefix.size() > 200)
     env.problem("DEIS_REGISTRY_SECRET_PREFIX", "must be the beginning of a Secret's name, such as private-registry");
   s.platform_namespace = env.text("WORKFLOW_NAMESPACE", "deis");
+  s.router_port = static_cast<std::uint16_t>(env.integer("ROUTER_STATUS_PORT", 9091, 1, 65535));
   s.drain = std::chrono::ceil<std::chrono::seconds>(env.duration("APP_DRAIN_TIME", std::chrono::seconds(2)));
   return s;
 }

@@ -1,0 +1,45 @@
+// src/controller/cluster/routers.h: what the platform's routers have in effect. A change of routes is done when all of
+// them serve it.
+//   Needs   their status page, GET /v1/routes/<namespace>/<service>, asked of each ready pod `app=deis-router`. Where
+//           there is none, somebody else's router serves the apps, and there is nothing to wait for.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lib/http/http.h"
+#include "lib/kube/client.h"
+
+namespace workflow::controller::cluster {
+
+// What should be so of one Service.
+struct Route {
+  std::string ns, service;
+  std::vector<std::string> serves, gone;  // addresses that requests reach, and that no request reaches any more
+  std::vector<std::string> hosts;         // that lead there
+  bool operator==(const Route&) const = default;
+};
+
+// The question as a router understands it: path and query.
+std::string path_of(const Route& route);
+std::string query_of(const Route& route, std::chrono::seconds wait);
+
+class Routers {
+ public:
+  Routers(kube::Client& client, std::string platform_namespace, std::uint16_t port);
+  // Until every router has all of it in effect: "". After `limit`: which router lacks what.
+  Task<std::string> wait_for(std::vector<Route> routes, std::chrono::milliseconds limit = std::chrono::seconds(30));
+
+ private:
+  struct Round;
+  Task<> ask(Round& round, std::string router, std::string address, std::size_t route, std::chrono::seconds wait);
+
+  kube::Client& kube_;
+  std::string namespace_;
+  std::uint16_t port_;
+  http::Client http_;
+  bool told_of_none_ = false;  // it is said once, not at each deploy
+};
+
+}  // namespace workflow::controller::cluster
