@@ -31,7 +31,7 @@ struct AppNameRule {
   static constexpr std::string_view description =
       "a lower-case letter, then up to 62 lower-case letters, digits or hyphens, not ending in a hyphen";
 };
-// 1 to 150 of letters, digits and @ . + - _ (the original's rule).
+// 1 to 150 of letters and digits of any script and @ . + - _ (the original's rule); UTF-8.
 struct UserNameRule {
   static bool valid(std::string_view text);
   static constexpr std::string_view description = "1 to 150 letters, digits or @ . + - _";

@@ -36,7 +36,17 @@ TEST(UserName, follows_the_original) {
                         {std::string(151, 'a'), false},
                         {"", false},
                         {"a b", false},
-                        {"é", false}};
+                        {"alice\n", false},
+                        {"Zoé", true},
+                        {"Владимир", true},
+                        {"田中", true},
+                        {"a\u00a0b", false},
+                        {"a\u202eb", false},
+                        {"a\u200bb", false},
+                        {"\xe9", false},
+                        {"\xc0\xae", false},
+                        {"\xed\xa0\x80", false},
+                        {"\xf0\x9f\x98\x80", false}};
   for (const auto& [text, ok] : cases) EXPECT_EQ(UserName::parse(text).has_value(), ok) << text;
 }
 
