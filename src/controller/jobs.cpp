@@ -1,25 +1,21 @@
 #include "controller/jobs.h"
 
 #include <algorithm>
-#include <set>
 
 #include "controller/cluster/cluster.h"
+#include "controller/cluster/routers.h"
+#include "controller/deploy_hooks.h"
 #include "controller/feed.h"
-#include "controller/repeats.h"
-#include "lib/base/encoding.h"
+#include "controller/reconcile.h"
+#include "controller/release_spec.h"
+#include "controller/slug_urls.h"
 #include "lib/base/log.h"
-#include "lib/base/text.h"
-#include "lib/kube/objects.h"
 
 namespace workflow::controller {
 namespace {
 
 using namespace std::chrono_literals;
 
-// A controller that dies is missed when it has not renewed for a moment and has no connection to the database any more;
-// one that hangs, when its lease is over.
-constexpr auto lease = "10 seconds";
-constexpr auto heartbeat = 1s;
 constexpr sql::Query insert_job{"insert_job",
                                 "INSERT INTO jobs (app_uuid, kind, release_uuid, structure, lease_holder, lease_until) "
                                 "VALUES ($1::uuid, $2, $3::uuid, $4, $5, "
@@ -28,17 +24,6 @@ constexpr sql::Query select_job{
     "select_job",
     "SELECT j.kind, j.release_uuid, j.structure, a.id AS app FROM jobs j JOIN apps a ON a.uuid = j.app_uuid "
     "WHERE j.id = $1::bigint AND j.state = 'running' AND j.lease_holder = $2"};
-constexpr sql::Query renew_leases{
-    "renew_leases", "UPDATE jobs SET lease_until = now() + $2::interval WHERE lease_holder = $1 AND state = 'running'"};
-constexpr sql::Query release_leases{
-    "release_leases", "UPDATE jobs SET lease_until = now() WHERE lease_holder = $1 AND state = 'running'"};
-constexpr sql::Query adopt_jobs{"adopt_jobs",
-                                "UPDATE jobs SET lease_holder = $1, lease_until = now() + $2::interval WHERE id IN "
-                                "(SELECT id FROM jobs j WHERE state = 'running' AND "
-                                "(lease_until < now() OR (lease_until < now() + interval '8 seconds' AND NOT EXISTS "
-                                "(SELECT 1 FROM pg_stat_activity s WHERE s.application_name = j.lease_holder))) ORDER "
-                                "BY id FOR UPDATE SKIP LOCKED) "
-                                "RETURNING id, app_uuid"};
 constexpr sql::Query finish_job{"finish_job",
                                 "UPDATE jobs SET state = $2, message = $3, finished = now() WHERE id = $1::bigint AND "
                                 "state = 'running' AND lease_holder = $4"};
@@ -47,10 +32,6 @@ constexpr sql::Query select_job_release{"select_job_release", "SELECT release_uu
 constexpr sql::Query update_release{"update_release",
                                     "UPDATE releases SET state = $2, exception = $3, summary = coalesce($4, summary), "
                                     "updated = now() WHERE uuid = $1::uuid"};
-constexpr sql::Query select_slug_releases{"select_slug_releases",
-                                          "SELECT r.version, b.image FROM releases r JOIN builds b ON b.uuid = "
-                                          "r.build_uuid WHERE r.app_uuid = $1::uuid AND r.state = 'live' "
-                                          "AND b.sha <> '' AND b.dockerfile = '' ORDER BY r.version DESC LIMIT 12"};
 constexpr sql::Query select_autoscale{
     "select_autoscale", "SELECT autoscale FROM settings WHERE app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
 
@@ -58,8 +39,6 @@ json::object autoscale_of(sql::Tx& tx, const App& app) {
   const auto rows = tx.query(select_autoscale, {app.uuid});
   return rows.empty() ? json::object{} : object_from(rows[0].text("autoscale"));
 }
-
-std::string text_of(const json::object& map, std::string_view key) { return find_string(map, {key}).value_or(""); }
 
 std::string failure_summary(const Release& release, const Release& live) {
   const bool new_build = release.build && (!live.build || live.build->uuid != release.build->uuid);
@@ -78,13 +57,12 @@ std::string verdict_of(const Error& error) {
   return error.message();
 }
 
-// What is over soon, and worth another try.
+}  // namespace
+
 bool is_passing(const Error& error) {
   return error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::timeout ||
          error.kind() == ErrorKind::conflict;
 }
-
-}  // namespace
 
 // What a job works on, read in one transaction.
 struct Jobs::Subject {
@@ -98,17 +76,12 @@ struct Jobs::Subject {
 };
 
 Jobs::Jobs(Executor executor, Parts& parts)
-    : executor_(executor),
-      parts_(parts),
+    : parts_(parts),
       tasks_(executor),
+      supervisor_(executor),
       changes_(executor),
-      orphans_(executor),
-      has_lines_(executor) {
-  // A controller that ends gives its work back; after a gap in what we hear, we look as well.
-  parts_.feed.on_message([this](const json::object& message) {
-    if (message.empty() || message.contains("released")) orphans_.notify_all();
-  });
-}
+      has_lines_(executor),
+      leases_(executor, parts, [this](std::int64_t id, std::string app) { start(id, std::move(app)); }) {}
 Jobs::~Jobs() = default;
 
 std::int64_t Jobs::insert(sql::Tx& tx, const App& app, const std::string& kind, const std::string& release_uuid,
@@ -269,112 +242,10 @@ Task<> Jobs::remove_leftovers(AppName app) {
   if (!exists) co_await cluster::destroy_app(parts_.kube, app);
 }
 
-Secret Jobs::slug_url(const std::string& image) const {
-  if (!parts_.store) throw Error(ErrorKind::unprocessable, "no object store is configured: set S3_ENDPOINT");
-  const auto key = image.ends_with(".tgz") ? image : image + "/slug.tgz";
-  return Secret(parts_.store->presigned_get(parts_.settings.bucket, key, std::chrono::hours(24 * 7)));
-}
-
-cluster::ReleaseSpec Jobs::spec_without_registry(const App& app, const Release& release, const json::object& structure,
-                                                 const json::object& autoscale) const {
-  const auto& config = release.config;
-  const auto& build = *release.build;
-  cluster::ReleaseSpec spec{.app = app.name(), .version = {release.version}, .summary = release.summary};
-  spec.created = parse_rfc3339(release.created).value_or(Time{});
-  spec.build = kind_of(build);
-  spec.has_procfile = !build.procfile.empty();
-  spec.image = build.image;
-  spec.source_version = build.sha;
-  for (const auto& [key, value] : config.values) spec.config[std::string(key)] = python_text(value);
-  if (spec.build == cluster::BuildKind::slug) spec.slug_url = slug_url(build.image);
-  if (!config.registry.empty()) {
-    spec.registry = cluster::RegistryCredentials{
-        text_of(config.registry, "hostname"), text_of(config.registry, "username"),
-        Secret(text_of(config.registry, "password")), parts_.settings.cluster.pull_secret_prefix};
-  }
-  for (const auto& [key, value] : config.tags) spec.tags[std::string(key)] = python_text(value);
-
-  auto process = [&](const std::string& type) {
-    cluster::ProcessSpec out;
-    out.command = text_of(build.procfile, type);
-    out.memory = cluster::memory_limit(text_of(config.memory, type)).value_or(cluster::Limit{});
-    out.cpu = cluster::cpu_limit(text_of(config.cpu, type)).value_or(cluster::Limit{});
-    const auto* probes = config.healthcheck.if_contains(type);
-    if (!probes && (type == "web" || type == "cmd")) probes = config.healthcheck.if_contains("web/cmd");
-    if (probes && probes->is_object()) out.healthcheck = probes->get_object();
-    auto grace = text_of(config.termination_grace_period, type);
-    if (grace.empty()) grace = text_of(config.values, "KUBERNETES_POD_TERMINATION_GRACE_PERIOD_SECONDS");
-    if (const auto seconds = parse_integer(grace)) out.termination_grace_seconds = static_cast<int>(*seconds);
-    out.post_start = text_of(config.lifecycle_post_start, type);
-    out.pre_stop = text_of(config.lifecycle_pre_stop, type);
-    out.autoscaled = autoscale.contains(type);
-    return out;
-  };
-  for (const auto& [type, count] : structure) {
-    const auto name = ProcessType::parse(std::string(type));
-    if (!name) continue;
-    auto& entry = spec.processes[*name] = process(name->text());
-    entry.replicas = static_cast<int>(find_integer(structure, {type}).value_or(0));
-  }
-  spec.run = process("run");
-  return spec;
-}
-
-// The app's own credentials first, then what the operator has for all apps.
-Task<cluster::ReleaseSpec> Jobs::release_spec(App app, Release release, json::object structure,
-                                              json::object autoscale) {
-  using cluster::RegistryLocation;
-  auto spec = spec_without_registry(app, release, structure, autoscale);
-  const auto location = parts_.settings.cluster.registry_location;
-  spec.must_name_port = spec.registry.has_value() || location != RegistryLocation::on_cluster;
-  if (!spec.must_name_port && release.build->port.value_or(0) > 0) spec.port = release.build->port;
-  if (spec.registry) co_return spec;
-  if (location == RegistryLocation::off_cluster) spec.registry = co_await platform_credentials();
-  if (location == RegistryLocation::ecr) spec.kept_pull_secret = parts_.settings.cluster.pull_secret_prefix + "-ecr";
-  if (location == RegistryLocation::gcr) spec.kept_pull_secret = parts_.settings.cluster.pull_secret_prefix + "-gcr";
-  co_return spec;
-}
-
-Task<cluster::RegistryCredentials> Jobs::platform_credentials() {
-  constexpr const char* name = "registry-secret";
-  const auto& settings = parts_.settings.cluster;
-  const auto secret = co_await parts_.kube.find(kube::resources::secrets, settings.platform_namespace, name);
-  auto value = [&](const char* key) {
-    const auto text = secret ? find_string(*secret, {"data", key}) : std::nullopt;
-    return std::string(trim(from_base64(text.value_or("")).value_or("")));
-  };
-  cluster::RegistryCredentials credentials{value("hostname"), value("username"), Secret(value("password")),
-                                           settings.pull_secret_prefix + "-off-cluster"};
-  if (credentials.hostname.empty()) credentials.hostname = "https://index.docker.io/v1/";
-  if (credentials.user.empty() || credentials.password.reveal().empty()) {
-    throw Error(ErrorKind::unprocessable, "DEIS_REGISTRY_LOCATION is off-cluster, but Secret " + std::string(name) +
-                                              " in namespace " + settings.platform_namespace +
-                                              " lacks username or password: the operator has to set them");
-  }
-  co_return credentials;
-}
-
-// The image's registry is asked once; what it cannot say is part of the message when nobody else says it.
-Task<> Jobs::find_port(cluster::ReleaseSpec& spec, Build build) {
-  if (spec.must_name_port || cluster::port_of(spec) || build.port) co_return;
-  http::Client client(executor_);
-  try {
-    const auto config = co_await image_config(client, parts_.settings.registries, build.image, std::nullopt);
-    const auto ports = exposed_ports(config);
-    const int port = ports.empty() ? 0 : ports.front();
-    co_await parts_.db.transact([&](sql::Tx& tx) { set_port(tx, build.uuid, port); });
-    if (port > 0) spec.port = port;
-  } catch (const Error& error) {
-    spec.why_no_port = error.message();
-    log::info("the port of an image cannot be read", kv("app", spec.app), kv("error", error.message()),
-              kv("detail", error.detail()));
-  }
-}
-
 Task<JobResult> Jobs::attempt(std::int64_t id, Subject subject) {
   const bool is_deploy = subject.kind == "deploy";
-  auto next = co_await release_spec(subject.app, subject.release, subject.structure, subject.autoscale);
-  if (subject.spec.routable && cluster::routed_type(next)) co_await find_port(next, *subject.release.build);
+  auto next = co_await release_spec(parts_, {subject.app, subject.release, subject.structure, subject.autoscale});
+  if (subject.spec.routable && cluster::routed_type(next)) co_await find_port(parts_, next, *subject.release.build);
   auto progress = [this, app = subject.app, kind = subject.kind](std::string_view line) {
     log::info(kind, kv("app", app.id), kv("progress", line));
     if (line.size() > 2000) return;  // more than a notification holds
@@ -385,7 +256,7 @@ Task<JobResult> Jobs::attempt(std::int64_t id, Subject subject) {
   if (is_deploy) {
     std::shared_ptr<const cluster::ReleaseSpec> previous;
     if (subject.live.build) {
-      auto spec = co_await release_spec(subject.app, subject.live, subject.app.structure, subject.autoscale);
+      auto spec = co_await release_spec(parts_, {subject.app, subject.live, subject.app.structure, subject.autoscale});
       previous = std::make_shared<cluster::ReleaseSpec>(std::move(spec));
     }
     outcome = co_await cluster::deploy(parts_.place(), {subject.spec, next, previous, progress});
@@ -434,36 +305,7 @@ Task<JobResult> Jobs::attempt(std::int64_t id, Subject subject) {
 }
 
 void Jobs::announce(const App& app, const Release& release) {
-  if (!parts_.settings.hook_urls.empty()) tasks_.spawn("deploy hooks", tell_hooks(app, release));
-}
-
-// An empty POST to each URL, in the original's form: parameters in alphabetical order, signed over the whole URL.
-Task<> Jobs::tell_hooks(App app, Release release) {
-  http::Client client(executor_);
-  auto form = [](const std::string& text) { return replace_all(percent_encode(text, " "), " ", "+"); };
-  const auto query = "app=" + form(app.id) + "&release=v" + std::to_string(release.version) +
-                     "&release_summary=" + form(release.summary) +
-                     "&sha=" + form(release.build ? release.build->sha : "") + "&user=" + form(release.owner);
-  for (const auto& base : parts_.settings.hook_urls) {
-    const auto text = base + "?" + query;
-    const auto url = http::Url::parse(text);
-    std::string trouble;
-    try {
-      if (!url) throw Error(ErrorKind::invalid, "not a URL");
-      http::ClientRequest request{.method = "POST", .url = *url, .timeout = 10s};
-      if (parts_.settings.hook_key) {
-        request.headers.set("Authorization", to_hex(hmac_sha1(parts_.settings.hook_key->reveal(), text)));
-      }
-      auto response = co_await client.send(std::move(request));
-      co_await response.text(1u << 20, 10s);
-    } catch (const Error& error) {
-      trouble = error.message();
-    }
-    if (trouble.empty())
-      log::info("deploy hook sent", kv("app", app.id), kv("url", base));
-    else
-      log::warn("deploy hook failed", kv("app", app.id), kv("url", base), kv("error", trouble));
-  }
+  if (!parts_.settings.hook_urls.empty()) tasks_.spawn("deploy hooks", tell_deploy_hooks(parts_, app, release));
 }
 
 Task<> Jobs::apply_app(std::string app_uuid) {
@@ -488,6 +330,24 @@ Task<> Jobs::apply_app(std::string app_uuid) {
     if (!failure && fresh == spec) co_return;
     spec = std::move(fresh);
   }
+}
+
+Task<> Jobs::wait_for_routers(App app, std::vector<std::string> hosts) {
+  const auto is_routable = [&app](sql::Tx& tx) { return app_spec(tx, app).routable; };
+  if (!co_await parts_.db.transact(is_routable)) co_return;
+  // One whose platform domain is not known here cannot be asked for by its whole name.
+  std::erase_if(hosts, [](const auto& host) { return !host.contains('.'); });
+  if (hosts.empty()) co_return;
+  std::vector<cluster::Route> routes;
+  routes.push_back({.ns = app.id, .service = app.id, .hosts = std::move(hosts)});
+  const auto lacking = co_await parts_.routers.wait_for(std::move(routes));
+  if (lacking.empty()) co_return;
+  log::warn("the routers are late", kv("app", app.id), kv("reason", lacking));
+  auto note = [&](sql::Tx& tx) {
+    record_event(tx, app.owner, app, "the routers do not serve the change yet; it goes on",
+                 {{}, {{"reason", lacking}}});
+  };
+  co_await parts_.db.transact(note);
 }
 
 // For a change that is not a request's: the next one, or the next start, tries again.
@@ -519,41 +379,6 @@ Task<> Jobs::apply_or_take_back(std::string app_uuid, std::string message, std::
 
 // --- what goes on beside the requests
 
-Task<bool> Jobs::renew() {
-  try {
-    auto renew_all = [this](sql::Tx& tx) {
-      tx.execute(renew_leases, {parts_.holder, lease});
-      renew_requests(tx, parts_.holder);
-    };
-    co_await parts_.db.transact(renew_all);
-    co_return true;
-  } catch (const Error& error) {
-    log::warn("leases could not be renewed", kv("error", error.message()));
-  }
-  co_return false;
-}
-
-Task<> Jobs::keep_leases() {
-  // After an outage of the database the others have to come back as well before their jobs count as orphans.
-  constexpr auto grace = 6s;
-  auto adopt_from = std::chrono::steady_clock::now();
-  for (;;) {
-    const auto seen = orphans_.version();
-    const auto now = std::chrono::steady_clock::now();
-    if (!co_await renew()) adopt_from = now + grace;
-    try {
-      if (now >= adopt_from) co_await adopt();
-    } catch (const Error& error) {
-      log::warn("orphaned jobs could not be looked for", kv("error", error.message()));
-    }
-    try {
-      co_await with_deadline(heartbeat, "time to renew", orphans_.wait(seen));
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::timeout) throw;
-    }
-  }
-}
-
 // Progress is told in its order; what cannot be told is lost, which harms nobody.
 Task<> Jobs::tell_progress() {
   for (;;) {
@@ -572,132 +397,23 @@ Task<> Jobs::tell_progress() {
   }
 }
 
-Task<> Jobs::adopt() {
-  auto take = [this](sql::Tx& tx) {
-    const auto rows = tx.query(adopt_jobs, {parts_.holder, lease});
-    std::map<std::int64_t, std::string> taken;
-    for (int i = 0; i < rows.size(); ++i) taken[rows[i].integer("id")] = rows[i].text("app_uuid");
-    return taken;
-  };
-  for (const auto& [id, app] : co_await parts_.db.transact(take)) {
-    log::info("job adopted", kv("job", id));
-    start(id, app);
-  }
-}
-
-// Presigned URLs live for 7 days; renewal at the start and twice a day leaves time for many failures in a row.
-Task<> Jobs::renew_urls() {
-  if (!parts_.store) co_return;
-  for (;;) {
-    std::vector<App> apps;
-    bool failed = false;
-    try {
-      apps = co_await parts_.db.transact(all_apps);
-    } catch (const Error& error) {
-      failed = true;
-      log::warn("slug URLs could not be renewed", kv("error", error.message()));
-    }
-    for (const auto& app : apps) {
-      try {
-        co_await renew_urls_of(app);
-      } catch (const Error& error) {
-        failed = true;
-        log::warn("slug URLs could not be renewed", kv("app", app.id), kv("error", error.message()));
-      }
-    }
-    co_await sleep_for(failed ? std::chrono::minutes(5) : std::chrono::hours(12));
-  }
-}
-
-Task<> Jobs::renew_urls_of(App app) {
-  std::map<ReleaseVersion, Secret> urls;
-  co_await parts_.db.transact([&](sql::Tx& tx) {
-    urls.clear();
-    const auto rows = tx.query(select_slug_releases, {app.uuid});
-    for (int i = 0; i < rows.size(); ++i) urls[{rows[i].integer("version")}] = slug_url(rows[i].text("image"));
-  });
-  if (!urls.empty()) co_await cluster::renew_slug_urls(parts_.kube, app.name(), std::move(urls));
-}
-
-// At start the cluster is brought to what the database says; what is right already is not touched.
-Task<> Jobs::reconcile() {
-  for (auto pause = 500ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 30s)) {
-    std::string trouble;
-    try {
-      for (const auto& app : co_await parts_.db.transact(all_apps)) co_await reconcile_app(app);
-      co_return;
-    } catch (const Error& error) {
-      trouble = error.message();
-    }
-    log::warn("apps could not be brought up to date; trying again", kv("error", trouble));
-    co_await sleep_for(pause);
-  }
-}
-
-Task<> Jobs::reconcile_app(App app) {
-  for (auto pause = 500ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 30s)) {
-    std::string trouble;
-    try {
-      co_await apply_app(app.uuid);
-      co_await deploy_what_is_missing(app);
-      co_return;
-    } catch (const Error& error) {
-      if (error.kind() == ErrorKind::not_found) co_return;  // destroyed meanwhile
-      // What is wrong with one app alone must not keep the others waiting.
-      if (!is_passing(error) || error.kind() == ErrorKind::conflict) {
-        log::error("app could not be brought up to date", kv("app", app.id), kv("error", error.message()));
-        co_return;
-      }
-      trouble = error.message();
-    }
-    log::warn("app could not be brought up to date; trying again", kv("app", app.id), kv("error", trouble));
-    co_await sleep_for(pause);
-  }
-}
-
-// The cluster lost the app's Deployments, or never got them: the live release is deployed again.
-Task<> Jobs::deploy_what_is_missing(App app) {
-  const auto version = co_await parts_.db.transact([&](sql::Tx& tx) { return live_release(tx, app.uuid).version; });
-  std::set<std::string> there;
-  const auto deployments =
-      co_await parts_.kube.list(kube::resources::deployments, app.id, {.label_selector = "heritage=deis"});
-  for (const auto& deployment : deployments.items) {
-    const auto its_version = find_string(deployment, {"spec", "template", "metadata", "labels", "version"});
-    if (its_version == ReleaseVersion{version}.text()) there.insert(kube::label_of(deployment, "type"));
-  }
-  auto is_missing = [&](const auto& entry) {
-    return find_integer(app.structure, {entry.key()}).value_or(0) > 0 && !there.contains(entry.key());
-  };
-  if (std::ranges::none_of(app.structure, is_missing)) co_return;
-  auto begin = [&](sql::Tx& tx) -> std::optional<std::int64_t> {
-    const auto locked = lock_app(tx, app.uuid);
-    const auto live = live_release(tx, app.uuid);
-    if (is_busy(tx, locked) || !live.build || live.version != version) return std::nullopt;
-    return insert(tx, locked, "deploy", live.uuid, locked.structure, parts_.holder);
-  };
-  const auto id = co_await parts_.db.transact(begin);
-  if (!id) co_return;
-  log::warn("the cluster lacks processes of the app; deploying it again", kv("app", app.id));
-  start(*id, app.uuid);
-}
-
 void Jobs::run() {
-  tasks_.spawn("feed", parts_.feed.run());
-  tasks_.spawn("leases", keep_leases());
-  tasks_.spawn("progress", tell_progress());
-  tasks_.spawn("slug URLs", renew_urls());
-  tasks_.spawn("reconcile", reconcile());
+  const Supervisor::Options beside{.role = Supervisor::Role::housekeeping};
+  supervisor_.keep("hear what other controllers tell", [this] { return parts_.feed.run(); });
+  supervisor_.keep("keep leases and adopt jobs", [this] { return leases_.keep(); });
+  supervisor_.keep("tell progress", [this] { return tell_progress(); }, beside);
+  if (parts_.store) supervisor_.keep("renew URLs of slugs", [this] { return renew_slug_urls(parts_); }, beside);
+  auto bring_up_to_date = [this]() -> Task<Supervisor::Next> {
+    co_await reconcile(parts_);
+    co_return Supervisor::Next::done;
+  };
+  tasks_.spawn("reconcile", supervisor_.until_done("bring the cluster up to date", bring_up_to_date, beside));
 }
 
 Task<> Jobs::stop() {
   co_await tasks_.stop();
-  // What was under way goes on elsewhere, or here after a restart, at once.
-  auto release = [this](sql::Tx& tx) {
-    tx.execute(release_leases, {parts_.holder});
-    release_requests(tx, parts_.holder);
-    tell(tx, {{"released", parts_.holder}});
-  };
-  co_await parts_.db.transact(release);
+  co_await supervisor_.stop();
+  co_await leases_.give_back();
 }
 
 }  // namespace workflow::controller

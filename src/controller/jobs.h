@@ -7,7 +7,9 @@
 #include <string>
 
 #include "controller/api.h"
+#include "controller/leases.h"
 #include "controller/store.h"
+#include "lib/async/supervisor.h"
 
 namespace workflow::controller {
 
@@ -16,6 +18,9 @@ struct JobResult {
   std::string message;
   bool elsewhere = false;  // another controller has taken over
 };
+
+// What is over soon, and worth another try.
+bool is_passing(const Error& error);
 
 class Jobs {
  public:
@@ -28,7 +33,9 @@ class Jobs {
                              const json::object& structure, const std::string& holder);
   const std::string& holder() const { return parts_.holder; }
 
-  // Starts working on a job of the app that was just inserted, and waits for its end.
+  // Starts working on a job of the app that was just inserted.
+  void start(std::int64_t id, std::string app_uuid);
+  // The same, and waits for its end.
   Task<JobResult> perform(std::int64_t id, std::string app_uuid);
   // Waits for the end of a job, whichever controller works on it. Throws not_found when the app is destroyed meanwhile.
   Task<JobResult> follow(std::int64_t id);
@@ -40,17 +47,18 @@ class Jobs {
   // cancelled.
   void run();
   Task<> stop();
+  const Supervisor& supervisor() const { return supervisor_; }  // of what goes on beside the requests
 
   // Tells the operator's deploy hooks of a new release.
   void announce(const App& app, const Release& release);
   // Routes and settings of one app as the database has them. Throws not_found when there is no such app.
   Task<> apply_app(std::string app_uuid);
+  // After a change of routes: until the routers serve the hosts, or a deadline, which is then an event of the app.
+  Task<> wait_for_routers(App app, std::vector<std::string> hosts);
   // The same after a change was stored; when the cluster refuses it, `take_back` undoes it in the database and
   // `message` is thrown as unavailable.
   Task<> apply_or_take_back(std::string app_uuid, std::string message, std::function<void(sql::Tx&)> take_back,
                             ErrorKind kind = ErrorKind::unavailable);
-  // What a release is in the cluster; the release must have a build. Reads the operator's credentials of a registry.
-  Task<cluster::ReleaseSpec> release_spec(App app, Release release, json::object structure, json::object autoscale);
 
  private:
   struct Subject;
@@ -59,39 +67,24 @@ class Jobs {
     std::shared_ptr<asio::cancellation_signal> stop;
     bool abandoned = false;
   };
-  void start(std::int64_t id, std::string app_uuid);
   Task<> work(std::int64_t id);
   Task<> persist(std::int64_t id, JobResult& result);
   Task<JobResult> attempt(std::int64_t id, Subject subject);
   std::optional<Subject> read_subject(sql::Tx& tx, std::int64_t id) const;
-  cluster::ReleaseSpec spec_without_registry(const App& app, const Release& release, const json::object& structure,
-                                             const json::object& autoscale) const;
-  Task<cluster::RegistryCredentials> platform_credentials();
-  Task<> find_port(cluster::ReleaseSpec& spec, Build build);
   void record_failure(sql::Tx& tx, std::int64_t id, const std::string& why) const;
   Task<> remove_leftovers(AppName app);
-  Secret slug_url(const std::string& image) const;
-  Task<> keep_leases();
-  Task<bool> renew();
-  Task<> adopt();
-  Task<> renew_urls();
-  Task<> renew_urls_of(App app);
   Task<> apply_again(std::string app_uuid);
-  Task<> reconcile();
-  Task<> reconcile_app(App app);
-  Task<> deploy_what_is_missing(App app);
-  Task<> tell_hooks(App app, Release release);
   Task<> tell_progress();
 
-  Executor executor_;
   Parts& parts_;
   TaskGroup tasks_;
+  Supervisor supervisor_;
   std::map<std::int64_t, Running> running_;
   std::map<std::int64_t, JobResult> finished_;
   Notifier changes_;
-  Notifier orphans_;  // there may be jobs to adopt
   Notifier has_lines_;
   std::vector<json::object> lines_;  // progress that is not told yet
+  Leases leases_;
 };
 
 }  // namespace workflow::controller

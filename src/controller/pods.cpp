@@ -1,6 +1,7 @@
 // Endpoints of processes: pods, scale, run (spec/controller-api.md, sections 2.4.7, 2.4.8 and 2.8).
 #include "controller/cluster/cluster.h"
 #include "controller/jobs.h"
+#include "controller/release_spec.h"
 #include "controller/repeats.h"
 #include "controller/rules.h"
 #include "lib/base/text.h"
@@ -127,7 +128,7 @@ Task<http::Response> run(Parts& parts, AppCall& call) {
   };
   const auto live = co_await parts.db.transact(read);
   const auto where = call.app.id + " (run): ";
-  auto specifying = parts.jobs.release_spec(call.app, live, {}, {});
+  auto specifying = release_spec(parts, {call.app, live, {}, {}});
   auto spec = co_await on_platform(where, std::move(specifying));
   auto running = cluster::run(parts.kube, parts.settings.cluster, {std::move(spec), command, {}});
   const auto result = co_await on_platform(where, std::move(running));

@@ -90,7 +90,7 @@ class Look {
     }
     if (response.status == 401 || response.status == 403)
       throw Error(ErrorKind::unauthenticated, "the registry refuses access: is the image private?");
-    if (response.status == 404) throw Error(ErrorKind::invalid, "the registry does not have it");
+    if (response.status == 404) throw Error(ErrorKind::not_found, "not found");
     if (response.status != 200)
       throw Error(ErrorKind::unavailable, "the registry answers " + std::to_string(response.status));
     co_return co_await object_of(std::move(response));
@@ -224,6 +224,7 @@ Task<json::object> image_config(http::Client& client, RegistryPlaces places, std
   } catch (const Error& error) {
     failure = error;
   }
+  if (failure->kind() == ErrorKind::not_found) throw Error(ErrorKind::not_found, "image " + image + " not found");
   throw Error(failure->kind(), image + ": " + failure->message()).with_detail(failure->detail());
 }
 

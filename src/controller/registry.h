@@ -1,7 +1,7 @@
 // src/controller/registry.h: asks registries what images say of themselves. Nothing is pulled, pushed or copied.
 //   Speaks  OCI distribution over HTTP(S): a manifest and its config, with the registry's tokens or basic credentials.
-//   Throws  Error invalid (no such image, no such reference), unauthenticated, unavailable, timeout; each names the
-//   image.
+//   Throws  Error invalid (no name of an image), not_found (no such image or reference), unauthenticated, unavailable,
+//   timeout; each names the image.
 #pragma once
 #include <optional>
 #include <string>

@@ -11,7 +11,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto lease = "10 seconds";
 constexpr std::size_t longest_key = 255;
 constexpr sql::Query forget_old_requests{
     "forget_old_requests", "DELETE FROM requests WHERE user_id = $1::bigint AND created < now() - interval '1 day'"};
