@@ -26,14 +26,15 @@ json::object& member(json::object& object, const char* key) {
 
 // Keeps what others wrote on the live object and a deploy must not undo: annotations of the cluster and of operators,
 // the replicas of an autoscaler, a restart of this very release.
-json::object merged_with(const json::object& live, json::object wanted, bool autoscaled) {
+enum class Counted { by_us, by_autoscaler };
+json::object merged_with(const json::object& live, json::object wanted, Counted counted) {
   auto& annotations = member(member(wanted, "metadata"), "annotations");
   if (const auto* existing = find_path(live, {"metadata", "annotations"})) {
     for (const auto& [key, value] : existing->get_object()) {
       if (!annotations.contains(key)) annotations[key] = value;
     }
   }
-  if (const auto replicas = find_integer(live, {"spec", "replicas"}); autoscaled && replicas) {
+  if (const auto replicas = find_integer(live, {"spec", "replicas"}); counted == Counted::by_autoscaler && replicas) {
     member(wanted, "spec")["replicas"] = *replicas;
   }
   const auto restart = find_string(live, {"spec", "template", "metadata", "annotations", restarted_at});
@@ -124,7 +125,8 @@ class Deploy {
     auto wanted = deployment_for(settings_, app_, release, type, options);
     if (const auto live = watch_.deployment(name)) {
       const auto found = release.processes.find(type);
-      wanted = merged_with(*live, std::move(wanted), found->second.autoscaled);
+      wanted =
+          merged_with(*live, std::move(wanted), found->second.autoscaled ? Counted::by_autoscaler : Counted::by_us);
       if (pace == Pace::held && !watch_.pods(type.text(), "").empty()) hold(wanted);
     }
     const auto limit = rollout_limit(settings_, app_, release, type, options);

@@ -23,6 +23,8 @@ class FakeCluster {
   std::vector<std::string> writes;              // "PUT /apis/…"
   std::function<void()> on_change;              // after each
   std::map<std::string, json::object> objects;  // by path
+  std::string log = "boom: cannot connect\n";   // of each container
+  std::string log_before;                       // of its instance before
 
   // What the app's Service would reach now: names of ready pods.
   std::vector<std::string> served(const std::string& app) const {
@@ -41,7 +43,8 @@ class FakeCluster {
     const auto& path = request.path;
     if (request.method != "GET") writes.push_back(request.method + " " + path);
     const auto body = co_await request.text();
-    if (path.ends_with("/log")) co_return http::Response::text(200, "boom: cannot connect\n");
+    if (path.ends_with("/log"))
+      co_return http::Response::text(200, request.query.find("previous") == "true" ? log_before : log);
     const bool is_item = objects.contains(path);
     if (request.method == "GET" && request.query.has("watch")) co_return watch(request);
     if (request.method == "GET" && is_item) co_return ok(objects[path]);
@@ -245,7 +248,7 @@ class FakeCluster {
   }
 
   json::object pod_of(const json::object& tmpl, const std::string& ns, const std::string& name,
-                             const std::string& container, const std::string& how) {
+                      const std::string& container, const std::string& how) {
     json::object status{
         {"name", container}, {"ready", how.empty() || how == "up"}, {"image", "shop:1"}, {"restartCount", 0}};
     if (how == "crash") {

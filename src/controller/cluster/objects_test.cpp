@@ -57,7 +57,8 @@ TEST(AppObjects, what_is_empty_is_not_written_and_removed_where_it_is_left) {
 
 TEST(AppObjects, a_release_decides_where_requests_go) {
   const auto service = service_of_type_for(shop_app().app, *routed_type(image_release()), Selected::pods_that_serve);
-  EXPECT_EQ(print_json(*find_path(service, {"spec", "selector"})), R"({"app":"shop","heritage":"deis","router.deis.io/serving":"true","type":"cmd"})");
+  EXPECT_EQ(print_json(*find_path(service, {"spec", "selector"})),
+            R"({"app":"shop","heritage":"deis","router.deis.io/serving":"true","type":"cmd"})");
   // Nothing of how the router treats the app: that may have changed since the deploy began.
   EXPECT_EQ(find_path(service, {"metadata", "annotations"}), nullptr);
   EXPECT_EQ(find_path(service_for(shop_app()), {"spec", "selector"}), nullptr);
@@ -107,6 +108,18 @@ TEST(ReleaseObjects, of_a_worker_have_no_probe_and_no_drain) {
   release.processes[type("worker")] = {.replicas = 1, .command = "rake work"};
   expect_golden("worker",
                 yaml(deployment_for(example_settings(), shop_app(), release, type("worker"), {.replicas = 1})));
+}
+
+TEST(ReleaseObjects, what_a_user_wrote_is_not_expanded) {
+  auto release = shop_release();
+  const auto run = run_pod_for(example_settings(), release, "echo $$ $(HOME)", "7k2mq");
+  EXPECT_EQ(find_path(run, {"spec", "containers"})->get_array().at(0).at("args").get_array().at(0).get_string(),
+            "echo $$$$ $$(HOME)");
+  release.build = BuildKind::dockerfile;
+  release.image = "shop:1";
+  release.processes[type("web")].command = "serve --pid $$";
+  const auto web = container_of(deployment_for(example_settings(), shop_app(), release, type("web"), {.replicas = 1}));
+  EXPECT_EQ(print_json(web.at("args")), R"(["serve --pid $$$$"])");
 }
 
 TEST(ReleaseObjects, of_a_one_off_command) {

@@ -13,6 +13,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
+#include "lib/base/utf8.h"
 
 namespace workflow::controller::cluster {
 
@@ -29,17 +30,16 @@ Task<std::string> read_log(kube::Client& client, std::string ns, std::string pod
   std::string text;
   for (;;) {
     auto piece = co_await body->read();
-    if (piece.empty() || text.size() > log_limit) co_return text;
+    if (piece.empty() || text.size() > log_limit) co_return valid_utf8(std::move(text));
     text += piece;
   }
 }
 
-// Lines of one pod; none while its container has not begun.
-Task<std::vector<LogLine>> lines_of(kube::Client& client, const json::object& pod, int count) {
+// Lines of one pod's container as it is, or as it was before its restart; none while it has not begun.
+Task<std::vector<LogLine>> lines_of(kube::Client& client, const json::object& pod, kube::LogOptions options) {
   std::vector<LogLine> lines;
   std::string text;
   try {
-    kube::LogOptions options{.timestamps = true, .tail_lines = count};
     text = co_await with_deadline(10s, "the log of " + kube::name_of(pod) + " does not come",
                                   read_log(client, kube::namespace_of(pod), kube::name_of(pod), std::move(options)));
   } catch (const Error& error) {
@@ -70,8 +70,14 @@ Task<> read_logs(kube::Client& client, LogReading& reading, int count) {
   try {
     while (reading.next < reading.pods.size()) {
       const auto& pod = reading.pods[reading.next++];
-      auto lines = co_await lines_of(client, pod, count);
-      std::ranges::move(lines, std::back_inserter(reading.lines));
+      const auto status = kube::pod_status_of(pod);
+      const bool restarted = std::ranges::any_of(status.containers, [](const auto& c) { return c.restarts > 0; });
+      // What a process said before it ended is what its reader looks for.
+      for (const bool previous : restarted ? std::vector{true, false} : std::vector{false}) {
+        kube::LogOptions options{.previous = previous, .timestamps = true, .tail_lines = count};
+        auto lines = co_await lines_of(client, pod, std::move(options));
+        std::ranges::move(lines, std::back_inserter(reading.lines));
+      }
     }
   } catch (const Error&) {
     reading.failure = std::current_exception();

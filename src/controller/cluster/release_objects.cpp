@@ -49,11 +49,9 @@ std::vector<std::string> words_of(const std::string& text) {
   return words;
 }
 
-json::array to_array(const std::vector<std::string>& texts) {
-  json::array array;
-  for (const auto& text : texts) array.emplace_back(text);
-  return array;
-}
+// Kubernetes replaces $(NAME) in commands and arguments, and makes $ of $$: what a user wrote is doubled, so that it
+// reaches the container as it is.
+std::string literal(const std::string& text) { return replace_all(text, "$", "$$"); }
 
 struct Command {
   std::vector<std::string> command, args;
@@ -77,8 +75,13 @@ Command run_command_for(const ReleaseSpec& release, const std::string& command) 
 }
 
 void put_command(json::object& container, const Command& command) {
-  if (!command.command.empty()) container["command"] = to_array(command.command);
-  if (!command.args.empty()) container["args"] = to_array(command.args);
+  auto words = [](const std::vector<std::string>& texts) {
+    json::array array;
+    for (const auto& text : texts) array.emplace_back(literal(text));
+    return array;
+  };
+  if (!command.command.empty()) container["command"] = words(command.command);
+  if (!command.args.empty()) container["args"] = words(command.args);
 }
 
 json::object secret_reference(const std::string& variable, const std::string& secret, const std::string& key) {

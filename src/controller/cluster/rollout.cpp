@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "lib/base/text.h"
+
 namespace workflow::controller::cluster {
 
 namespace {
@@ -46,11 +48,46 @@ std::string exit_text(const ContainerState& ended) {
   return "exited with status " + std::to_string(ended.exit_code);
 }
 
+// In the words that clients of the original look for, where the runtime's own say which of the two it is.
+std::string pull_problem(const std::string& image, const ContainerState& state) {
+  const auto words = lower(state.message);
+  auto says = [&](std::initializer_list<std::string_view> any) {
+    return std::ranges::any_of(any, [&](auto word) { return words.find(word) != std::string::npos; });
+  };
+  const auto why = with_message("", state.message) + " (" + state.reason + ")";
+  if (says({"denied", "unauthorized", "authentication required", "authorization failed", "forbidden", "no basic auth"}))
+    return "Permission Denied attempting to pull image " + image + why + ". Check the credentials of its registry";
+  if (says({"not found", "manifest unknown", "does not exist"}))
+    return "image " + image + " not found" + why + ". Check its name and its tag";
+  return "cannot pull the image " + image + why + ". Check the image's name and the credentials of its registry";
+}
+
+// The cluster ended it, because a probe said so: the probe and its answer. "" when it ended by itself.
+std::string failed_probe(const RolloutView& view, const std::string& pod) {
+  const kube::EventView* answer = nullptr;
+  bool was_killed = false;
+  for (const auto& event : view.events) {
+    if (event.name != pod) continue;
+    for (const std::string_view probe : {"liveness", "startup"}) {
+      was_killed = was_killed || (event.reason == "Killing" &&
+                                  event.message.find("failed " + std::string(probe) + " probe") != std::string::npos);
+    }
+    const bool is_answer =
+        event.reason == "Unhealthy" && (event.message.starts_with("Liveness") || event.message.starts_with("Startup"));
+    if (is_answer && (answer == nullptr || !answer->last || (event.last && *event.last >= *answer->last)))
+      answer = &event;
+  }
+  return was_killed && answer != nullptr ? answer->message : "";
+}
+
 // A container that ended twice, or that the cluster no longer restarts at once, will not come up.
-std::optional<Judgement> judge_crash(const std::string& pod, const ContainerStatus& c) {
+std::optional<Judgement> judge_crash(const std::string& pod, const ContainerStatus& c, const RolloutView& view) {
   const bool ended_now = c.state.kind == ContainerState::Kind::terminated;
   const bool backing_off = c.state.kind == ContainerState::Kind::waiting && c.state.reason == "CrashLoopBackOff";
   if (!backing_off && c.restarts < 2 && !(ended_now && c.restarts >= 1)) return std::nullopt;
+  if (const auto answer = failed_probe(view, pod); !answer.empty())
+    return failed("the process was stopped again and again by the health check that it failed: " + answer, pod,
+                  !ended_now);
   const auto& last = ended_now ? c.state : c.last_state;
   const std::string why =
       last.kind == ContainerState::Kind::terminated ? exit_text(last) : "keeps ending (CrashLoopBackOff)";
@@ -77,13 +114,12 @@ std::optional<Judgement> judge_pod(const json::object& pod, const RolloutView& v
   if (container == nullptr) return std::nullopt;
   const auto& state = container->state;
   if (state.kind == ContainerState::Kind::waiting && is_one_of(state.reason, image_reasons)) {
-    return failed(with_message("cannot pull the image " + container->image, state.message) + " (" + state.reason +
-                  "). Check the image's name and the credentials of its registry");
+    return failed(pull_problem(container->image, state));
   }
   if (state.kind == ContainerState::Kind::waiting && is_one_of(state.reason, start_reasons)) {
     return failed(with_message("the container cannot be started", state.message) + " (" + state.reason + ")", name);
   }
-  return judge_crash(name, *container);
+  return judge_crash(name, *container, view);
 }
 
 std::int64_t status_number(const json::object& deployment, std::string_view key) {
@@ -98,7 +134,8 @@ std::optional<Judgement> judge_refusals(const RolloutView& view, const RolloutLi
                                         std::optional<Time>& look_again) {
   std::string message;
   // A condition of before our write is about the attempt before.
-  const auto conditions = has_seen_our_write(view) ? kube::conditions_of(*view.deployment) : std::vector<kube::Condition>{};
+  const auto conditions =
+      has_seen_our_write(view) ? kube::conditions_of(*view.deployment) : std::vector<kube::Condition>{};
   if (const auto* failure = kube::find_condition(conditions, "ReplicaFailure");
       failure != nullptr && failure->status == "True") {
     message = failure->message;

@@ -18,14 +18,14 @@ using ObjectPtr = std::shared_ptr<const json::object>;
 // What is looked at for one process type.
 struct RolloutView {
   ProcessType type;
-  std::string container;                // name of the app's container, which is the Deployment's too
-  std::int64_t generation = 0;          // of the Deployment, as our write answered it
-  int replicas = 0;                     // wanted
-  // While a Deployment is held (turnover.h), it is ready for its next step when so many pods of the new release serve as
-  // the surge leaves room for beside the old ones. Otherwise the rollout is up when it is over.
+  std::string container;        // name of the app's container, which is the Deployment's too
+  std::int64_t generation = 0;  // of the Deployment, as our write answered it
+  int replicas = 0;             // wanted
+  // While a Deployment is held (turnover.h), it is ready for its next step when so many pods of the new release serve
+  // as the surge leaves room for beside the old ones. Otherwise the rollout is up when it is over.
   enum class Until { over, next_step } until = Until::over;
-  int surge = 0;        // of a held one
-  int old_serving = 0;  // pods of before that are not leaving yet
+  int surge = 0;                        // of a held one
+  int old_serving = 0;                  // pods of before that are not leaving yet
   bool probed = false;                  // has a readiness probe
   std::optional<int> port;              // for advice
   ObjectPtr deployment;                 // null: it is gone

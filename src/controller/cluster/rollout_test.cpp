@@ -82,8 +82,10 @@ TEST(Judge, recognises_pods_that_will_never_come_up) {
   };
   const Case cases[] = {
       {pod("state: {waiting: {reason: ErrImagePull, message: not found}}"),
-       "cannot pull the image shop:1: not found (ErrImagePull). Check the image's name and the credentials of its "
-       "registry",
+       "image shop:1 not found: not found (ErrImagePull). Check its name and its tag", "", false},
+      {pod("state: {waiting: {reason: ErrImagePull, message: 401 Unauthorized}}"),
+       "Permission Denied attempting to pull image shop:1: 401 Unauthorized (ErrImagePull). Check the credentials of "
+       "its registry",
        "", false},
       {pod("state: {waiting: {reason: ImagePullBackOff, message: back-off}}"),
        "cannot pull the image shop:1: back-off (ImagePullBackOff). Check the image's name and the credentials of its "
@@ -111,6 +113,21 @@ TEST(Judge, recognises_pods_that_will_never_come_up) {
     EXPECT_EQ(judgement.pod, c.pod_of_log) << c.reason;
     EXPECT_EQ(judgement.previous, c.previous) << c.reason;
   }
+}
+
+TEST(Judge, a_process_that_a_probe_ends_has_not_ended_by_itself) {
+  Scene s;
+  s.view.deployment = deployment(coming);
+  s.view.pods = {pod("restartCount: 2, state: {running: {}}, lastState: {terminated: {exitCode: 0}}")};
+  s.view.events = {event("Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 500"),
+                   event("Killing", "Container shop-web failed liveness probe, will be restarted")};
+  const auto judgement = s.at(1s);
+  EXPECT_EQ(judgement.state, State::failed);
+  EXPECT_EQ(judgement.reason,
+            "the process was stopped again and again by the health check that it failed: Liveness probe failed: HTTP "
+            "probe failed with statuscode: 500");
+  s.view.events.clear();
+  EXPECT_EQ(s.at(1s).reason, "the process exited with status 0 soon after its start");
 }
 
 TEST(Judge, is_patient_with_what_may_pass) {
@@ -222,8 +239,8 @@ TEST(Judge, a_held_rollout_is_up_when_as_many_serve_as_the_old_leave_room_for) {
     int replicas, surge, old_serving, ready;
     State state;
   };
-  const Case cases[] = {{1, 1, 1, 0, State::waiting}, {1, 1, 1, 1, State::up}, {4, 1, 4, 1, State::up},
-                        {4, 1, 3, 1, State::waiting}, {4, 1, 3, 2, State::up}, {4, 4, 4, 3, State::waiting},
+  const Case cases[] = {{1, 1, 1, 0, State::waiting}, {1, 1, 1, 1, State::up},      {4, 1, 4, 1, State::up},
+                        {4, 1, 3, 1, State::waiting}, {4, 1, 3, 2, State::up},      {4, 4, 4, 3, State::waiting},
                         {4, 4, 4, 4, State::up},      {4, 2, 0, 3, State::waiting}, {4, 2, 0, 4, State::up}};
   for (const auto& c : cases) {
     Scene s;

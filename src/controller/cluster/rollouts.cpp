@@ -2,6 +2,7 @@
 
 #include "controller/cluster/turnover.h"
 #include "lib/base/text.h"
+#include "lib/base/utf8.h"
 
 namespace workflow::controller::cluster {
 
@@ -37,7 +38,7 @@ Task<std::string> read_all(std::shared_ptr<http::BodyReader> body) {
   std::string text;
   for (;;) {
     auto piece = co_await body->read();
-    if (piece.empty() || text.size() > (1u << 20)) co_return text;
+    if (piece.empty() || text.size() > (1u << 20)) co_return valid_utf8(std::move(text));
     text += piece;
   }
 }

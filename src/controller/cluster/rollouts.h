@@ -10,8 +10,8 @@ struct Rollout {
   std::string version;  // label of the pods; "" any
   RolloutLimits limits;
   FirstSeen seen;
-  std::string told;   // progress that was reported last
-  ObjectPtr written;  // the server's answer, until the watch shows the Deployment
+  std::string told;       // progress that was reported last
+  ObjectPtr written;      // the server's answer, until the watch shows the Deployment
   bool finished = false;  // of a held one: it needs nobody any more
 };
 // A pod of before: of another release, or one that was there when the rollout began.

@@ -4,6 +4,7 @@
 #include "controller/cluster/rollout.h"
 #include "lib/base/encoding.h"
 #include "lib/base/text.h"
+#include "lib/base/utf8.h"
 
 namespace workflow::controller::cluster {
 
@@ -85,12 +86,13 @@ class Run {
 
   Task<> collect(RunResult& result) {
     auto body = co_await client_.log(ns_, name_, {.follow = true});
-    for (;;) {
-      const auto piece = co_await body->read();
-      if (piece.empty()) break;
-      if (output_) output_(piece);
+    Utf8Stream text;  // what a program writes may be anything
+    auto take = [&](const std::string& piece) {
+      if (output_ && !piece.empty()) output_(piece);
       if (result.output.size() < output_limit) result.output += piece;
-    }
+    };
+    for (auto piece = co_await body->read(); !piece.empty(); piece = co_await body->read()) take(text.add(piece));
+    take(text.end());
     const auto pod = co_await informer_.wait_for(
         ns_, name_, [](const auto& p) { return p == nullptr || kube::is_pod_finished(*p); }, limit_,
         "the command did not end");

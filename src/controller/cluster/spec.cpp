@@ -15,7 +15,8 @@ bool is_digits(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-// "64M", "64MB", "1gb", "100B" → 64Mi, 64Mi, 1Gi, 100
+// "64M", "64MB", "1gb", "100B" → 64Mi, 64Mi, 1Gi, 100. Without a unit only a 0 is something, and only by itself or as
+// what is requested.
 std::optional<std::string> memory_quantity(std::string_view text) {
   const auto unit_at = std::min(text.find_first_not_of("0123456789"), text.size());
   const auto number = text.substr(0, unit_at);
@@ -26,33 +27,40 @@ std::optional<std::string> memory_quantity(std::string_view text) {
     if (unit != std::string(1, letter) && unit != std::string{letter, 'b'}) continue;
     return std::string(number) + static_cast<char>(letter - 'a' + 'A') + "i";
   }
-  if (unit.empty() && number.find_first_not_of('0') == std::string_view::npos) return "0";
   return std::nullopt;
 }
 
-// "1", "0.25", "500m"
+std::optional<std::string> requested_memory(std::string_view text) {
+  return text == "0" ? std::optional<std::string>("0") : memory_quantity(text);
+}
+
+// "1", "0.25", ".5", "500m"
 std::optional<std::string> cpu_quantity(std::string_view text) {
   auto number = text;
   const bool milli = !number.empty() && (number.back() == 'm' || number.back() == 'M');
   if (milli) number.remove_suffix(1);
   const auto dot = number.find('.');
-  if (number.size() > 12 || !is_digits(number.substr(0, dot))) return std::nullopt;
-  if (dot != std::string_view::npos && (milli || !is_digits(number.substr(dot + 1)))) return std::nullopt;
-  return std::string(number) + (milli ? "m" : "");
+  const auto whole = number.substr(0, dot);
+  const auto part = dot == std::string_view::npos ? std::string_view() : number.substr(dot + 1);
+  if (number.size() > 12 || (!whole.empty() && !is_digits(whole)) || (!part.empty() && !is_digits(part)))
+    return std::nullopt;
+  if (dot == std::string_view::npos ? whole.empty() : part.empty()) return std::nullopt;
+  return (whole.empty() ? "0" : "") + std::string(number) + (milli ? "m" : "");
 }
 
-template <typename Parse>
-std::optional<Limit> limit_from(std::string_view text, Parse quantity) {
-  text = trim(text);
+using Quantity = std::optional<std::string> (*)(std::string_view);
+
+// <limit> or <request>/<limit>
+std::optional<Limit> limit_from(std::string_view text, Quantity first, Quantity second) {
   const auto slash = text.find('/');
   Limit limit;
   if (slash != std::string_view::npos) {
-    const auto request = quantity(trim(text.substr(0, slash)));
+    const auto request = first(text.substr(0, slash));
     if (!request) return std::nullopt;
     limit.request = *request;
-    text = trim(text.substr(slash + 1));
+    text = text.substr(slash + 1);
   }
-  const auto value = quantity(text);
+  const auto value = (slash == std::string_view::npos ? first : second)(text);
   if (!value) return std::nullopt;
   limit.limit = *value;
   return limit;
@@ -93,14 +101,14 @@ Settings Settings::from(Env& env) {
   s.pull_secret_prefix = env.text("DEIS_REGISTRY_SECRET_PREFIX", "private-registry");
   if (!DomainName::parse(s.pull_secret_prefix) || s.pull_secret_prefix.size() > 200)
     env.problem("DEIS_REGISTRY_SECRET_PREFIX", "must be the beginning of a Secret's name, such as private-registry");
-  s.platform_namespace = env.text("WORKFLOW_NAMESPACE", "deis");
-  s.router_port = static_cast<std::uint16_t>(env.integer("ROUTER_STATUS_PORT", 9091, 1, 65535));
+  s.platform_namespace = env.text("WORKFLOW_NAMESPACE", env.text("POD_NAMESPACE", "deis"));
+  s.router_port = static_cast<std::uint16_t>(env.integer("ROUTER_HEALTH_PORT", 9091, 1, 65535));
   s.drain = std::chrono::ceil<std::chrono::seconds>(env.duration("APP_DRAIN_TIME", std::chrono::seconds(2)));
   return s;
 }
 
-std::optional<Limit> memory_limit(std::string_view text) { return limit_from(text, memory_quantity); }
-std::optional<Limit> cpu_limit(std::string_view text) { return limit_from(text, cpu_quantity); }
+std::optional<Limit> memory_limit(std::string_view text) { return limit_from(text, requested_memory, memory_quantity); }
+std::optional<Limit> cpu_limit(std::string_view text) { return limit_from(text, cpu_quantity, cpu_quantity); }
 
 std::optional<ProcessType> routed_type(const ReleaseSpec& release) {
   for (const auto& type : {web, cmd}) {

@@ -37,7 +37,7 @@ struct Settings {
   RegistryLocation registry_location = RegistryLocation::on_cluster;  // DEIS_REGISTRY_LOCATION
   std::string pull_secret_prefix = "private-registry";                // DEIS_REGISTRY_SECRET_PREFIX
   std::string platform_namespace = "deis";  // WORKFLOW_NAMESPACE: where Secret registry-secret is
-  std::uint16_t router_port = 9091;  // ROUTER_STATUS_PORT: where routers tell what they have in effect
+  std::uint16_t router_port = 9091;         // ROUTER_HEALTH_PORT: where routers tell what they have in effect
   std::chrono::seconds drain{2};  // APP_DRAIN_TIME: how long a stopping pod goes on serving while routers forget it
 
   static Settings from(Env& env);

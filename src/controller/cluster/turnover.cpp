@@ -50,8 +50,8 @@ Task<> patch_all(kube::Client& client, std::vector<ObjectPtr> pods,
 
 Task<std::vector<Route>> routes_now(const Place& place, const AppName& app, const std::vector<ObjectPtr>& pods,
                                     Pods kind) {
-  const auto services = co_await place.client.list(resources::services, app.text(),
-                                                   {.label_selector = "router.deis.io/routable=true"});
+  const auto services =
+      co_await place.client.list(resources::services, app.text(), {.label_selector = "router.deis.io/routable=true"});
   co_return routes_to(services.items, pods, kind);
 }
 
@@ -65,7 +65,9 @@ std::vector<ObjectPtr> old_pods_of(const Rollout& r, const AppWatch& watch) {
 }
 }  // namespace
 
-bool is_labelled(const json::object& pod_or_template) { return kube::label_of(pod_or_template, serving_label) == "true"; }
+bool is_labelled(const json::object& pod_or_template) {
+  return kube::label_of(pod_or_template, serving_label) == "true";
+}
 
 void hold(json::object& deployment) {
   if (is_held(deployment)) return;
@@ -141,8 +143,8 @@ std::vector<ObjectPtr> first_to_go(std::vector<ObjectPtr> pods, std::size_t coun
 }
 
 std::vector<ObjectPtr> spare_pods(const RolloutView& view, const std::vector<ObjectPtr>& old_pods) {
-  const auto ready = static_cast<int>(
-      std::ranges::count_if(view.pods, [](const auto& pod) { return kube::is_pod_ready(*pod); }));
+  const auto ready =
+      static_cast<int>(std::ranges::count_if(view.pods, [](const auto& pod) { return kube::is_pod_ready(*pod); }));
   if (ready >= view.replicas) return old_pods;
   const auto spare = ready + static_cast<int>(old_pods.size()) - view.replicas;
   return first_to_go(old_pods, static_cast<std::size_t>(std::max(spare, 0)));

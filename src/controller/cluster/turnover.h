@@ -20,12 +20,12 @@ bool is_labelled(const json::object& pod_or_template);
 void hold(json::object& deployment);
 bool is_held(const json::object& deployment);
 void let_go(json::object& deployment);
-json::object release_patch(const json::object& deployment);           // the rest of the old pods goes
-json::object allowing_patch(const RolloutView& view, int stay);       // so many old pods stay
-json::object leaving_patch();                                         // of a pod: out of the endpoints, first to go
-json::object staying_patch(const json::object& pod_template);         // takes that back
-bool is_leaving(const json::object& pod);                             // marked so, or being deleted
-std::optional<std::string> address_of(const json::object& pod);       // where it takes requests
+json::object release_patch(const json::object& deployment);      // the rest of the old pods goes
+json::object allowing_patch(const RolloutView& view, int stay);  // so many old pods stay
+json::object leaving_patch();                                    // of a pod: out of the endpoints, first to go
+json::object staying_patch(const json::object& pod_template);    // takes that back
+bool is_leaving(const json::object& pod);                        // marked so, or being deleted
+std::optional<std::string> address_of(const json::object& pod);  // where it takes requests
 // `count` of the pods, as a Deployment would choose them: what was chosen before, what is not ready, then the newest.
 std::vector<ObjectPtr> first_to_go(std::vector<ObjectPtr> pods, std::size_t count);
 // The old pods that a held rollout which is ready for its next step can spare.

@@ -12,10 +12,10 @@ namespace {
 json::object parsed(const std::string& yaml) { return kube::parse_yaml(yaml).get_object(); }
 
 ObjectPtr pod(const std::string& name, const std::string& metadata = "", bool ready = true) {
-  return std::make_shared<const json::object>(parsed(
-      "metadata: {name: \"" + name + "\", namespace: shop, uid: u" + name + metadata +
-      "}\nspec: {containers: [{ports: [{name: http, containerPort: 5000}]}]}\nstatus: {podIP: 10.0.0." + name +
-      ", conditions: [{type: Ready, status: \"" + (ready ? "True" : "False") + "\"}]}"));
+  return std::make_shared<const json::object>(
+      parsed("metadata: {name: \"" + name + "\", namespace: shop, uid: u" + name + metadata +
+             "}\nspec: {containers: [{ports: [{name: http, containerPort: 5000}]}]}\nstatus: {podIP: 10.0.0." + name +
+             ", conditions: [{type: Ready, status: \"" + (ready ? "True" : "False") + "\"}]}"));
 }
 
 std::string names(const std::vector<ObjectPtr>& pods) {
@@ -40,8 +40,8 @@ TEST(Turnover, a_hold_is_let_go_of_as_if_it_had_not_been) {
 
 TEST(Turnover, goes_where_the_cluster_would_begin) {
   const std::vector<ObjectPtr> pods = {
-      pod("1", ", creationTimestamp: \"2026-01-01T00:00:00Z\""), pod("2", ", creationTimestamp: \"2026-01-02T00:00:00Z\""),
-      pod("3", "", false),
+      pod("1", ", creationTimestamp: \"2026-01-01T00:00:00Z\""),
+      pod("2", ", creationTimestamp: \"2026-01-02T00:00:00Z\""), pod("3", "", false),
       pod("4", ", annotations: {controller.kubernetes.io/pod-deletion-cost: \"-1000000\"}")};
   EXPECT_EQ(names(first_to_go(pods, 9)), "4321");
   EXPECT_EQ(names(first_to_go(pods, 2)), "43");
@@ -53,7 +53,8 @@ TEST(Turnover, only_what_is_spare_goes) {
     int replicas, ready;
     std::size_t old, spare;
   };
-  const Case cases[] = {{3, 1, 3, 1}, {3, 0, 3, 0}, {3, 2, 2, 1}, {3, 3, 1, 1}, {3, 3, 5, 5}, {3, 1, 1, 0}, {1, 1, 1, 1}};
+  const Case cases[] = {{3, 1, 3, 1}, {3, 0, 3, 0}, {3, 2, 2, 1}, {3, 3, 1, 1},
+                        {3, 3, 5, 5}, {3, 1, 1, 0}, {1, 1, 1, 1}};
   for (const auto& c : cases) {
     RolloutView view{.type = type("web"), .replicas = c.replicas};
     for (int i = 0; i < c.ready; ++i) view.pods.push_back(pod(std::to_string(i)));
@@ -80,7 +81,10 @@ TEST(Turnover, routers_are_asked_about_the_services_that_select_the_pods) {
 }
 
 TEST(Routers, are_asked_in_their_own_words) {
-  const Route route{.ns = "shop", .service = "shop-api", .serves = {"10.0.0.1:80", "[fd00::1]:80"}, .gone = {"10.0.0.2:80"},
+  const Route route{.ns = "shop",
+                    .service = "shop-api",
+                    .serves = {"10.0.0.1:80", "[fd00::1]:80"},
+                    .gone = {"10.0.0.2:80"},
                     .hosts = {"a.example.com", "*.b"}};
   EXPECT_EQ(path_of(route), "/v1/routes/shop/shop-api");
   EXPECT_EQ(query_of(route, std::chrono::seconds(5)),
