@@ -42,6 +42,8 @@ constexpr sql::Query upsert_directory_user{"upsert_directory_user",
                                            "last_name = $4, groups = $5, last_login = now()"};
 constexpr sql::Query update_admin{"update_admin", "UPDATE users SET is_superuser = $2::boolean WHERE id = $1::bigint"};
 
+constexpr std::size_t longest_username = 150;
+
 Error disabled() { return Error(ErrorKind::forbidden, "Registration is disabled"); }
 
 void check_registration(sql::Tx& tx, Registration mode, const std::optional<User>& caller) {
@@ -56,12 +58,13 @@ Task<http::Response> register_user(Parts& parts, PasswordChecks& passwords, Call
   auto check = [&parts, &call](sql::Tx& tx) { check_registration(tx, parts.settings.registration, call.user); };
   co_await parts.db.transact(check);
   Fields fields(call.body);
-  const auto username = fields.text("username", {.max = 150});
+  const auto username = fields.text("username", {.max = longest_username});
+  const bool is_too_long = username && characters(*username) > longest_username;  // said already
   const auto password = fields.text("password", {.stripped = false, .max = 128});
   const auto email = fields.text("email", {.required = false, .blank_allowed = true});
   const auto first_name = fields.text("first_name", {.required = false, .blank_allowed = true, .max = 30});
   const auto last_name = fields.text("last_name", {.required = false, .blank_allowed = true, .max = 150});
-  if (username && username->size() <= 150 && !UserName::parse(*username)) {
+  if (username && !is_too_long && !UserName::parse(*username)) {
     fields.problem("username",
                    "Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters.");
   }
@@ -234,7 +237,9 @@ Task<http::Response> list_users(Parts& parts, Call& call) {
 
 json::object admin_json(const sql::Row& row) { return {{"username", row.text("username")}, {"is_superuser", true}}; }
 
-Task<http::Response> set_admin(Parts& parts, Call& call, std::string username, bool admin) {
+enum class Admin { made, no_longer };
+Task<http::Response> set_admin(Parts& parts, Call& call, std::string username, Admin how) {
+  const bool admin = how == Admin::made;
   auto change = [&](sql::Tx& tx) {
     tx.query(lock_registration);
     const auto user = get_user(tx, username);
@@ -253,7 +258,7 @@ Task<http::Response> add_admin(Parts& parts, Call& call) {
   Fields fields(call.body);
   auto username = fields.text("username", {});
   fields.done();
-  return set_admin(parts, call, *username, true);
+  return set_admin(parts, call, *username, Admin::made);
 }
 
 }  // namespace
@@ -295,9 +300,9 @@ void add_account_routes(Api& api) {
   api.add("POST", "/v2/admin/perms/", Who::admin,
           {"addAdministrator", "Make a user administrator", "UserName", {{201, ""}}, {404}},
           [&parts](Call& call) { return add_admin(parts, call); });
-  api.add("DELETE", "/v2/admin/perms/{username}", Who::admin,
+  api.add("DELETE", "/v2/admin/perms/{username}/", Who::admin,
           {"removeAdministrator", "Make an administrator a plain user; not the last one", "", {{204, ""}}, {404, 409}},
-          [&parts](Call& call) { return set_admin(parts, call, call.param("username"), false); });
+          [&parts](Call& call) { return set_admin(parts, call, call.param("username"), Admin::no_longer); });
 }
 
 }  // namespace workflow::controller

@@ -59,14 +59,16 @@ void add_health_routes(Api& api, const bool& ready) {
   api.add("GET", "/healthz", Who::everybody, {"healthz", "Whether the process lives", "", {{200, "text"}}},
           [page](Call&) -> Task<http::Response> { co_return page("OK"); });
   api.add("GET", "/readiness", Who::everybody, {"readiness", "Whether requests can be answered", "", {{200, "text"}}},
-          [page, &db = api.parts().db, &ready](Call&) -> Task<http::Response> {
+          [page, &db = api.parts().db, &jobs = api.parts().jobs, &ready](Call&) -> Task<http::Response> {
             if (!ready) co_return http::Response::text(503, "starting: waiting for the database");
             if (!co_await db.reachable()) co_return http::Response::text(503, "the database cannot be reached");
+            if (const auto problem = jobs.supervisor().problem()) co_return http::Response::text(503, *problem);
             co_return page("OK");
           });
   api.add("GET", "/metrics", Who::everybody, {"metrics", "Figures, as Prometheus reads them", "", {{200, "text"}}},
-          [&metrics = api.metrics()](Call&) -> Task<http::Response> {
-            co_return http::Response::text(200, metrics.text(), "text/plain; version=0.0.4");
+          [&metrics = api.metrics(), &jobs = api.parts().jobs](Call&) -> Task<http::Response> {
+            auto text = metrics.text() + jobs.supervisor().metrics();
+            co_return http::Response::text(200, std::move(text), "text/plain; version=0.0.4");
           });
 }
 
@@ -82,12 +84,12 @@ Settings Settings::from(Env& env) {
   settings.database.password = env.secret_or_file("DATABASE_PASSWORD");
   settings.database.connections = static_cast<int>(env.integer("DATABASE_CONNECTIONS", 8, 1, 100));
   settings.builder_key = env.secret_or_file("BUILDER_KEY");
-  const auto mode = env.text("REGISTRATION_MODE", "enabled");
-  if (mode == "admin_only")
-    settings.registration = Registration::admin_only;
+  const auto mode = env.text("REGISTRATION_MODE", "admin_only");
+  if (mode == "enabled")
+    settings.registration = Registration::enabled;
   else if (mode == "disabled")
     settings.registration = Registration::disabled;
-  else if (mode != "enabled")
+  else if (mode != "admin_only")
     env.problem("REGISTRATION_MODE", "must be enabled, admin_only or disabled, not \"" + mode + "\"");
   settings.login_failures = static_cast<int>(env.integer("LOGIN_FAILURES", 10, 0, 1'000'000));
   if (auto endpoint = env.text("LDAP_ENDPOINT", ""); !endpoint.empty()) {
@@ -102,11 +104,15 @@ Settings Settings::from(Env& env) {
   for (auto& name : comma_list(env.text("RESERVED_NAMES", "deis, deis-builder, deis-workflow-manager, grafana"))) {
     settings.reserved_names.insert(std::move(name));
   }
+  settings.platform_domain = lower(env.text("PLATFORM_DOMAIN", ""));
+  if (!settings.platform_domain.empty() && !DomainName::parse(settings.platform_domain))
+    env.problem("PLATFORM_DOMAIN", "must be a domain name");
   settings.reject_missing_procfile = env.flag("DEIS_DEPLOY_REJECT_IF_PROCFILE_MISSING", false);
   settings.remove_missing_procfile = env.flag("DEIS_DEPLOY_PROCFILE_MISSING_REMOVE", true);
   settings.hook_urls = comma_list(env.text("DEIS_DEPLOY_HOOK_URLS", ""));
   for (const auto& url : settings.hook_urls) {
-    if (!http::Url::parse(url)) env.problem("DEIS_DEPLOY_HOOK_URLS", "\"" + url + "\" is not a URL");
+    const auto number = std::to_string(&url - settings.hook_urls.data() + 1);
+    if (!http::Url::parse(url)) env.problem("DEIS_DEPLOY_HOOK_URLS", "item " + number + " is not a URL");
   }
   if (auto key = env.text("DEIS_DEPLOY_HOOK_SECRET_KEY", ""); !key.empty()) settings.hook_key = Secret(std::move(key));
   if (const auto tags = env.text("DEIS_DEFAULT_CONFIG_TAGS", ""); !tags.empty()) {

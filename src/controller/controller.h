@@ -23,13 +23,14 @@ namespace workflow::controller {
 enum class Registration { enabled, admin_only, disabled };
 
 struct Settings {
-  std::uint16_t port = 8000;                          // CONTROLLER_PORT
-  sql::Config database;                               // DATABASE_HOST, _PORT, _NAME, _USER_FILE, _PASSWORD_FILE
-  Secret builder_key;                                 // BUILDER_KEY_FILE: shared with the builder
-  Registration registration = Registration::enabled;  // REGISTRATION_MODE
+  std::uint16_t port = 8000;                             // CONTROLLER_PORT
+  sql::Config database;                                  // DATABASE_HOST, _PORT, _NAME, _USER_FILE, _PASSWORD_FILE
+  Secret builder_key;                                    // BUILDER_KEY_FILE: shared with the builder
+  Registration registration = Registration::admin_only;  // REGISTRATION_MODE; the first user registers by himself
   int login_failures = 10;  // LOGIN_FAILURES: per name and minute, before the next attempt has to wait; 0 = any
   std::optional<DirectorySettings> directory;  // LDAP_ENDPOINT, …: asked first at login
   std::set<std::string> reserved_names;        // RESERVED_NAMES: comma list
+  std::string platform_domain;                 // PLATFORM_DOMAIN: names without a dot are below it; "": not known
   bool reject_missing_procfile = false;        // DEIS_DEPLOY_REJECT_IF_PROCFILE_MISSING
   bool remove_missing_procfile = true;         // DEIS_DEPLOY_PROCFILE_MISSING_REMOVE
   std::vector<std::string> hook_urls;          // DEIS_DEPLOY_HOOK_URLS: comma list, called for each release

@@ -1,8 +1,10 @@
 #include "controller/passwords.h"
 
 #include <openssl/evp.h>
+#include <sys/resource.h>
 
 #include <algorithm>
+#include <boost/asio/co_spawn.hpp>
 #include <cstdint>
 #include <optional>
 #include <thread>
@@ -72,7 +74,24 @@ bool is_cheaply_hashed(const std::string& stored) {
 
 // One processor is left to everybody else.
 PasswordChecks::PasswordChecks(Executor executor)
-    : places_(std::clamp(std::thread::hardware_concurrency(), 2u, 5u) - 1), left_(std::move(executor)) {}
+    : places_(std::clamp(std::thread::hardware_concurrency(), 2u, 5u) - 1),
+      left_(std::move(executor)),
+      threads_(places_) {}
+
+namespace {
+// A thread's niceness is its own on Linux; where it cannot be changed, the count of places is the bound that is left.
+void be_nice() {
+  constexpr int niceness = 10;
+  thread_local const bool is_nice = setpriority(PRIO_PROCESS, 0, niceness) == 0;
+  static_cast<void>(is_nice);
+}
+
+template <typename F>
+Task<std::invoke_result_t<F>> work_nicely(F work) {
+  be_nice();
+  co_return work();
+}
+}  // namespace
 
 template <typename F>
 auto PasswordChecks::in_turn(F work) -> Task<std::invoke_result_t<F>> {
@@ -95,7 +114,9 @@ auto PasswordChecks::in_turn(F work) -> Task<std::invoke_result_t<F>> {
     }
   };
   const Place place(*this);
-  co_return co_await offload(std::move(work));
+  // It waits for nothing: what is begun is finished, also when whoever asked has gone.
+  co_return co_await asio::co_spawn(Executor(threads_.get_executor()), work_nicely(std::move(work)),
+                                    asio::use_awaitable);
 }
 
 Task<std::string> PasswordChecks::hash(std::string password) {

@@ -1,5 +1,6 @@
 // src/controller/passwords.h: passwords as they are kept, and how much of the machine checking them may take.
 #pragma once
+#include <boost/asio/thread_pool.hpp>
 #include <cstddef>
 #include <string>
 
@@ -15,8 +16,9 @@ bool is_cheaply_hashed(const std::string& stored);  // with less than what a new
 // Costs what any other does and matches nothing: for names that do not exist.
 std::string decoy_hash();
 
-// Checking is dear on purpose: 16 MiB and a tenth of a second each. Few at a time do it, so that neither the threads
-// nor the memory nor the processors of the process are taken by people who sign in, or guess.
+// Checking is dear on purpose: 16 MiB and a tenth of a second each. Few at a time do it, on threads of their own that
+// everything else goes before: neither the threads nor the memory nor the processors of the process are taken by people
+// who sign in, or guess.
 class PasswordChecks {
  public:
   explicit PasswordChecks(Executor executor);
@@ -30,6 +32,7 @@ class PasswordChecks {
 
   std::size_t places_, waiting_ = 0;
   Notifier left_;
+  asio::thread_pool threads_;
 };
 
 }  // namespace workflow::controller

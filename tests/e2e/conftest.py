@@ -54,12 +54,12 @@ def admin(platform, folder):
 
 @pytest.fixture(scope="session")
 def alice(platform, admin, folder):
-    return User(platform, "alice", folder).register()
+    return User(platform, "alice", folder).register(admin)
 
 
 @pytest.fixture(scope="session")
 def mallory(platform, admin, folder):
-    return User(platform, "mallory", folder).register()
+    return User(platform, "mallory", folder).register(admin)
 
 
 @pytest.fixture(scope="module")

@@ -90,9 +90,14 @@ class User:
         options.setdefault("cwd", self.folder)
         return run(DEIS, *argv, env=self.env, **options)
 
-    def register(self, password="correct horse"):
-        self.deis("register", self.platform.controller, f"--username={self.name}", f"--password={password}",
-                  f"--email={self.name}@example.com")
+    def register(self, by=None, password="correct horse"):
+        """The first user registers without help; later ones are registered by an administrator."""
+        account = [self.platform.controller, f"--username={self.name}", f"--password={password}"]
+        if by is None:
+            self.deis("register", *account, f"--email={self.name}@example.com")
+        else:
+            by.deis("register", *account, f"--email={self.name}@example.com", "--login=false")
+            self.deis("login", *account)
         self.deis("keys:add", f"{self.key}.pub")
         return self
 

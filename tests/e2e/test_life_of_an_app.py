@@ -1,6 +1,7 @@
 """What a user does to an app, each step seen through HTTP."""
 
 import json
+import re
 
 from workflow_testing import ROOT, run, wait_for
 
@@ -96,6 +97,13 @@ def test_config_of_several_lines_survives_pull_and_push(alice, app):
     shown = alice.deis("run", "-a", app, "--", "printenv", "LINES").stdout
     assert shown.split("...\n", 1)[1] == key + "\n"
     alice.deis("config:unset", "LINES", "-a", app)
+
+
+def test_a_one_off_command_means_what_was_written_and_prints_what_it_prints(alice, app):
+    pid = alice.deis("run", "-a", app, "--", "echo $$").stdout
+    assert re.search(r"^\d+$", pid, re.M), pid
+    done = alice.deis("run", "-a", app, "--", "printf 'caf\\351\\n'; exit 5", check=False)
+    assert done.returncode == 5 and "caf\ufffd" in done.stdout, done.stdout
 
 
 def test_restart_replaces_the_pods(alice, platform, app):

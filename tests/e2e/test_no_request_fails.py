@@ -1,5 +1,10 @@
 """Requests go on while everything changes under them."""
 
+import contextlib
+import os
+import subprocess
+import sys
+
 from platform_under_test import Load
 from workflow_testing import wait_for
 
@@ -18,6 +23,33 @@ def test_200_requests_a_second_during_push_scale_config_and_rollback(alice, plat
         alice.deis("rollback", first, "-a", app)
         alice.deis("ps:restart", "-a", app)
     assert load.sent > 500, "the load never ran"
+    assert load.failures == [], f"{len(load.failures)} of {load.sent} requests failed: {load.failures[:5]}"
+
+
+@contextlib.contextmanager
+def busy_processors():
+    """As a build keeps them."""
+    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * os.cpu_count())]
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+
+
+def test_done_is_served_also_while_all_processors_are_busy(alice, platform, app):
+    with busy_processors():
+        alice.deploy("e2e-busy", "hello")
+        assert [platform.app("e2e-busy")[0] for _ in range(5)] == [200] * 5
+        domain = "busy.example.com"
+        alice.deis("domains:add", domain, "-a", "e2e-busy")
+        assert platform.get(domain, "/")[0] == 200
+        with Load(platform, app, per_second=20) as load:
+            for value in ("one", "two", "three"):
+                alice.deis("config:set", f"POWERED_BY={value}", "-a", app)
+                assert value in platform.app(app)[2]
+    assert load.sent > 20, "the load never ran"
     assert load.failures == [], f"{len(load.failures)} of {load.sent} requests failed: {load.failures[:5]}"
 
 

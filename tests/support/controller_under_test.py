@@ -111,7 +111,7 @@ class Controller:
         self.env = dict(os.environ, CONTROLLER_PORT=str(self.port), DATABASE_HOST=str(postgres.folder), DATABASE_NAME=self.database,
                         DATABASE_USER="postgres", DATABASE_PASSWORD="unused", BUILDER_KEY=BUILDER_KEY, KUBECONFIG=str(kubeconfig),
                         SLUGRUNNER_IMAGE="localhost/workflow/stack:latest", S3_ENDPOINT="http://127.0.0.1:9", S3_ACCESS_KEY="a",
-                        S3_SECRET_KEY="s")
+                        S3_SECRET_KEY="s", REGISTRATION_MODE="enabled")
         self.env.update(settings)
         self.process = None
         self.log = tempfile.TemporaryFile(mode="w+", prefix="workflow-controller-")
