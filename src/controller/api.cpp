@@ -239,11 +239,11 @@ Identity identify(sql::Tx& tx, const std::optional<std::string>& token, Who who)
 
 void check_who(const Identity& found, Who who, const http::Request& request, const Secret& builder_key) {
   if (who == Who::builder) {
-    if (found.user) throw forbidden();
+    // A user's token beside the right key does no harm.
     const auto key = request.headers.get("X-Deis-Builder-Auth");
-    if (!equal_in_constant_time(sha256(key), sha256(builder_key.reveal()))) {
-      throw unauthenticated("Authentication credentials were not provided.");
-    }
+    if (equal_in_constant_time(sha256(key), sha256(builder_key.reveal()))) return;
+    if (found.user) throw forbidden();
+    throw unauthenticated("Authentication credentials were not provided.");
   } else if (who == Who::user || who == Who::admin) {
     if (!found.user) throw unauthenticated("Authentication credentials were not provided.");
     if (who == Who::admin && !found.user->is_superuser) throw forbidden();
@@ -266,11 +266,13 @@ void Api::add_route(std::string method, std::string path, About about, Route rou
   const Route* kept = routes_.back().get();
   auto handler = [this, kept](http::Request& request) { return answer_call(*kept, request); };
   const auto bare = path.ends_with('/') && path.size() > 1 ? path.substr(0, path.size() - 1) : path;
-  router_.add(method, bare, handler);
-  methods_[bare].push_back(method);
-  if (bare == path) return;
-  router_.add(method, path, handler);
-  methods_[path].push_back(method);
+  for (const auto& form : bare == path ? std::vector{bare} : std::vector{bare, path}) {
+    router_.add(method, form, handler);
+    auto& known = paths_[form];
+    // Those of one path are for administrators, or for the builder, all or none.
+    if (kept->who == Who::admin || kept->who == Who::builder) known.who = kept->who;
+    known.methods.push_back(method);
+  }
 }
 
 void Api::add(std::string method, std::string path, Who who, About about, CallHandler handler) {
@@ -321,9 +323,14 @@ Task<http::Response> Api::answer_call(const Route& route, http::Request& request
 Task<http::Response> Api::answer_without_route(http::Request& request, const http::Router::Match& match) {
   const bool is_open = !request.path.starts_with("/v2") || request.path.starts_with("/v2/auth/") ||
                        request.path.starts_with("/v2/openapi");
+  const auto path = paths_.find(match.pattern);
+  const auto who = path == paths_.end() ? Who::everybody : path->second.who;
   const auto token = token_of(request);
-  if (!token && !is_open) throw unauthenticated("Authentication credentials were not provided.");
-  if (token) co_await parts_.db.transact([&](sql::Tx& tx) { identify(tx, token, Who::anyone); });
+  if (!token && !is_open && who != Who::builder) throw unauthenticated("Authentication credentials were not provided.");
+  Identity found;
+  if (token) found = co_await parts_.db.transact([&](sql::Tx& tx) { return identify(tx, token, Who::anyone); });
+  check_who(found, who, request,
+            parts_.settings.builder_key);  // whoever may do nothing there is not told what others may
   if (request.method != "OPTIONS") {
     co_return answer(405, json::object{{"detail", "Method \"" + request.method + "\" not allowed."}});
   }
@@ -361,8 +368,8 @@ Task<http::Response> Api::dispatch(http::Request& request) {
   if (is_api) response = with_etag(std::move(response), request);
   metrics_.add(match.pattern.empty() ? "unknown" : match.pattern, request.method, response.status,
                std::chrono::steady_clock::now() - began);
-  const auto methods = methods_.find(match.pattern);
-  const auto& allowed = methods == methods_.end() ? match.allowed : methods->second;
+  const auto path = paths_.find(match.pattern);
+  const auto& allowed = path == paths_.end() ? match.allowed : path->second.methods;
   co_return with_platform_headers(std::move(response), request,
                                   is_api && !allowed.empty() ? allow_header(allowed) : "");
 }

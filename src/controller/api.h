@@ -104,7 +104,11 @@ class Api {
   Task<http::Response> dispatch(http::Request& request);
   Parts& parts_;
   std::vector<Described> described_;
-  std::map<std::string, std::vector<std::string>, std::less<>> methods_;  // by pattern
+  struct Path {
+    std::vector<std::string> methods;
+    Who who = Who::everybody;  // may use all of them
+  };
+  std::map<std::string, Path, std::less<>> paths_;  // by pattern
   http::Router router_;
   http::RequestMetrics metrics_;
   std::vector<std::unique_ptr<Route>> routes_;

@@ -78,8 +78,9 @@ json::object tls_json(sql::Tx& tx, const App& app) {
 }
 
 // The addresses of a request; problems go to `fields` under `name`.
+enum class EmptyList { is_refused, is_fine };
 std::vector<std::string> addresses_of(Fields& fields, const json::object& body, std::string_view name,
-                                      bool may_be_empty) {
+                                      EmptyList empty_list) {
   std::vector<std::string> addresses;
   const auto* value = body.if_contains(name);
   const auto* list = value ? value->if_array() : nullptr;
@@ -87,7 +88,7 @@ std::vector<std::string> addresses_of(Fields& fields, const json::object& body, 
     fields.problem(name, "This field is required.");
   else if (!list)
     fields.problem(name, "Expected a list of items.");
-  else if (list->empty() && !may_be_empty)
+  else if (list->empty() && empty_list == EmptyList::is_refused)
     fields.problem(name, "This list may not be empty.");
   if (!list) return addresses;
   for (const auto& item : *list) {
@@ -173,7 +174,7 @@ Task<http::Response> set_settings(Parts& parts, AppCall& call) {
   if (fields.is_null("whitelist"))
     fields.problem("whitelist", "This field may not be null.");
   else if (fields.has("whitelist"))
-    whitelist = addresses_of(fields, call.body, "whitelist", false);
+    whitelist = addresses_of(fields, call.body, "whitelist", EmptyList::is_refused);
   const auto autoscale = fields.map("autoscale");
   const auto label = fields.map("label");
   fields.done();
@@ -195,9 +196,11 @@ Task<http::Response> show_whitelist(Parts& parts, AppCall& call) {
   co_return answer(200, json::object{{"addresses", whitelist_json(settings.whitelist)}});
 }
 
-Task<http::Response> change_whitelist(Parts& parts, AppCall& call, bool add) {
+enum class Whitelist { add, remove };
+Task<http::Response> change_whitelist(Parts& parts, AppCall& call, Whitelist how) {
+  const bool add = how == Whitelist::add;
   Fields fields(call.body);
-  const auto addresses = addresses_of(fields, call.body, "addresses", false);
+  const auto addresses = addresses_of(fields, call.body, "addresses", EmptyList::is_fine);
   fields.done();
   std::vector<std::string> all;
   auto change = [&](AppSettings settings) {
@@ -264,10 +267,10 @@ void add_setting_routes(Api& api) {
               [&parts](AppCall& call) { return show_whitelist(parts, call); });
   api.add_app("POST", "/whitelist/", Access::use,
               {"addToWhitelist", "Let more addresses in", "Addresses", {{201, "Addresses"}}, {409, 422}},
-              [&parts](AppCall& call) { return change_whitelist(parts, call, true); });
+              [&parts](AppCall& call) { return change_whitelist(parts, call, Whitelist::add); });
   api.add_app("DELETE", "/whitelist/", Access::own,
               {"removeFromWhitelist", "Keep addresses out again", "Addresses", {{204, ""}}, {409, 422}},
-              [&parts](AppCall& call) { return change_whitelist(parts, call, false); });
+              [&parts](AppCall& call) { return change_whitelist(parts, call, Whitelist::remove); });
   api.add_app("GET", "/tls/", Access::use, {"getTls", "Whether requests are sent on to HTTPS", "", {{200, "Tls"}}},
               [&parts](AppCall& call) { return show_tls(parts, call); });
   api.add_app("POST", "/tls/", Access::use,

@@ -11,12 +11,16 @@ namespace {
 constexpr sql::Query insert_app{
     "insert_app", "INSERT INTO apps (id, owner_id) VALUES ($1, $2::bigint) ON CONFLICT (id) DO NOTHING RETURNING uuid"};
 constexpr sql::Query insert_settings{"insert_first_settings",
-                                     "INSERT INTO settings (app_uuid, owner_id) VALUES ($1::uuid, $2::bigint)"};
+                                     "INSERT INTO settings (app_uuid, owner_id) VALUES ($1::uuid, $2::bigint) "
+                                     "RETURNING uuid"};
 constexpr sql::Query insert_tls{"insert_first_tls",
                                 "INSERT INTO tls (app_uuid, owner_id) VALUES ($1::uuid, $2::bigint)"};
 constexpr sql::Query insert_own_domain{"insert_own_domain",
                                        "INSERT INTO domains (app_uuid, owner_id, domain) VALUES ($1::uuid, $2::bigint, "
                                        "$3) ON CONFLICT (domain) DO NOTHING"};
+constexpr sql::Query select_host_holder{
+    "select_host_holder",
+    "SELECT a.id FROM domains d JOIN apps a ON a.uuid = d.app_uuid WHERE d.domain IN ($1, $2) LIMIT 1"};
 constexpr sql::Query delete_app{"delete_app", "DELETE FROM apps WHERE uuid = $1::uuid"};
 constexpr sql::Query update_owner{"update_owner",
                                   "UPDATE apps SET owner_id = $2::bigint, updated = now() WHERE uuid = $1::uuid"};
@@ -52,29 +56,44 @@ Task<http::Response> list_apps(Parts& parts, Call& call) {
   co_return page_answer(call.request, page, found.count, std::move(apps));
 }
 
+// An app is reached at its own name, or is not made: somebody got the host when that was possible still.
+void check_host_is_free(sql::Tx& tx, const std::string& id, const std::string& platform_domain) {
+  const auto host = host_of_domain(id, platform_domain);
+  const auto holder = tx.query(select_host_holder, {id, host});
+  if (holder.empty()) return;
+  throw Error(Error::Fields{{"id", {"The domain " + host + " is already in use by another app. Choose another name"}}});
+}
+
 // The app with all that belongs to it from the start, or nothing.
-App insert_whole_app(sql::Tx& tx, const std::string& id, const User& owner, const json::object& default_tags) {
+App insert_whole_app(sql::Tx& tx, const std::string& id, const User& owner, const Settings& settings) {
   const auto rows = tx.query(insert_app, {id, owner.id});
   if (rows.empty()) throw Error(Error::Fields{{"id", {"Application with this id already exists."}}});
   const auto uuid = rows[0].text("uuid");
+  check_host_is_free(tx, id, settings.platform_domain);
   Config config;
-  config.tags = default_tags;
+  config.tags = settings.default_tags;
   NewRelease release{.app_uuid = uuid, .owner = owner.id, .config_uuid = insert_config(tx, uuid, owner.id, config)};
   release.summary = owner.username + " created initial release";
   release.state = "live";
   insert_release(tx, release);
-  tx.execute(insert_settings, {uuid, owner.id});
+  const auto settings_uuid = tx.query(insert_settings, {uuid, owner.id})[0].text("uuid");
   tx.execute(insert_tls, {uuid, owner.id});
   tx.execute(insert_own_domain, {uuid, owner.id, id});
   auto app = get_app(tx, id);
+  record_event(tx, owner.username, app, "config " + id + "-" + release.config_uuid.substr(0, 7) + " updated");
   record_event(tx, owner.username, app, release.summary, {{}, {{"owner", owner.username}, {"release", 1}}});
+  record_event(tx, owner.username, app, "appsettings " + id + "-" + settings_uuid.substr(0, 7) + " updated");
+  record_event(tx, owner.username, app, "domain " + id + " added", {{}, {{"domain", id}}});
   return app;
 }
 
 Task<std::string> free_name(Parts& parts) {
   for (;;) {
     const auto name = random_app_name();
-    const auto taken = co_await parts.db.transact([&](sql::Tx& tx) { return find_app(tx, name).has_value(); });
+    const auto host = host_of_domain(name, parts.settings.platform_domain);
+    const auto taken = co_await parts.db.transact([&](sql::Tx& tx) {
+      return find_app(tx, name).has_value() || !tx.query(select_host_holder, {name, host}).empty();
+    });
     if (taken || parts.settings.reserved_names.contains(name)) continue;
     auto existing = cluster::namespace_exists(parts.kube, *AppName::parse(name));
     if (!co_await on_platform("", std::move(existing))) co_return name;
@@ -101,7 +120,7 @@ Task<http::Response> create_app(Parts& parts, Call& call) {
   } else {
     id = co_await free_name(parts);
   }
-  auto insert = [&](sql::Tx& tx) { return insert_whole_app(tx, id, call.caller(), parts.settings.default_tags); };
+  auto insert = [&](sql::Tx& tx) { return insert_whole_app(tx, id, call.caller(), parts.settings); };
   const auto app = co_await parts.db.transact(insert);
   std::exception_ptr failure;
   try {

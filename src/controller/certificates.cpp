@@ -144,6 +144,7 @@ Task<http::Response> attach(Parts& parts, Call& call) {
     record_event(tx, call.caller().username, app, "certificate of " + domain + " taken back: the cluster refused it");
   };
   co_await parts.jobs.apply_or_take_back(app.uuid, "Could not update Kubernetes Service " + app.id, take_back);
+  co_await parts.jobs.wait_for_routers(app, {host_of_domain(domain, parts.settings.platform_domain)});
   co_return nothing(201);
 }
 

@@ -69,15 +69,35 @@ Task<http::Response> list_domains(Parts& parts, AppCall& call) {
   co_return co_await list_rows(parts, call, {count_domains, select_domains}, {call.app.uuid}, to);
 }
 
+[[noreturn]] void refuse_domain(std::string why) { throw Error(Error::Fields{{"domain", {std::move(why)}}}); }
+
+// Names below the platform's domain are those of apps, and of the platform's own parts.
+void check_owner(const Settings& settings, const App& app, const std::string& domain) {
+  const auto label = owning_label(domain, settings.platform_domain);
+  if (!label || *label == app.id) return;
+  const auto host = host_of_domain(domain, settings.platform_domain);
+  if (label->empty() || *label == "*" || settings.reserved_names.contains(*label))
+    refuse_domain(host + " belongs to the platform. Use a domain of your own");
+  refuse_domain(host + " belongs to the app " + *label + " alone, also before there is one. Use a domain of your own");
+}
+
 Task<http::Response> add_domain(Parts& parts, AppCall& call) {
   Fields fields(call.body);
   const auto text = fields.text("domain", {});
   fields.done();
   const auto domain = checked_domain(*text);
   auto insert = [&](sql::Tx& tx) {
-    lock_app(tx, call.app.uuid);
-    if (tx.query(insert_domain, {call.app.uuid, call.caller().id, domain}).empty()) {
-      throw Error(Error::Fields{{"domain", {"Domain is already in use by another application"}}});
+    const auto app = lock_app(tx, call.app.uuid);
+    // Its own host has two names: that without a dot, and the whole.
+    const auto own = host_of_domain(app.id, parts.settings.platform_domain);
+    const auto other_name = domain == app.id ? own : domain == own ? app.id : "";
+    const bool is_there = !other_name.empty() && !tx.query(select_domain, {other_name}).empty();
+    check_owner(parts.settings, app, domain);
+    if (is_there || tx.query(insert_domain, {app.uuid, call.caller().id, domain}).empty()) {
+      auto typed = *text;
+      if (typed == domain) refuse_domain("Domain is already in use by another application");
+      if (typed.ends_with('.')) typed.pop_back();
+      refuse_domain("The domain " + typed + " is already in use by another app");
     }
     record_event(tx, call.caller().username, call.app, "domain " + domain + " added", {{}, {{"domain", domain}}});
     return domain_json(tx.query(select_domain, {domain})[0], call.app.id);
@@ -89,6 +109,7 @@ Task<http::Response> add_domain(Parts& parts, AppCall& call) {
   };
   co_await parts.jobs.apply_or_take_back(call.app.uuid, "Could not update Kubernetes Service " + call.app.id,
                                          take_back);
+  co_await parts.jobs.wait_for_routers(call.app, {host_of_domain(domain, parts.settings.platform_domain)});
   co_return answer(201, added);
 }
 

@@ -41,6 +41,7 @@ Task<http::Response> who_has_key(Parts& parts, Call& call) {
 }
 
 Task<http::Response> keys_of_app(Parts& parts, Call& call) {
+  if (call.request.path.ends_with('/')) throw not_found("User");  // one whose name is empty
   auto read = [id = call.param("app")](sql::Tx& tx) {
     const auto app = get_app(tx, id);
     json::object users;
@@ -109,7 +110,7 @@ void add_hook_routes(Api& api) {
   api.add("GET", "/v2/hooks/key/{fingerprint...}", Who::builder,
           {"findKey", "Who has an SSH key, and the apps that he may push to", "", {{200, "KeyOwner"}}, {404}},
           [&parts](Call& call) { return who_has_key(parts, call); });
-  api.add("GET", "/v2/hooks/keys/{app}", Who::builder,
+  api.add("GET", "/v2/hooks/keys/{app}/", Who::builder,
           {"listKeysOfApp", "Keys of the app's collaborators", "", {{200, "KeysByUser"}}, {404}},
           [&parts](Call& call) { return keys_of_app(parts, call); });
   api.add("GET", "/v2/hooks/keys/{app}/{username}", Who::builder,

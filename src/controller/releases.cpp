@@ -94,6 +94,10 @@ Config changed_config(const Settings& settings, const Config& live, const json::
       next.*map = merge_map(std::move(next.*map), changes[name], name);
   }
   migrate_healthcheck_values(next);
+  // What is there already may shrink step by step.
+  if (!changes["values"].empty()) {
+    if (auto problems = problems_of_sizes(next.values); !problems.empty()) throw Error(std::move(problems));
+  }
   json::object registry;
   for (const auto& [key, value] : next.registry) registry[lower(key)] = value;
   next.registry = std::move(registry);
@@ -165,10 +169,7 @@ Build build_from(const json::object& body, const std::string& owner) {
     fields.problem("image", "Repository name " + reserved + " is not allowed, as it is reserved by Deis");
   build.sha = fields.text("sha", {.required = false, .blank_allowed = true, .max = 40}).value_or("");
   build.dockerfile = fields.text("dockerfile", {.required = false, .blank_allowed = true}).value_or("");
-  if (fields.is_null("procfile"))
-    fields.problem("procfile", "This field may not be null.");
-  else if (auto procfile = fields.map("procfile"))
-    build.procfile = *std::move(procfile);
+  if (auto procfile = fields.map("procfile")) build.procfile = *std::move(procfile);
   for (const auto& [type, command] : build.procfile) {
     if (!is_process_type(type))
       fields.problem("procfile", "Process types can only contain lowercase alphanumeric characters");

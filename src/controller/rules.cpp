@@ -12,13 +12,15 @@
 namespace workflow::controller {
 namespace {
 
+constexpr std::string_view not_null = "This field may not be null.";
+constexpr std::string_view no_nulls = "Null characters are not allowed.";
+// What one variable may take of a process' environment (Linux: MAX_ARG_STRLEN), and all together of the Secret that
+// carries them: 1 MiB in Kubernetes, less what the platform's own variables take.
+constexpr std::size_t longest_variable = 128 * 1024 - 1, most_of_variables = 1000 * 1000;
+
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_alnum(char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool all_digits(std::string_view text) { return !text.empty() && std::ranges::all_of(text, is_digit); }
-
-std::size_t characters(std::string_view utf8) {
-  return static_cast<std::size_t>(std::ranges::count_if(utf8, [](char c) { return (c & 0xc0) != 0x80; }));
-}
 
 // ([A-Za-z0-9][-.\w]{0,61})?[A-Za-z0-9]
 bool is_tag_part(std::string_view text) {
@@ -42,7 +44,9 @@ Problem config_value(const std::string& key, const json::value& value) {
     if (!has_path) {
       return "HEALTHCHECK_URL is missing a URI path (such as /healthz). Without it no health check can be done";
     }
-    if (host != std::string::npos || text.find_first_of("?#") != std::string::npos || text.starts_with("//")) {
+    const bool is_plain = std::ranges::all_of(text, [](char c) { return c > ' ' && c != 0x7f; });
+    if (host != std::string::npos || text.find_first_of("?#") != std::string::npos || text.starts_with("//") ||
+        !is_plain) {
       return "HEALTHCHECK_URL can only be a URI path (such as /healthz) that does not contain other things such as "
              "query params";
     }
@@ -174,6 +178,10 @@ constexpr MapRule map_rules[] = {{"values", config_value},
 
 }  // namespace
 
+std::size_t characters(std::string_view utf8) {
+  return static_cast<std::size_t>(std::ranges::count_if(utf8, [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
 bool Fields::is_null(std::string_view name) const {
   const auto* value = body_.if_contains(name);
   return value && value->is_null();
@@ -186,7 +194,7 @@ std::optional<std::string> Fields::text(std::string_view name, Text rule) {
     return std::nullopt;
   }
   if (value->is_null()) {
-    problem(name, "This field may not be null.");
+    problem(name, std::string(not_null));
     return std::nullopt;
   }
   if (value->is_structured() || value->is_bool()) {
@@ -196,7 +204,7 @@ std::optional<std::string> Fields::text(std::string_view name, Text rule) {
   auto out = python_text(*value);
   if (rule.stripped) out = trim(out);
   if (out.find('\0') != std::string::npos) {
-    problem(name, "Null characters are not allowed.");
+    problem(name, std::string(no_nulls));
     return std::nullopt;
   }
   if (out.empty() && !rule.blank_allowed) {
@@ -224,7 +232,11 @@ std::optional<bool> Fields::boolean(std::string_view name) {
 
 std::optional<json::object> Fields::map(std::string_view name) {
   const auto* value = body_.if_contains(name);
-  if (!value || value->is_null()) return std::nullopt;
+  if (!value) return std::nullopt;
+  if (value->is_null()) {
+    problem(name, std::string(not_null));
+    return std::nullopt;
+  }
   if (const auto* object = value->if_object()) return *object;
   if (const auto* text = value->if_string()) {
     auto parsed = parse_json(*text);
@@ -240,15 +252,15 @@ void Fields::done() const {
 
 std::vector<std::string> app_name_problems(const std::string& name, const std::set<std::string>& reserved) {
   std::vector<std::string> problems;
-  if (characters(name) > 63) problems.emplace_back("Ensure this field has no more than 63 characters.");
   const bool is_slug = std::ranges::all_of(name, [](char c) { return is_alnum(c) || c == '_' || c == '-'; });
-  if (!is_slug) problems.emplace_back("Enter a valid \"slug\" consisting of letters, numbers, underscores or hyphens.");
   if (!AppName::parse(name.substr(0, 63)) || !is_slug) {
     problems.emplace_back(
         "App name must start with an alphabetic character, cannot end with a hyphen and can only contain a-z "
         "(lowercase), 0-9 and hyphens.");
   }
   if (reserved.contains(name)) problems.emplace_back(name + " is a reserved name.");
+  if (characters(name) > 63) problems.emplace_back("Ensure this field has no more than 63 characters.");
+  if (!is_slug) problems.emplace_back("Enter a valid \"slug\" consisting of letters, numbers, underscores or hyphens.");
   return problems;
 }
 
@@ -288,7 +300,10 @@ json::object config_change(Fields& fields, std::string_view map_name) {
     if (rule.map != map_name) continue;
     for (auto& [key, value] : *change) {
       if (value.is_null()) continue;
-      if (auto problem = rule.check(std::string(key), value)) fields.problem(map_name, *problem);
+      if (python_text(value).contains('\0'))
+        fields.problem(map_name, std::string(no_nulls));
+      else if (auto problem = rule.check(std::string(key), value))
+        fields.problem(map_name, *problem);
       // Everything but probes is text to whoever reads it back.
       else if (map_name != "healthcheck")
         value = json::string(python_text(value));
@@ -297,11 +312,41 @@ json::object config_change(Fields& fields, std::string_view map_name) {
   return *std::move(change);
 }
 
+Error::Fields problems_of_sizes(const json::object& values) {
+  std::size_t all = 0;
+  for (const auto& [key, value] : values) {
+    const auto size = key.size() + 1 + python_text(value).size();
+    all += size;
+    if (size > longest_variable) {
+      return {{"values",
+               {std::string(key) + " has " + std::to_string(size) + " bytes with its name: a process gets at most " +
+                std::to_string(longest_variable) + " in one variable. Keep it in a file or a store instead"}}};
+    }
+  }
+  if (all <= most_of_variables) return {};
+  return {{"values",
+           {"The config has " + std::to_string(all) + " bytes, names included: it may have at most " +
+            std::to_string(most_of_variables) + ". Keep what is large in a file or a store instead"}}};
+}
+
+std::string host_of_domain(const std::string& domain, const std::string& platform_domain) {
+  return domain.contains('.') || platform_domain.empty() ? domain : domain + "." + platform_domain;
+}
+
+std::optional<std::string> owning_label(const std::string& domain, const std::string& platform_domain) {
+  if (!domain.contains('.')) return domain;
+  if (platform_domain.empty()) return std::nullopt;
+  if (domain == platform_domain) return "";
+  if (!domain.ends_with("." + platform_domain)) return std::nullopt;
+  const auto label = domain.substr(0, domain.size() - platform_domain.size() - 1);
+  return label.substr(label.rfind('.') + 1);
+}
+
 std::string checked_domain(const std::string& text) {
   std::string domain(trim(text));
   if (domain.ends_with('.')) domain.pop_back();
   if (domain.empty()) bad_domain("This field may not be blank.");
-  if (domain.contains('\0')) bad_domain("Null characters are not allowed.");
+  if (domain.contains('\0')) bad_domain(std::string(no_nulls));
   if (domain == "*") bad_domain("Hostname can't only be a wildcard");
   const bool wildcard = domain.starts_with("*.");
   const auto rest = wildcard ? domain.substr(2) : domain;
@@ -309,13 +354,15 @@ std::string checked_domain(const std::string& text) {
   const int failed = idn2_lookup_u8(reinterpret_cast<const uint8_t*>(rest.c_str()),
                                     reinterpret_cast<uint8_t**>(&converted), IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
   const std::unique_ptr<char, void (*)(void*)> owner(converted, idn2_free);
+  const std::string too_long = "Hostname must be 253 characters or less.";
+  if (failed == IDN2_TOO_BIG_DOMAIN) bad_domain(too_long);
   if (failed != IDN2_OK) {
     bad_domain("Hostname does not look valid, could not convert to ACE " + domain + ": " + idn2_strerror(failed));
   }
   const auto ascii = (wildcard ? "*." : "") + lower(converted);
   if (!DomainName::parse(ascii)) {
     bad_domain(ascii.size() > 253
-                   ? "Hostname must be 253 characters or less."
+                   ? too_long
                    : "Hostname does not look valid, could not convert to ACE " + domain + ": not a host name");
   }
   if (all_digits(ascii.substr(ascii.rfind('.') + 1))) bad_domain("Hostname does not look valid.");
@@ -325,6 +372,7 @@ std::string checked_domain(const std::string& text) {
 bool is_network(const std::string& text) {
   const auto slash = text.find('/');
   const auto address = text.substr(0, slash);
+  if (text.contains('\0')) return false;
   unsigned char bytes[16];
   const bool v4 = inet_pton(AF_INET, address.c_str(), bytes) == 1;
   const bool v6 = !v4 && inet_pton(AF_INET6, address.c_str(), bytes) == 1;
@@ -335,8 +383,10 @@ bool is_network(const std::string& text) {
 }
 
 std::optional<PublicKey> parse_public_key(std::string_view text) {
+  // One line: what follows it would be another key to whoever reads it.
+  const bool is_line = std::ranges::all_of(trim(text), [](char c) { return static_cast<unsigned char>(c) >= ' '; });
   const auto words = split(std::string(trim(text)), ' ');
-  if (words.size() < 2) return std::nullopt;
+  if (words.size() < 2 || !is_line) return std::nullopt;
   const auto blob = from_base64(words[1]);
   // RFC 4253, section 6.6: the blob begins with its own type, as a string; it must be the type that the line names.
   if (!blob || blob->size() < 4) return std::nullopt;

@@ -35,6 +35,7 @@ class Fields {
   Error::Fields problems_;
 };
 
+std::size_t characters(std::string_view utf8);
 std::vector<std::string> app_name_problems(const std::string& name, const std::set<std::string>& reserved);
 bool is_email(std::string_view text);
 bool is_process_type(std::string_view text);
@@ -44,8 +45,16 @@ std::string reserved_repository(const std::string& image);
 // Adds the problems of a config change to `fields`, by map, and returns the change itself (nulls kept).
 json::object config_change(Fields& fields, std::string_view map_name);
 
+// What is too large for a process' environment, or for what carries it there.
+Error::Fields problems_of_sizes(const json::object& values);
+
 // A domain as it is stored: ASCII form, no trailing dot. Throws invalid under "domain".
 std::string checked_domain(const std::string& text);
+// The host that it becomes: names without a dot are below the platform's domain ("": it is not known).
+std::string host_of_domain(const std::string& domain, const std::string& platform_domain);
+// Names at and below `<label>.<platform domain>` belong to the app `<label>` alone: that label; "" is the platform's,
+// nullopt anybody's.
+std::optional<std::string> owning_label(const std::string& domain, const std::string& platform_domain);
 
 // "1.2.3.4", "10.0.0.0/8", "2001:db8::/32".
 bool is_network(const std::string& text);

@@ -108,10 +108,12 @@ TEST(AppNames, say_everything_that_is_wrong_with_them) {
   EXPECT_THAT(app_name_problems(std::string(63, 'a'), reserved), IsEmpty());
   EXPECT_THAT(app_name_problems(std::string(64, 'a'), reserved),
               ElementsAre("Ensure this field has no more than 63 characters."));
+  EXPECT_THAT(app_name_problems("9" + std::string(63, '.'), reserved),
+              ElementsAre(rule, "Ensure this field has no more than 63 characters.", slug));
   for (const char* name : {"9lives", "-a", "a-", "Caps", "under_score"})
     EXPECT_THAT(app_name_problems(name, reserved), ElementsAre(rule)) << name;
-  for (const char* name : {"a.b", "a b", "a/b", "\xc3\xa4"})
-    EXPECT_THAT(app_name_problems(name, reserved), ElementsAre(slug, rule)) << name;
+  for (const char* name : {"a.b", "a b", "a/b", "\xc3\xa4", "a\n"})
+    EXPECT_THAT(app_name_problems(name, reserved), ElementsAre(rule, slug)) << name;
   EXPECT_THAT(app_name_problems("deis", reserved), ElementsAre("deis is a reserved name."));
 }
 
@@ -128,6 +130,79 @@ TEST(ProcessTypes, are_lower_case_words_joined_by_hyphens) {
   for (const char* good : {"web", "w2", "2w", "a-b-c"}) EXPECT_TRUE(is_process_type(good)) << good;
   for (const char* bad : {"", "-", "a-", "-a", "a--b", "A", "a_b", "a.b", "web/cmd", "a\n"})
     EXPECT_FALSE(is_process_type(bad)) << bad;
+}
+
+TEST(Rules, none_takes_what_follows_a_line_end) {
+  struct Case {
+    std::string map, key, value;  // good without the line end
+  };
+  const Case cases[] = {{"values", "PORT", "80"},
+                        {"values", "HEALTHCHECK_URL", "/healthz"},
+                        {"values", "HEALTHCHECK_TIMEOUT", "5"},
+                        {"memory", "web", "1G"},
+                        {"memory", "web", "1G/2G"},
+                        {"cpu", "web", "500m"},
+                        {"cpu", "web", "1/2"},
+                        {"termination_grace_period", "web", "30"},
+                        {"tags", "disk", "ssd"},
+                        {"tags", "a.b/disk", "ssd"}};
+  auto is_good = [](const std::string& map, const std::string& key, const std::string& value) {
+    return problems_of([&](Fields& f) { config_change(f, map); }, {{map, json::object{{key, value}}}}).empty();
+  };
+  for (const auto& [map, key, value] : cases) {
+    EXPECT_TRUE(is_good(map, key, value)) << map << " " << value;
+    for (const char* end : {"\n", "\r\n", "\nX"}) {
+      EXPECT_FALSE(is_good(map, key, value + end)) << map << " " << value;
+      EXPECT_FALSE(is_good(map, key + end, value)) << map << " " << key;
+    }
+  }
+  EXPECT_FALSE(is_good("registry", "username\n", "x"));
+  EXPECT_FALSE(is_good("values", "KEY", std::string("a\0b", 3)));
+  EXPECT_FALSE(is_email("a@b.co\n"));
+  for (const char* network : {"10.0.0.0/8\n", "10.0.0.1\n", "10.0.0.0\n/8", "2001:db8::/32\n"})
+    EXPECT_FALSE(is_network(network)) << network;
+  EXPECT_FALSE(is_network(std::string("10.0.0.1\0x", 10)));
+  EXPECT_FALSE(parse_public_key("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5\nssh-ed25519 AAAA"));
+}
+
+TEST(ConfigSizes, what_no_process_could_be_started_with_is_told) {
+  EXPECT_THAT(problems_of_sizes({{"A", std::string(131'069, 'x')}}), IsEmpty());
+  EXPECT_THAT(
+      problems_of_sizes({{"A", std::string(131'070, 'x')}}).at("values"),
+      ElementsAre("A has 131072 bytes with its name: a process gets at most 131071 in one variable. Keep it in a "
+                  "file or a store instead"));
+  json::object many;
+  for (int i = 0; i < 11; ++i) many["K" + std::to_string(i)] = std::string(100'000, 'x');
+  EXPECT_THAT(
+      problems_of_sizes(many).at("values"),
+      ElementsAre("The config has 1100034 bytes, names included: it may have at most 1000000. Keep what is large "
+                  "in a file or a store instead"));
+  many.erase("K9");
+  many.erase("K10");
+  EXPECT_THAT(problems_of_sizes(many), IsEmpty());
+}
+
+TEST(Domains, below_the_platforms_belong_to_the_app_of_that_name) {
+  struct Case {
+    std::string domain;
+    std::optional<std::string> label;
+    std::string host;
+  };
+  const Case cases[] = {{"foo", "foo", "foo.apps.example.com"},
+                        {"foo.apps.example.com", "foo", "foo.apps.example.com"},
+                        {"www.foo.apps.example.com", "foo", "www.foo.apps.example.com"},
+                        {"*.foo.apps.example.com", "foo", "*.foo.apps.example.com"},
+                        {"*.apps.example.com", "*", "*.apps.example.com"},
+                        {"apps.example.com", "", "apps.example.com"},
+                        {"fooapps.example.com", {}, "fooapps.example.com"},
+                        {"example.com", {}, "example.com"},
+                        {"apps.example.com.org", {}, "apps.example.com.org"}};
+  for (const auto& [domain, label, host] : cases) {
+    EXPECT_EQ(owning_label(domain, "apps.example.com"), label) << domain;
+    EXPECT_EQ(host_of_domain(domain, "apps.example.com"), host);
+  }
+  EXPECT_EQ(owning_label("foo.apps.example.com", ""), std::nullopt);
+  EXPECT_EQ(host_of_domain("foo", ""), "foo");
 }
 
 TEST(ConfigChange, checks_each_map_by_its_own_rule) {

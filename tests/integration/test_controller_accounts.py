@@ -87,6 +87,13 @@ def test_the_keyword_of_a_token_is_not_case_sensitive(controller, alice):
     assert answer.json()["username"] == "alice"
 
 
+def test_who_may_do_nothing_there_is_not_told_what_others_may(alice, admin, controller):
+    for path in ("/v2/users/", "/v2/admin/perms/", "/v2/admin/perms/x", "/v2/admin/perms/x/", "/v2/events/", "/v2/hooks/build/"):
+        assert said(alice.call("PATCH", path)) == (403, DENIED), path
+    assert admin.call("PATCH", "/v2/users/").status_code == 405
+    assert controller.builder().call("PATCH", "/v2/hooks/build/").status_code == 405
+
+
 def test_a_method_that_a_route_lacks_is_405_with_those_that_it_has(alice):
     answer = alice.call("PATCH", "/v2/keys/")
     assert said(answer) == (405, 'Method "PATCH" not allowed.')
@@ -437,7 +444,10 @@ def test_a_key_that_is_wrong_or_taken(alice, bob, body, expected):
 def test_hooks_ask_for_the_builders_key(controller, alice, admin, path):
     assert said(controller.anonymous().get(path)) == (401, ANONYMOUS)
     assert said(controller.anonymous().get(path, headers={"X-Deis-Builder-Auth": BUILDER_KEY + "x"})) == (401, ANONYMOUS)
-    assert said(admin.get(path, headers={"X-Deis-Builder-Auth": BUILDER_KEY})) == (403, DENIED)
+    assert said(admin.get(path)) == (403, DENIED)
+    # A user's token beside the right key does no harm.
+    assert said(admin.get(path, headers={"X-Deis-Builder-Auth": BUILDER_KEY})) == said(
+        controller.anonymous().get(path, headers={"X-Deis-Builder-Auth": BUILDER_KEY}))
     assert controller.builder().get(path).status_code == 404
 
 

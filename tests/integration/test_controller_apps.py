@@ -19,7 +19,7 @@ NO_APP, NO_USER = "No App matches the given query.", "No User matches the given 
 
 @pytest.fixture(scope="module")
 def controller(start_controller, cluster):  # noqa: F811
-    return start_controller(cluster.kubeconfig, RESERVED_NAMES="deis, deis-builder")
+    return start_controller(cluster.kubeconfig, RESERVED_NAMES="deis, deis-builder", PLATFORM_DOMAIN="apps.example.net")
 
 
 # --- apps
@@ -52,8 +52,8 @@ SLUG = 'Enter a valid "slug" consisting of letters, numbers, underscores or hyph
 
 @pytest.mark.parametrize("name, messages", [
     ("a" * 64, ["Ensure this field has no more than 63 characters."]),
-    ("camelCase", [RULE]), ("9lives", [RULE]), ("ends-", [RULE]), ("under_score", [RULE]), ("dot.ted", [SLUG, RULE]),
-    ("newline\n\n.", [SLUG, RULE]), ("", [BLANK]), ("deis", ["deis is a reserved name."]),
+    ("camelCase", [RULE]), ("9lives", [RULE]), ("ends-", [RULE]), ("under_score", [RULE]), ("dot.ted", [RULE, SLUG]),
+    ("newline\n\n.", [RULE, SLUG]), ("", [BLANK]), ("deis", ["deis is a reserved name."]),
     ("taken", ["Application with this id already exists."]),
 ])
 def test_a_name_that_cannot_be_says_why(alice, bob, name, messages):
@@ -362,16 +362,17 @@ def test_the_apps_own_name_is_its_first_domain(app, alice):
 
 
 @pytest.mark.parametrize("text, stored", [
-    ("example.com", "example.com"), ("EXAMPLE.Com", "example.com"), ("www.example.com.", "www.example.com"), ("single", "single"),
+    ("example.com", "example.com"), ("EXAMPLE.Com", "example.com"), ("www.example.com.", "www.example.com"),
     ("*.example.com", "*.example.com"), ("3com.com", "3com.com"), ("bücher.example", "xn--bcher-kva.example"), ("a-b.c-d.ef", "a-b.c-d.ef"),
 ])
 def test_domains_are_kept_in_their_ascii_form_and_removed_in_any(app, alice, bob, text, stored):
     path = f"/v2/apps/{app}/domains/"
     added = alice.post(path, {"domain": text})
     assert added.status_code == 201 and added.json()["domain"] == stored
-    for form in (text, stored):
+    assert said(alice.post(path, {"domain": stored})) == (400, {"domain": ["Domain is already in use by another application"]})
+    for form in {text, stored + "."} - {stored}:
         again = alice.post(path, {"domain": form})
-        assert again.status_code == 400 and "already in use by another app" in again.text
+        assert said(again) == (400, {"domain": [f"The domain {form.rstrip('.')} is already in use by another app"]})
     assert sorted(d["domain"] for d in alice.get(path).json()["results"]) == sorted([app, stored])
     assert said(alice.delete(path + text)) == (204, None)
     assert said(alice.delete(path + text)) == (404, "No Domain matches the given query.")
@@ -382,6 +383,48 @@ def test_domains_are_kept_in_their_ascii_form_and_removed_in_any(app, alice, bob
 def test_a_domain_that_cannot_be_is_refused_under_its_field(app, alice, text):
     answer = alice.post(f"/v2/apps/{app}/domains/", {"domain": text})
     assert answer.status_code == 400 and list(answer.json()) == ["domain"], answer.text
+
+
+def test_a_domain_that_is_too_long_says_so(app, alice):
+    for text in (".".join(["x" * 60] * 4 + ["y" * 12]), ".".join(["x" * 60] * 40)):
+        assert said(alice.post(f"/v2/apps/{app}/domains/", {"domain": text})) == (
+            400, {"domain": ["Hostname must be 253 characters or less."]})
+
+
+@pytest.mark.parametrize("form", ["{}", "{}.", "{}.apps.example.net", "{}.APPS.example.net.", "www.{}.apps.example.net",
+                                  "*.{}.apps.example.net"])
+def test_names_below_the_platforms_domain_are_those_of_apps(app, alice, bob, form):
+    """Also of an app that is not there yet: nobody can take its page from it."""
+    victim = "victim-to-come"
+    answer = alice.post(f"/v2/apps/{app}/domains/", {"domain": form.format(victim)})
+    assert answer.status_code == 400
+    assert answer.json()["domain"][0].endswith(f"belongs to the app {victim} alone, also before there is one. Use a domain of your own")
+    for taken in ("deis", "deis-builder", "*"):
+        answer = alice.post(f"/v2/apps/{app}/domains/", {"domain": form.format(taken)})
+        assert answer.status_code == 400, answer.text
+        if "*" not in form.format(taken) or form == "{}.apps.example.net":
+            assert "belongs to the platform" in answer.text or "wildcard" in answer.text
+    assert [d["domain"] for d in alice.get(f"/v2/apps/{app}/domains/").json()["results"]] == [app]
+
+
+def test_an_apps_own_host_has_one_owner_whatever_its_form(app, alice):
+    path = f"/v2/apps/{app}/domains/"
+    for form in (f"{app}.apps.example.net", f"{app}.apps.example.net."):
+        assert said(alice.post(path, {"domain": form}))[0] == 400
+    assert alice.post(path, {"domain": f"www.{app}.apps.example.net"}).status_code == 201
+    assert said(alice.delete(path + app)) == (204, None)
+    assert alice.post(path, {"domain": f"{app}.apps.example.net"}).status_code == 201
+    assert said(alice.post(path, {"domain": app}))[0] == 400
+
+
+@pytest.mark.parametrize("held", ["{}", "{}.apps.example.net"])
+def test_an_app_whose_host_somebody_has_from_before_is_not_made(app, alice, bob, controller, held):
+    name = "late-" + app
+    controller.sql("insert into domains (app_uuid, owner_id, domain) "
+                   f"select uuid, owner_id, '{held.format(name)}' from apps where id = '{app}'")
+    answer = bob.post("/v2/apps/", {"id": name})
+    assert said(answer) == (400, {"id": [f"The domain {name}.apps.example.net is already in use by another app. Choose another name"]})
+    assert said(bob.get(f"/v2/apps/{name}/")) == (404, NO_APP)
 
 
 def test_removing_what_is_no_domain_of_the_app(app, alice):
@@ -502,6 +545,10 @@ def test_the_whitelist(app, alice, bob):
     assert said(alice.get(path)) == (200, {"addresses": []})
     assert said(alice.post(path, {"addresses": ["1.2.3.4", "10.0.0.0/8"]})) == (201, {"addresses": ["1.2.3.4", "10.0.0.0/8"]})
     assert said(alice.post(path, {"addresses": ["1.2.3.4"]})) == (409, "alice changed nothing")
+    assert said(alice.post(path, {"addresses": []})) == (409, "alice changed nothing")
+    assert said(alice.delete(path, {"addresses": []})) == (409, "alice changed nothing")
+    for broken in ("1.2.3.4\n", "10.0.0.0/8\n", "1.2.3.4\0"):
+        assert alice.post(path, {"addresses": [broken]}).status_code == 400, broken
     assert alice.post(path, {"addresses": ["1.2.3.4", "2001:db8::/32"]}).json()["addresses"] == ["1.2.3.4", "10.0.0.0/8", "2001:db8::/32"]
     alice.post(f"/v2/apps/{app}/settings/", {"maintenance": True})
     assert said(alice.delete(path, {"addresses": ["1.2.3.4", "8.8.8.8"]})) == (422, "addresses {'8.8.8.8'} does not exist in whitelist")

@@ -72,8 +72,9 @@ def test_an_image_that_exposes_none_needs_one_or_is_not_routable(app, alice, reg
 
 
 def test_why_the_port_cannot_be_read_is_told(app, alice, registry):  # noqa: F811
-    for image, reason in ((f"{registry}/shop:nowhere", "the registry does not have it"), ("127.0.0.1:9/shop:v1", ""),
-                          ("Not An Image", "is not the name of an image")):
+    missing = f"{registry}/shop:nowhere"
+    assert said(build(alice, app, missing, procfile={})) == (400, f"image {missing} not found")
+    for image, reason in (("127.0.0.1:9/shop:v1", ""), ("Not An Image", "is not the name of an image")):
         status, detail = said(build(alice, app, image, procfile={}))
         assert status == 400 and detail.startswith(f"{NO_PORT} (the image's port cannot be read: {image}"), detail
         assert reason in detail and "`deis config:set PORT=…` says it instead" in detail
@@ -144,7 +145,7 @@ def test_a_registry_that_gives_tokens_is_asked_for_one(app, alice, cluster):  # 
 def test_a_registry_cannot_make_the_controller_ask_others(app, alice):  # noqa: F811
     with token_registry() as victim, token_registry(realm=f"http://127.0.0.1:{victim.server_port}/token") as server:
         status, detail = said(build(alice, app, f"127.0.0.1:{server.server_port}/team/shop:v1", procfile={}))
-        assert status == 400 and "the registry refuses access" in detail
+        assert status == 400 and detail.startswith("Permission Denied attempting to pull image") and "the registry refuses access" in detail
         assert victim.seen == []
 
 
