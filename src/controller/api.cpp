@@ -323,7 +323,8 @@ Task<http::Response> Api::answer_call(const Route& route, http::Request& request
 Task<http::Response> Api::answer_without_route(http::Request& request, const http::Router::Match& match) {
   const bool is_open = !request.path.starts_with("/v2") || request.path.starts_with("/v2/auth/") ||
                        request.path.starts_with("/v2/openapi");
-  const auto path = paths_.find(match.pattern);
+  const auto& method = match.allowed.empty() ? request.method : match.allowed.front();
+  const auto path = paths_.find(router_.match(method, request.raw_path).pattern);
   const auto who = path == paths_.end() ? Who::everybody : path->second.who;
   const auto token = token_of(request);
   if (!token && !is_open && who != Who::builder) throw unauthenticated("Authentication credentials were not provided.");

@@ -362,7 +362,8 @@ def test_a_failed_release_is_told_again_after_a_restart(deployed, alice, control
 def test_the_service_has_what_the_app_says_and_keeps_what_operators_say(app, alice, image, cluster, controller):  # noqa: F811
     path, api = f"/api/v1/namespaces/{app}/services/{app}", cluster.engine.api
     mine = lambda: api.get(path)["metadata"]["annotations"]  # noqa: E731
-    assert api.get(path)["spec"]["selector"] == {"app": app, "heritage": "deis", "type": "web"}
+    assert api.get(path)["spec"]["selector"] == {
+        "app": app, "heritage": "deis", "type": "web", "router.deis.io/serving": "true"}
     alice.post(f"/v2/apps/{app}/config/", {"values": {"PORT": "5000"}})
     assert build(alice, app, image, procfile={}).status_code == 201
     assert api.get(path)["spec"]["selector"]["type"] == "cmd"

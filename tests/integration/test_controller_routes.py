@@ -19,14 +19,14 @@ from controller_under_test import (  # noqa: E402, F401
 from workflow_testing import WORKFLOW, free_port, wait_for  # noqa: E402
 
 DOMAIN = "apps.example.net"
-NODE_OF_ROUTERS = "elsewhere"  # pretended by nobody: the pod is what we say
 
 
 class Router:
     def __init__(self, folder, cluster):  # noqa: F811
         self.folder, self.api, self.health = folder, cluster.engine.api, free_port()
         env = dict(os.environ, KUBECONFIG=str(cluster.kubeconfig), POD_NAMESPACE="deis", PLATFORM_DOMAIN=DOMAIN,
-                   ROUTER_STATE_DIR=str(folder / "state"), ROUTER_STOP_DELAY="0s", ROUTER_HEALTH_PORT=str(self.health))
+                   ROUTER_STATE_DIR=str(folder / "state"), ROUTER_STOP_DELAY="0s", ROUTER_HEALTH_PORT=str(self.health),
+                   ROUTER_MODULE=str(pathlib.Path(WORKFLOW).parent / "ngx_http_router_module.so"))
         for name in ("HTTP", "HTTPS", "BUILDER", "STATUS"):
             env[f"ROUTER_{name}_PORT"] = str(free_port())
         self.log = open(folder / "router.log", "ab")
@@ -42,11 +42,10 @@ class Router:
 
     def show(self):
         """The router's pod, as the cluster of a platform shows it."""
-        for path, body in (("/api/v1/namespaces", {"metadata": {"name": "deis"}}),
-                           ("/api/v1/namespaces/deis/pods", {
-                               "metadata": {"name": "deis-router-1", "labels": {"app": "deis-router"}},
-                               "spec": {"nodeName": NODE_OF_ROUTERS, "containers": [{"name": "deis-router", "image": "x"}]}})):
-            self.api.send("POST", path, body)
+        self.api.send("POST", "/api/v1/namespaces", {"metadata": {"name": "deis"}})
+        pod = {"metadata": {"name": "deis-router-1", "labels": {"app": "deis-router"}},
+               "spec": {"nodeSelector": {"of": "nobody"}, "containers": [{"name": "deis-router", "image": "x"}]}}
+        wait_for(lambda: self.api.send("POST", "/api/v1/namespaces/deis/pods", pod)[0] in (201, 409), 20, "the namespace takes pods")
         status = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
         answer = self.api.send("PATCH", "/api/v1/namespaces/deis/pods/deis-router-1/status", {"status": status},
                                "application/merge-patch+json")

@@ -171,7 +171,8 @@ class Deploy {
       const bool is_of_a_deployment = type && before_.contains(deployment_name(app_.app, *type));
       if (is_of_a_deployment && !runs(*type) && !is_leaving(*pod)) rest.push_back(pod);
     }
-    co_await turn_over(place_, watch_, rollouts_, std::move(rest), progress_, outcome);
+    Turnover turnover{watch_, rollouts_, std::move(rest), progress_};
+    co_await turn_over(place_, std::move(turnover), outcome);
   }
 
   // Pods of a release from before there was the label, which Services are about to select: they stay in them.

@@ -115,7 +115,7 @@ Task<> replace_pod(const Place& place, AppWatch& watch, Replacement what) {
   }
 }
 
-// `filter.type` becomes that of the pod that `filter.name` names; `before` are the pods of that type as they were.
+// `filter.type` becomes that of the pod that `filter.name` names; `before` are the pods as they were.
 struct Restart {
   PodFilter& filter;
   std::set<std::string>& before;
@@ -132,17 +132,16 @@ Task<> restart_watched(const Place& place, Restart what, AppWatch& watch) {
     const auto type = kube::label_of(*deployment, "type");
     const auto replicas = find_integer(*deployment, {"spec", "replicas"}).value_or(1);
     if (replicas == 0 || (filter.type && filter.type->text() != type)) continue;
-    if (!filter.name.empty()) {
-      const auto pods = watch.pods(type, "");
-      const auto pod = std::find_if(pods.begin(), pods.end(), [&](const auto& p) { return fits(*p, app, filter); });
-      if (pod == pods.end()) continue;
-      filter.type = ProcessType::parse(type);
-      for (const auto& known : pods) what.before.insert(kube::name_of(*known));
-      if (replicas > 1) {
-        Replacement replacement{type, *pod, static_cast<std::size_t>(replicas), clock.now() + what.limit};
-        co_await replace_pod(place, watch, std::move(replacement));
-        continue;
-      }
+    const auto pods = watch.pods(type, "");
+    const auto named = std::ranges::find_if(pods, [&](const auto& p) { return fits(*p, app, filter); });
+    const bool is_single = !filter.name.empty();
+    if (is_single && named == pods.end()) continue;
+    for (const auto& known : pods) what.before.insert(kube::name_of(*known));
+    if (is_single) filter.type = ProcessType::parse(type);
+    if (is_single && replicas > 1) {
+      Replacement replacement{type, *named, static_cast<std::size_t>(replicas), clock.now() + what.limit};
+      co_await replace_pod(place, watch, std::move(replacement));
+      continue;
     }
     // A lone pod is replaced before it goes: a rolling restart of its type.
     json::object annotation{{"kubectl.kubernetes.io/restartedAt", rfc3339_micros(clock.now())}};
@@ -156,7 +155,10 @@ Task<> restart_watched(const Place& place, Restart what, AppWatch& watch) {
     rollouts.push_back(rollout_of(watch, answer, std::chrono::ceil<std::chrono::seconds>(what.limit), place.settings));
   }
   auto outcome = co_await follow(place.client, watch, rollouts, {});
-  if (outcome.ok) co_await turn_over(place, watch, rollouts, {}, {}, outcome);
+  if (outcome.ok) {
+    Turnover turnover{watch, rollouts, {}, {}};
+    co_await turn_over(place, std::move(turnover), outcome);
+  }
   if (!outcome.ok) {
     // As any rollout that takes long: the cluster goes on with it by itself.
     for (const auto& r : rollouts) {

@@ -196,8 +196,8 @@ void note(DeployOutcome& outcome, std::string lack) {
 }
 
 // Gives up what is spare, once the routers serve what came instead. True when that was the rest.
-Task<bool> take_step(const Place& place, AppWatch& watch, std::vector<Rollout>& rollouts,
-                     const std::vector<ObjectPtr>& rest, DeployOutcome& outcome) {
+Task<bool> take_step(const Place& place, Turnover& what, DeployOutcome& outcome) {
+  auto& [watch, rollouts, rest, progress] = what;
   std::vector<ObjectPtr> fresh, leaving;
   std::map<std::string, int> stay;  // by Deployment: old pods that remain
   bool is_last = true;
@@ -227,10 +227,10 @@ Task<bool> take_step(const Place& place, AppWatch& watch, std::vector<Rollout>& 
 }
 }  // namespace
 
-Task<> turn_over(const Place& place, AppWatch& watch, std::vector<Rollout>& rollouts, std::vector<ObjectPtr> rest,
-                 const Progress& progress, DeployOutcome& outcome) {
+Task<> turn_over(const Place& place, Turnover what, DeployOutcome& outcome) {
+  auto& [watch, rollouts, rest, progress] = what;
   for (;;) {
-    if (co_await take_step(place, watch, rollouts, rest, outcome)) co_return;
+    if (co_await take_step(place, what, outcome)) co_return;
     std::erase_if(rollouts, [](const Rollout& r) { return r.finished; });
     auto late = std::move(outcome.late);
     outcome = co_await follow(place.client, watch, rollouts, progress);

@@ -46,7 +46,12 @@ Task<> bring_back(const Place& place, const AppWatch& watch);
 
 // Brings held rollouts to their end, step by step. `rest`: pods of types that stop altogether, with the last step.
 // Late routers are told through `outcome.late`; a step that fails leaves the Deployments as they are then.
-Task<> turn_over(const Place& place, AppWatch& watch, std::vector<Rollout>& rollouts, std::vector<ObjectPtr> rest,
-                 const Progress& progress, DeployOutcome& outcome);
+struct Turnover {
+  AppWatch& watch;
+  std::vector<Rollout>& rollouts;
+  std::vector<ObjectPtr> rest;
+  Progress progress;
+};
+Task<> turn_over(const Place& place, Turnover what, DeployOutcome& outcome);
 
 }  // namespace workflow::controller::cluster

@@ -11,11 +11,12 @@ namespace {
 
 json::object parsed(const std::string& yaml) { return kube::parse_yaml(yaml).get_object(); }
 
-ObjectPtr pod(const std::string& name, const std::string& metadata = "", bool ready = true) {
+enum class Ready { yes, no };
+ObjectPtr pod(const std::string& name, const std::string& metadata = "", Ready ready = Ready::yes) {
   return std::make_shared<const json::object>(
       parsed("metadata: {name: \"" + name + "\", namespace: shop, uid: u" + name + metadata +
              "}\nspec: {containers: [{ports: [{name: http, containerPort: 5000}]}]}\nstatus: {podIP: 10.0.0." + name +
-             ", conditions: [{type: Ready, status: \"" + (ready ? "True" : "False") + "\"}]}"));
+             ", conditions: [{type: Ready, status: \"" + (ready == Ready::yes ? "True" : "False") + "\"}]}"));
 }
 
 std::string names(const std::vector<ObjectPtr>& pods) {
@@ -41,7 +42,7 @@ TEST(Turnover, a_hold_is_let_go_of_as_if_it_had_not_been) {
 TEST(Turnover, goes_where_the_cluster_would_begin) {
   const std::vector<ObjectPtr> pods = {
       pod("1", ", creationTimestamp: \"2026-01-01T00:00:00Z\""),
-      pod("2", ", creationTimestamp: \"2026-01-02T00:00:00Z\""), pod("3", "", false),
+      pod("2", ", creationTimestamp: \"2026-01-02T00:00:00Z\""), pod("3", "", Ready::no),
       pod("4", ", annotations: {controller.kubernetes.io/pod-deletion-cost: \"-1000000\"}")};
   EXPECT_EQ(names(first_to_go(pods, 9)), "4321");
   EXPECT_EQ(names(first_to_go(pods, 2)), "43");
