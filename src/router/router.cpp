@@ -11,6 +11,7 @@
 #include "lib/async/component.h"
 #include "lib/http/metrics.h"
 #include "router/certificate.h"
+#include "router/events.h"
 #include "router/nginx.h"
 #include "router/observe.h"
 #include "router/publish.h"
@@ -59,8 +60,22 @@ Runtime runtime_of(const Config& config) {
 // Brings what the cluster says into effect, again and again.
 class Reconciler {
  public:
-  Reconciler(Cluster& cluster, Publisher& publisher, Nginx& nginx, Routes& routes, Runtime runtime)
-      : cluster_(cluster), publisher_(publisher), nginx_(nginx), routes_(routes), runtime_(std::move(runtime)) {}
+  struct Parts {
+    kube::Client& client;
+    Cluster& cluster;
+    Publisher& publisher;
+    Nginx& nginx;
+    Routes& routes;
+    TaskGroup& events;  // on their way
+  };
+  Reconciler(Parts parts, Runtime runtime)
+      : client_(parts.client),
+        cluster_(parts.cluster),
+        publisher_(parts.publisher),
+        nginx_(parts.nginx),
+        routes_(parts.routes),
+        events_(parts.events),
+        runtime_(std::move(runtime)) {}
 
   Task<> run() {
     co_await cluster_.wait_synced();
@@ -167,20 +182,25 @@ class Reconciler {
     refused_.clear();
   }
 
-  // Each problem is said once, until it is gone.
+  // Each problem is said once, until it is gone: in the log, and on its object.
   void tell(const std::vector<Problem>& problems) {
+    std::vector<Problem> fresh;
     for (const auto& problem : problems) {
-      if (!told_.contains(problem))
-        log::warn("annotation not honoured", kv("service", problem.service), kv("key", problem.key),
-                  kv("problem", problem.what));
+      if (told_.contains(problem)) continue;
+      log::warn("annotation not honoured", kv("service", problem.service), kv("key", problem.key),
+                kv("problem", problem.what));
+      fresh.push_back(problem);
     }
+    if (!fresh.empty()) events_.spawn("events", record(client_, std::move(fresh), std::chrono::system_clock::now()));
     told_ = {problems.begin(), problems.end()};
   }
 
+  kube::Client& client_;
   Cluster& cluster_;
   Publisher& publisher_;
   Nginx& nginx_;
   Routes& routes_;
+  TaskGroup& events_;
   Runtime runtime_;
   Model model_;
   std::map<std::string, std::size_t> backends_;  // their places in the model, by name
@@ -261,7 +281,8 @@ Task<> serve(Executor executor, Config config) {
   Nginx nginx(executor, config.nginx, runtime);
   Cluster cluster(client, config.ns, config.platform_domain);
   Routes in_effect(executor);
-  Reconciler reconciler(cluster, publisher, nginx, in_effect, runtime);
+  TaskGroup tasks(executor), nginx_task(executor);
+  Reconciler reconciler({client, cluster, publisher, nginx, in_effect, tasks}, runtime);
   http::Metrics metrics;
   reconciler.describe(metrics);
   auto routes = std::make_shared<http::Router>();
@@ -272,7 +293,6 @@ Task<> serve(Executor executor, Config config) {
   Model nothing;
   nothing.certificates.emplace(fallback.id, fallback);
   nginx.keep_certificates(files_of(nothing, runtime));
-  TaskGroup tasks(executor), nginx_task(executor);
   tasks.spawn("health", health.serve());
   cluster.spawn(tasks);
   tasks.spawn("keep tables", keep_tables(publisher, in_effect));

@@ -502,6 +502,12 @@ def test_an_older_service_keeps_its_name(router, api, backend):
     assert router.seen("victim.example.com")["pod"] == "victim-1"
     assert "victim.example.com belongs to victim/victim, which is older" in router.log()
 
+    def events():
+        return [event["message"] for event in api.call("GET", "/api/v1/namespaces/aaa/events")["items"]
+                if event["involvedObject"]["kind"] == "Service" and event["involvedObject"]["name"] == "aaa"]
+
+    wait_for(lambda: events() == ["router.deis.io/domains victim.example.com belongs to victim/victim, which is older"], 5, "the loser is told on its object")
+
 
 def test_paths_of_an_app_can_belong_to_another_service(router, api, backend):
     api.app("main", [backend("main-1")])
