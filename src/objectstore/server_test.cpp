@@ -6,6 +6,7 @@
 
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
+#include "lib/s3/presigned.h"
 #include "lib/s3/s3.h"
 #include "objectstore/api.h"
 
@@ -89,6 +90,45 @@ TEST(S3Client, streams_files_in_one_piece_and_in_parts) {
   });
 }
 
+TEST(S3Client, uploads_what_is_still_being_made) {
+  run_with_client([](s3::Client& client, std::string) -> Task<> {
+    co_await client.create_bucket("bucket");
+    for (const std::size_t size : {std::size_t{0}, std::size_t{100}, std::size_t{8u << 20}, (20u << 20) + 3uz}) {
+      std::string content(size, 'x');
+      for (std::size_t i = 0; i < size; i += 1000) content[i] = static_cast<char>(i / 1000);
+      std::size_t at = 0;
+      auto read = [&]() -> Task<std::string> {
+        auto piece = content.substr(at, 64u << 10);
+        at += piece.size();
+        co_return piece;
+      };
+      co_await client.put_stream("bucket", "stream", read);
+      EXPECT_EQ(co_await client.get("bucket", "stream"), content) << size;
+    }
+  });
+}
+
+TEST(S3Client, leaves_no_object_of_what_could_not_be_made) {
+  run_with_client([](s3::Client& client, std::string) -> Task<> {
+    co_await client.create_bucket("bucket");
+    for (const int pieces : {0, 300}) {
+      int count = 0;
+      auto read = [&]() -> Task<std::string> {
+        if (count++ == pieces) throw Error(ErrorKind::invalid, "no more of it");
+        co_return std::string(64u << 10, 'x');
+      };
+      std::string message;
+      try {
+        co_await client.put_stream("bucket", "stream", read);
+      } catch (const Error& error) {
+        message = error.message();
+      }
+      EXPECT_EQ(message, "no more of it");
+      EXPECT_FALSE((co_await client.head("bucket", "stream")).has_value());
+    }
+  });
+}
+
 TEST(S3Client, presigns_for_whoever_has_no_credentials) {
   run_with_client([](s3::Client& client, std::string) -> Task<> {
     co_await client.create_bucket("bucket");
@@ -99,6 +139,14 @@ TEST(S3Client, presigns_for_whoever_has_no_credentials) {
     EXPECT_EQ(co_await response.text(), "content");
     auto refused = co_await anonymous.send({.url = *http::Url::parse(url + "0")});
     EXPECT_EQ(refused.status, 403);
+    // To write one object is no right to read it, or to write another.
+    const auto put = *http::Url::parse(client.presigned_put("bucket", "new", 60s));
+    co_await s3::upload(anonymous, put, "by somebody else");
+    EXPECT_EQ(co_await client.get("bucket", "new"), "by somebody else");
+    auto other = put;
+    other.path = "/bucket/other";
+    EXPECT_EQ((co_await anonymous.send({.method = "PUT", .url = other})).status, 403);
+    EXPECT_EQ((co_await anonymous.send({.url = put})).status, 403);
   });
 }
 

@@ -19,8 +19,9 @@ namespace {
 
 constexpr std::uint64_t multipart_threshold = 64u << 20;
 constexpr std::uint64_t smallest_part = 32u << 20;
-constexpr std::uint64_t most_parts = 9'000;  // S3 allows 10,000
-constexpr auto request_timeout = 60s;        // of silence
+constexpr std::size_t stream_part = 8u << 20;  // kept in memory, up to three at a time
+constexpr std::uint64_t most_parts = 9'000;    // S3 allows 10,000
+constexpr auto request_timeout = 60s;          // of silence
 constexpr int attempts = 4;
 constexpr std::size_t answer_limit = 16u << 20;
 
@@ -44,6 +45,17 @@ std::shared_ptr<Fd> open_file(const std::string& path) {
   auto fd = std::make_shared<Fd>(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!*fd) throw Error{ErrorKind::not_found, "cannot open " + path + ": " + std::strerror(errno)};
   return fd;
+}
+
+// As much as makes a part; less only at the end.
+Task<std::string> read_part(std::function<Task<std::string>()>& read) {
+  std::string part;
+  while (part.size() < stream_part) {
+    const auto piece = co_await read();
+    if (piece.empty()) break;
+    part += piece;
+  }
+  co_return part;
 }
 
 ObjectInfo object_from(const XmlElement& contents) {
@@ -126,27 +138,73 @@ struct Client::State {
     if (etag != nullptr) *etag = etag_of(answer.second);
   }
 
-  Task<> put_parts(std::string bucket, std::string key, std::string upload, std::shared_ptr<Fd> fd,
-                   std::uint64_t size) {
-    const auto part_size = std::max(smallest_part, size / most_parts + 1);
-    XmlWriter parts("CompleteMultipartUpload");
+  Task<> put_text(Call call, std::string text, std::string* etag) {
+    auto bytes = std::make_shared<std::string>(std::move(text));
+    call.payload_hash = to_hex(co_await offload([bytes] { return sha256(*bytes); }));
+    call.text = std::move(*bytes);
+    const auto answer = co_await ask(std::move(call));
+    if (etag != nullptr) *etag = etag_of(answer.second);
+  }
+
+  // A multipart upload. `put_parts` sends the parts in order, through the Call and to the etag that `part` gives it.
+  struct Parts {
+    std::string bucket, key, upload;
+    XmlWriter list{"CompleteMultipartUpload"};
     int number = 0;
-    for (std::uint64_t offset = 0; offset < size; offset += part_size) {
+
+    Call next() {
       ++number;
       Call call{.method = "PUT", .bucket = bucket, .key = key};
       call.query = "partNumber=" + std::to_string(number) + "&uploadId=" + percent_encode(upload);
-      std::string etag;
-      co_await put_part_of_file(std::move(call), fd, offset, std::min(part_size, size - offset), &etag);
-      parts.open("Part").text("PartNumber", std::to_string(number)).text("ETag", "\"" + etag + "\"").close();
+      return call;
     }
-    Call complete{.method = "POST", .bucket = bucket, .key = key, .query = "uploadId=" + percent_encode(upload)};
-    complete.text = parts.finish();
-    complete.payload_hash = to_hex(sha256(complete.text));
-    const auto answer = co_await ask(complete);
+    void sent(const std::string& etag) {
+      list.open("Part").text("PartNumber", std::to_string(number)).text("ETag", "\"" + etag + "\"").close();
+    }
+  };
+
+  Task<> complete(Parts& parts) {
+    Call call{.method = "POST",
+              .bucket = parts.bucket,
+              .key = parts.key,
+              .query = "uploadId=" + percent_encode(parts.upload)};
+    call.text = parts.list.finish();
+    call.payload_hash = to_hex(sha256(call.text));
+    const auto answer = co_await ask(call);
     // The status is sent before the work is done, so an error can come in a 200 (CompleteMultipartUpload, API
     // reference).
     const auto document = parse_xml(answer.first);
-    if (!document || document->name == "Error") throw error_from(500, answer.first, complete.what());
+    if (!document || document->name == "Error") throw error_from(500, answer.first, call.what());
+  }
+
+  Task<> put_in_parts(std::string bucket, std::string key, std::function<Task<>(Parts&)> put_parts) {
+    const auto begun = co_await ask({.method = "POST", .bucket = bucket, .key = key, .query = "uploads="});
+    const auto document = parse_xml(begun.first);
+    Parts parts{.bucket = bucket, .key = key, .upload = document ? document->text_of("UploadId") : ""};
+    if (parts.upload.empty()) throw Error{ErrorKind::unavailable, "object storage: no upload id in the answer"};
+    std::exception_ptr failure;
+    try {
+      co_await put_parts(parts);
+      co_await complete(parts);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    if (!failure) co_return;
+    co_await keep_waiting();
+    try {
+      // What was sent would otherwise take up space, unseen.
+      Call abort{.method = "DELETE", .bucket = bucket, .key = key, .query = "uploadId=" + percent_encode(parts.upload)};
+      co_await with_deadline(10s, "", ask(std::move(abort)));
+    } catch (...) {
+      // The failure of the upload itself says more.
+    }
+    std::rethrow_exception(failure);
+  }
+
+  std::string presigned(const std::string& method, const std::string& bucket, const std::string& key,
+                        std::chrono::seconds expires) const {
+    const auto url = url_of({.method = method, .bucket = bucket, .key = key, .query = ""});
+    return presign(method, url, endpoint.credentials, endpoint.region, clock.now(), expires);
   }
 
   Endpoint endpoint;
@@ -187,27 +245,49 @@ Task<> Client::put_file(std::string bucket, std::string key, std::string path) {
     co_await state_->put_part_of_file(std::move(call), fd, 0, size, nullptr);
     co_return;
   }
-  const auto begun = co_await state_->ask({.method = "POST", .bucket = bucket, .key = key, .query = "uploads="});
-  const auto document = parse_xml(begun.first);
-  const std::string upload = document ? document->text_of("UploadId") : "";
-  if (upload.empty()) throw Error{ErrorKind::unavailable, "object storage: no upload id in the answer"};
-  std::exception_ptr failure;
-  try {
-    co_await state_->put_parts(bucket, key, upload, fd, size);
-  } catch (...) {
-    failure = std::current_exception();
+  co_await state_->put_in_parts(bucket, key, [this, fd, size](State::Parts& parts) -> Task<> {
+    const auto part_size = std::max(smallest_part, size / most_parts + 1);
+    for (std::uint64_t offset = 0; offset < size; offset += part_size) {
+      std::string etag;
+      co_await state_->put_part_of_file(parts.next(), fd, offset, std::min(part_size, size - offset), &etag);
+      parts.sent(etag);
+    }
+  });
+}
+
+Task<> Client::put_stream(std::string bucket, std::string key, std::function<Task<std::string>()> read) {
+  auto first = co_await read_part(read);
+  if (first.size() < stream_part) {
+    co_await state_->put_text({.method = "PUT", .bucket = bucket, .key = key}, std::move(first), nullptr);
+    co_return;
   }
-  if (!failure) co_return;
-  co_await keep_waiting();
-  try {
-    // What was sent would otherwise take up space, unseen.
-    co_await with_deadline(
-        10s, "",
-        state_->ask({.method = "DELETE", .bucket = bucket, .key = key, .query = "uploadId=" + percent_encode(upload)}));
-  } catch (...) {
-    // The failure of the upload itself says more.
-  }
-  std::rethrow_exception(failure);
+  co_await state_->put_in_parts(bucket, key, [this, &read, &first](State::Parts& parts) -> Task<> {
+    // The next part is made while this one is sent.
+    const auto executor = co_await asio::this_coro::executor;
+    Channel<std::string> made(executor, 1);
+    TaskGroup making(executor);
+    std::exception_ptr failure;
+    auto make = [&]() -> Task<> {
+      try {
+        for (auto part = std::move(first); !part.empty(); part = co_await read_part(read)) {
+          if (!co_await made.push(std::move(part))) break;
+        }
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      made.close();
+    };
+    making.spawn("read what is uploaded", make());
+    auto send = [&]() -> Task<> {
+      while (auto part = co_await made.pop()) {
+        std::string etag;
+        co_await state_->put_text(parts.next(), *std::move(part), &etag);
+        parts.sent(etag);
+      }
+    };
+    co_await with_cleanup(send(), [&making] { return making.stop(); });
+    if (failure) std::rethrow_exception(failure);
+  });
 }
 
 Task<std::string> Client::get(std::string bucket, std::string key, std::size_t limit) {
@@ -271,8 +351,12 @@ Endpoint Endpoint::from(Env& env) {
 
 std::string Client::presigned_get(const std::string& bucket, const std::string& key,
                                   std::chrono::seconds expires) const {
-  const auto url = state_->url_of({.method = "GET", .bucket = bucket, .key = key, .query = ""});
-  return presign("GET", url, state_->endpoint.credentials, state_->endpoint.region, state_->clock.now(), expires);
+  return state_->presigned("GET", bucket, key, expires);
+}
+
+std::string Client::presigned_put(const std::string& bucket, const std::string& key,
+                                  std::chrono::seconds expires) const {
+  return state_->presigned("PUT", bucket, key, expires);
 }
 
 }  // namespace workflow::s3

@@ -95,12 +95,17 @@ class Client {
   Task<> create_bucket(std::string bucket);  // already ours: fine
   Task<> put(std::string bucket, std::string key, std::string bytes);
   Task<> put_file(std::string bucket, std::string key, std::string path);  // streamed; multipart above 64 MiB
+  // What `read` gives piece by piece until it gives "", while it is being made: kept in memory as far as a part of a
+  // multipart upload goes. A `read` that throws leaves no object.
+  Task<> put_stream(std::string bucket, std::string key, std::function<Task<std::string>()> read);
   Task<std::string> get(std::string bucket, std::string key, std::size_t limit = 64u << 20);
   Task<std::shared_ptr<http::BodyReader>> get_stream(std::string bucket, std::string key);
   Task<std::optional<ObjectInfo>> head(std::string bucket, std::string key);
   Task<> remove(std::string bucket, std::string key);
   Task<std::vector<ObjectInfo>> list(std::string bucket, std::string prefix);
+  // URLs for somebody without credentials (presigned.h): to read one object, or to write it.
   std::string presigned_get(const std::string& bucket, const std::string& key, std::chrono::seconds expires) const;
+  std::string presigned_put(const std::string& bucket, const std::string& key, std::chrono::seconds expires) const;
 
  private:
   struct State;
