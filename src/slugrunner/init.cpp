@@ -60,7 +60,7 @@ int start(int argc, char** argv) {
   const fs::path folder = env.find("SLUG_DIR").value_or("/app");
   obtain_slug(env, folder);
   const auto release_text = find_file(folder / ".release");
-  const auto release = release_text ? parse_release(*release_text) : Release{};
+  const auto release = release_text ? procfile::parse_release(*release_text) : procfile::Release{};
   const auto command = std::string_view(argv[1]) == "start" && argc == 3
                            ? command_of(argv[2], find_file(folder / "Procfile"), release)
                            : words(argc, argv);

@@ -5,23 +5,17 @@
 #include <string>
 #include <string_view>
 
+#include "lib/procfile/procfile.h"
+
 namespace workflow::slugrunner {
 
-// What bin/release said of a slug.
-struct Release {
-  std::map<std::string, std::string> default_process_types;
-  std::map<std::string, std::string> config_vars;
-};
-// Both throw `invalid` that names the file when it is not YAML of the right shape.
-std::map<std::string, std::string> parse_procfile(std::string_view yaml);
-Release parse_release(std::string_view yaml);
-
 // The command of `type`: the Procfile's, else the buildpack's default. Throws not_found that says where to look.
-std::string command_of(const std::string& type, const std::optional<std::string>& procfile, const Release& release);
+std::string command_of(const std::string& type, const std::optional<std::string>& procfile,
+                       const procfile::Release& release);
 
 // The environment of the app: ours, without what only the runner needs, with HOME, PORT and the buildpack's config_vars
 // for what is not set.
-std::map<std::string, std::string> app_environment(std::map<std::string, std::string> ours, const Release& release,
-                                                   const std::string& home);
+std::map<std::string, std::string> app_environment(std::map<std::string, std::string> ours,
+                                                   const procfile::Release& release, const std::string& home);
 
 }  // namespace workflow::slugrunner

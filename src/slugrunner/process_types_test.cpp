@@ -9,7 +9,7 @@ namespace {
 
 std::string command(const std::string& type, const std::optional<std::string>& procfile, const std::string& release) {
   try {
-    return command_of(type, procfile, parse_release(release));
+    return command_of(type, procfile, procfile::parse_release(release));
   } catch (const Error& error) {
     return std::string("error: ") + error.what();
   }
@@ -31,8 +31,10 @@ TEST(CommandOf, prefers_the_procfile_to_the_buildpacks_default) {
       {"nosuch", "web: x\n", release, "error: Proc entrypoint nosuch does not exist. Please check your Procfile"},
       {"web", std::nullopt, "", "error: Proc entrypoint web does not exist. Please check your Procfile"},
       {"web", "web:\n", "--- {}", "error: Proc entrypoint web does not exist. Please check your Procfile"},
-      {"web", "- list\n", "", "error: Procfile must map names to text"},
-      {"web", "web: {a: b}\n", "", "error: Procfile: \"web\" must be text"},
+      {"web", "web: MSG=\"a: b\" OPT=\"x # y\" python3 server.py --opt a: b\n", "",
+       "MSG=\"a: b\" OPT=\"x # y\" python3 server.py --opt a: b"},
+      {"web", "web: old\nweb: new\n", "", "new"},
+      {"web", "- list\n", "", "error: Procfile line 1 must be of the form \"web: command\""},
   };
   for (const auto& [type, procfile, from_release, expected] : cases) {
     EXPECT_EQ(command(type, procfile, from_release), expected);
@@ -45,7 +47,7 @@ TEST(AppEnvironment, lacks_the_slugs_url_and_has_a_port) {
 }
 
 TEST(AppEnvironment, takes_the_buildpacks_variables_only_where_none_is_set) {
-  const auto release = parse_release("config_vars:\n  A: pack\n  B: pack\n  N: 5\n");
+  const auto release = procfile::parse_release("config_vars:\n  A: pack\n  B: pack\n  N: 5\n");
   const auto env = app_environment({{"A", "mine"}, {"PORT", "80"}}, release, "/app");
   EXPECT_EQ(env.at("A"), "mine");
   EXPECT_EQ(env.at("B"), "pack");
