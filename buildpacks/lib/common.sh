@@ -18,23 +18,9 @@ export_env() { # export_env ENV_DIR
   done
 }
 
-# The identity of everything that a result is made from: contents of the files and the words.
-fingerprint() { # fingerprint WORD... -- FILE...
-  { while [ "$1" != -- ]; do echo "$1"; shift; done; shift
-    for file in "$@"; do [ ! -f "$file" ] || sha256sum < "$file"; done; } | sha256sum | cut -d' ' -f1
-}
-
-# restore CACHE NAME FINGERPRINT TARGET: the cached folder as TARGET, when it was made from the same.
-restore() {
-  [ -d "$1/$2" ] && [ "$(cat "$1/$2.fingerprint" 2>/dev/null)" = "$3" ] || return 1
-  mkdir -p "$(dirname "$4")"
-  cp -al "$1/$2" "$4"
-}
-
-# keep CACHE NAME FINGERPRINT SOURCE: remembers SOURCE. The fingerprint goes last, so that a half-made copy counts as none.
-keep() {
-  rm -rf "$1/$2" "$1/$2.fingerprint"
-  mkdir -p "$1"
-  cp -al "$4" "$1/$2"
-  echo "$3" > "$1/$2.fingerprint"
+# bound CACHE MIB: a package manager's cache keeps what no build uses any more; one that has become too large begins anew.
+bound() {
+  local size
+  size=$(du -sm "$1" 2>/dev/null | cut -f1) || return 0
+  [ "${size:-0}" -le "$2" ] || rm -rf "$1"
 }
