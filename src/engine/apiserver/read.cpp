@@ -269,7 +269,6 @@ Task<> stream_events(std::shared_ptr<WatchPlan> plan, std::shared_ptr<Watcher> w
   if (plan->end_of_initial) text += bookmark_text(*plan->form.type, plan->version, true);
   const auto deadline = std::chrono::steady_clock::now() + plan->limit;
   auto next_bookmark = std::chrono::steady_clock::now() + bookmark_interval;
-  bool over = false;
   for (;;) {
     while (!watcher->events.empty() && text.size() < (1u << 20)) {
       const auto event = std::move(watcher->events.front());
@@ -282,17 +281,17 @@ Task<> stream_events(std::shared_ptr<WatchPlan> plan, std::shared_ptr<Watcher> w
       }
     }
     const auto now = std::chrono::steady_clock::now();
-    over = now >= deadline;
-    if (plan->bookmarks && watcher->events.empty() && (now >= next_bookmark || over)) {
+    const bool over = now >= deadline || watcher->overflowed;
+    if (plan->bookmarks && watcher->events.empty() && !watcher->overflowed && (now >= next_bookmark || over)) {
       text += bookmark_text(*plan->form.type, plan->store->resource_version(), false);
       next_bookmark = now + bookmark_interval;
     }
     if (!text.empty()) {
       co_await out.write(text);
       text.clear();
-      continue;  // what came meanwhile
     }
-    if (over || watcher->overflowed) co_return;  // the client asks again from where it is
+    if (over) co_return;                     // the client asks again from where it is
+    if (!watcher->events.empty()) continue;  // what came meanwhile
     watcher->wakeup.expires_at(plan->bookmarks ? std::min(deadline, next_bookmark) : deadline);
     co_await watcher->wakeup.async_wait(asio::as_tuple(asio::use_awaitable));
   }
