@@ -87,6 +87,11 @@ json::object served(const ResourceType& type, const json::object& stored) {
   return type.to_served == nullptr ? stored : type.to_served(stored);
 }
 
+std::string served_text(const ResourceType& type, const Negotiated& form, const json::object& stored) {
+  if (form.form == Form::metadata) return json::serialize(metadata_of(served(type, stored), form.meta_version));
+  return type.to_served == nullptr ? json::serialize(stored) : json::serialize(type.to_served(stored));
+}
+
 http::Response object_response(Call& call, int status, ObjectPtr object) {
   const auto form = negotiate(call.request.headers.get("Accept"));
   if (form.form == Form::object && !form.yaml && call.type->to_served == nullptr) return json_response(status, *object);

@@ -52,6 +52,8 @@ http::Response json_response(int status, const json::object& body);
 // An object, in the served version and the form that the client asked for.
 http::Response object_response(Call& call, int status, ObjectPtr object);
 json::object served(const ResourceType& type, const json::object& stored);
+// An object as text, whole or its metadata alone, without a copy where it is served as it is stored.
+std::string served_text(const ResourceType& type, const Negotiated& form, const json::object& stored);
 
 // The body, as JSON, whatever it came as (JSON, YAML, protobuf). Empty: nullopt.
 Task<std::optional<json::object>> read_object(Call& call, const TypeSchema& type);
@@ -61,13 +63,16 @@ json::object checked_body(Call& call, const TypeSchema& type, const json::object
 // read.cpp
 Task<http::Response> get_object(Call& call);
 Task<http::Response> list_objects(Call& call);
-Task<http::Response> watch_objects(Call& call);
+std::int64_t parsed_version(const std::string& text);  // a resourceVersion; throws ApiError 400
 // The selection that a list, watch or deletecollection asks for.
 struct Selection {
   std::function<bool(const json::object& stored)> matches;
   bool everything = false;
 };
 Selection selection_of(const Call& call);
+
+// watch.cpp
+Task<http::Response> watch_objects(Call& call);
 
 // write.cpp
 Task<http::Response> create_object(Call& call);
