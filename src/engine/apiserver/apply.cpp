@@ -1,8 +1,9 @@
 #include "engine/apiserver/apply.h"
 
 #include <algorithm>
+#include <set>
 
-#include "engine/apiserver/api_error.h"
+#include "engine/apiserver/element_index.h"
 #include "engine/fields.h"
 
 namespace workflow::engine {
@@ -29,18 +30,35 @@ Structure structure_of(const FieldSchema& field) {
 }
 
 // k:{"containerPort":80,"protocol":"TCP"}; keys in alphabetical order.
-std::string element_name(const FieldSchema& field, const json::object& item) {
+std::string element_name(const FieldSchema& field, const json::value& item) {
+  if (!item.is_object()) return "";
   auto keys = field.keys;
   std::sort(keys.begin(), keys.end());
   json::object name;
   for (const auto k : keys) {
-    if (const auto* value = item.if_contains(key(k))) {
+    if (const auto* value = item.get_object().if_contains(key(k))) {
       name[key(k)] = *value;
     } else if (k == "protocol") {
       name[key(k)] = "TCP";
     }
   }
   return "k:" + json::serialize(name);
+}
+
+// The names of all elements of a list; "" for what is no object. Each is made once: a name costs more than a look-up.
+std::vector<std::string> element_names(const FieldSchema& field, const json::array& items) {
+  std::vector<std::string> names;
+  names.reserve(items.size());
+  for (const auto& item : items) names.push_back(element_name(field, item));
+  return names;
+}
+
+ElementIndex index_of(const std::vector<std::string>& names) {
+  ElementIndex index;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (!names[i].empty()) index.add(names[i], i);
+  }
+  return index;
 }
 
 bool is_system_field(std::string_view path) {
@@ -120,7 +138,7 @@ Fields value_fields(const Place& place, const json::value& value) {
       if (!value.is_array()) return result;
       for (const auto& item : value.get_array()) {
         if (!item.is_object()) continue;
-        result[element_name(*place.field, item.get_object())] = element_fields(*place.field, item.get_object());
+        result[element_name(*place.field, item)] = element_fields(*place.field, item.get_object());
       }
       return result;
     }
@@ -194,14 +212,7 @@ Fields top_without(const Fields& a, const Fields& b) {
   return without(a, b).value_or(Fields());
 }
 
-// --- values by path element
-
-const json::value* find_item(const FieldSchema& field, const json::array& list, std::string_view element) {
-  for (const auto& item : list) {
-    if (item.is_object() && element_name(field, item.get_object()) == element) return &item;
-  }
-  return nullptr;
-}
+// --- differences
 
 // The paths at which two values of one place differ, as fields of `after` (those that were added or changed) in
 // `changed`, and as fields of `before` (those that went) in `removed`.
@@ -248,6 +259,32 @@ Difference record_difference(const TypeSchema* type, const json::object& before,
   return result;
 }
 
+Difference keyed_difference(const FieldSchema& field, const json::array& before, const json::array& after) {
+  const auto old_names = element_names(field, before), new_names = element_names(field, after);
+  const auto old_index = index_of(old_names), new_index = index_of(new_names);
+  Difference result;
+  for (std::size_t i = 0; i < after.size(); ++i) {
+    if (!after[i].is_object()) continue;
+    const auto& name = new_names[i];
+    const auto& item = after[i].get_object();
+    const auto old = old_index.find(name);
+    if (!old) {
+      add(result.changed, name, element_fields(field, item));
+    } else if (field.type->atomic) {
+      if (before[*old] != after[i]) add(result.changed, name, Fields());
+    } else {
+      auto inner = record_difference(field.type, before[*old].get_object(), item, false);
+      add(result.changed, name, std::move(inner.changed));
+      add(result.removed, name, std::move(inner.removed));
+    }
+  }
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    if (!before[i].is_object() || new_index.find(old_names[i])) continue;
+    add(result.removed, old_names[i], element_fields(field, before[i].get_object()));
+  }
+  return result;
+}
+
 Difference difference(const Place& place, const json::value* before, const json::value* after) {
   if (before == nullptr && after == nullptr) return {};
   if (before == nullptr) return {.changed = value_fields(place, *after), .removed = {}};
@@ -271,31 +308,9 @@ Difference difference(const Place& place, const json::value* before, const json:
       }
       return result;
     }
-    case Structure::keyed: {
+    case Structure::keyed:
       if (!before->is_array() || !after->is_array()) break;
-      Difference result;
-      for (const auto& item : after->get_array()) {
-        if (!item.is_object()) continue;
-        const auto name = element_name(*place.field, item.get_object());
-        const auto* old = find_item(*place.field, before->get_array(), name);
-        if (old == nullptr) {
-          add(result.changed, name, element_fields(*place.field, item.get_object()));
-        } else if (place.field->type->atomic) {
-          if (*old != item) add(result.changed, name, Fields());
-        } else {
-          auto inner = record_difference(place.field->type, old->get_object(), item.get_object(), false);
-          add(result.changed, name, std::move(inner.changed));
-          add(result.removed, name, std::move(inner.removed));
-        }
-      }
-      for (const auto& item : before->get_array()) {
-        if (!item.is_object()) continue;
-        const auto name = element_name(*place.field, item.get_object());
-        if (find_item(*place.field, after->get_array(), name) != nullptr) continue;
-        add(result.removed, name, element_fields(*place.field, item.get_object()));
-      }
-      return result;
-    }
+      return keyed_difference(*place.field, before->get_array(), after->get_array());
     case Structure::scalars: {
       const auto old = value_fields(place, *before), now = value_fields(place, *after);
       Difference result;
@@ -323,6 +338,33 @@ void merge_record(const TypeSchema* type, json::object& live, const json::object
   }
 }
 
+// Applied elements come in their order; the others stay behind the ones they followed.
+json::array merged_elements(const FieldSchema& field, json::array& live, const json::array& applied) {
+  const auto live_names = element_names(field, live), applied_names = element_names(field, applied);
+  const auto live_index = index_of(live_names), applied_index = index_of(applied_names);
+  const auto is_applied = [&](std::size_t i) { return applied_index.find(live_names[i]).has_value(); };
+  json::array result;
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < applied.size(); ++i) {
+    while (next < live.size() && !is_applied(next)) result.push_back(std::move(live[next++]));
+    const auto mine = live_index.find(applied_names[i]);
+    if (!mine || field.type->atomic) {
+      result.push_back(applied[i]);
+    } else {
+      json::value merged = live[*mine];
+      merge_record(field.type, merged.get_object(), applied[i].get_object());
+      result.push_back(std::move(merged));
+    }
+    if (mine) {
+      while (next < live.size() && is_applied(next)) ++next;
+    }
+  }
+  for (; next < live.size(); ++next) {
+    if (!is_applied(next)) result.push_back(std::move(live[next]));
+  }
+  return result;
+}
+
 void merge_value(const Place& place, json::value& live, const json::value& applied) {
   switch (place.structure) {
     case Structure::record:
@@ -333,41 +375,20 @@ void merge_value(const Place& place, json::value& live, const json::value& appli
       if (!live.is_object() || !applied.is_object()) break;
       for (const auto& [name, value] : applied.get_object()) live.get_object()[name] = value;
       return;
-    case Structure::keyed: {
+    case Structure::keyed:
       if (!live.is_array() || !applied.is_array()) break;
-      // Applied elements come in their order; the others stay behind the ones they followed.
-      json::array result;
-      auto& old = live.get_array();
-      std::size_t next = 0;
-      const auto is_applied = [&](const json::value& item) {
-        return item.is_object() &&
-               find_item(*place.field, applied.get_array(), element_name(*place.field, item.get_object())) != nullptr;
-      };
+      live = merged_elements(*place.field, live.get_array(), applied.get_array());
+      return;
+    case Structure::scalars: {
+      if (!live.is_array() || !applied.is_array()) break;
+      auto& list = live.get_array();
+      std::set<std::string> present;
+      for (const auto& item : list) present.insert(json::serialize(item));
       for (const auto& item : applied.get_array()) {
-        while (next < old.size() && !is_applied(old[next])) result.push_back(std::move(old[next++]));
-        const auto name = item.is_object() ? element_name(*place.field, item.get_object()) : std::string();
-        if (const auto* mine = find_item(*place.field, old, name)) {
-          json::value merged = place.field->type->atomic ? item : *mine;
-          if (!place.field->type->atomic) merge_record(place.field->type, merged.get_object(), item.get_object());
-          result.push_back(std::move(merged));
-          while (next < old.size() && is_applied(old[next])) ++next;
-        } else {
-          result.push_back(item);
-        }
+        if (present.insert(json::serialize(item)).second) list.push_back(item);
       }
-      for (; next < old.size(); ++next) {
-        if (!is_applied(old[next])) result.push_back(std::move(old[next]));
-      }
-      live = std::move(result);
       return;
     }
-    case Structure::scalars:
-      if (!live.is_array() || !applied.is_array()) break;
-      for (const auto& item : applied.get_array()) {
-        auto& list = live.get_array();
-        if (std::find(list.begin(), list.end(), item) == list.end()) list.push_back(item);
-      }
-      return;
     case Structure::leaf: break;
   }
   live = applied;
@@ -396,7 +417,7 @@ void take_out_of_record(const TypeSchema* type, json::object& object, const Fiel
 void take_out_of_keyed(const FieldSchema& field, json::array& items, const Fields& fields, const Fields& kept) {
   json::array rest;
   for (auto& item : items) {
-    const auto name = item.is_object() ? element_name(field, item.get_object()) : std::string();
+    const auto name = element_name(field, item);
     const auto* inner = fields.if_contains(name);
     if (inner != nullptr) {
       const auto& others = inside(kept, name);

@@ -210,5 +210,33 @@ TEST(Updates, of_a_subresource_are_an_entry_of_their_own) {
   EXPECT_EQ(text_at(array_at(next, {"metadata", "managedFields"})[1].get_object(), {"subresource"}), "status");
 }
 
+// Were any of this a walk for each element, it would take hours.
+TEST(ServerSideApply, merges_and_tracks_lists_of_any_length_in_one_pass) {
+  constexpr int many = 60'000;
+  const auto object = [](std::string_view value, int first) {
+    json::array env;
+    for (int i = first; i < first + many; ++i) {
+      env.push_back(json::object{{"name", "V" + std::to_string(i)}, {"value", key(value)}});
+    }
+    json::object result;
+    json::array containers{json::object{{"name", "a"}, {"env", std::move(env)}}};
+    child(child(child(result, "spec"), "template"), "spec")["containers"] = std::move(containers);
+    return result;
+  };
+  const auto length = [](const json::object& o) {
+    return array_at(array_at(o, {"spec", "template", "spec", "containers"})[0].get_object(), {"env"}).size();
+  };
+  auto live = with_tracked_fields(deployment(), {}, object("old", 0), manager("kubectl"));
+  live = with_tracked_fields(deployment(), live, object("new", 1), manager("curl"));
+  EXPECT_FALSE(owned_by(live, "curl").empty());
+  const auto result =
+      applied_to(deployment(), live, object("applied", many / 2), manager("helm"), OnConflict::take_over);
+  EXPECT_EQ(length(result.object), many + many / 2 - 1);
+  const auto again =
+      applied_to(deployment(), result.object, object("applied", many), manager("helm"), OnConflict::refuse);
+  EXPECT_TRUE(again.conflicts.empty());
+  EXPECT_EQ(length(again.object), many + many - 1);
+}
+
 }  // namespace
 }  // namespace workflow::engine

@@ -41,18 +41,54 @@ std::string_view name_of(Kind kind) {
   }
 }
 
+// Where in a body we are. A chain that becomes text only when somebody must be told: names come from outside, and a
+// path made at every step would copy a long one as often as there are fields below it.
+class Place {
+ public:
+  Place() = default;
+  Place(const Place& parent, std::string_view name) : parent_(&parent), name_(name) {}
+  Place(const Place& parent, std::size_t index) : parent_(&parent), index_(index) {}
+  std::string text() const {
+    if (parent_ == nullptr) return "";
+    const auto before = parent_->text();
+    if (name_.data() == nullptr) return before + "[" + std::to_string(index_) + "]";
+    const auto name = shown(name_);
+    return before.empty() ? name : before + "." + name;
+  }
+
+ private:
+  // No legal name is longer than a label's key: 253 of the prefix, a slash, 63 of the name.
+  static std::string shown(std::string_view name) {
+    constexpr std::size_t longest = 317;
+    if (name.size() <= longest) return std::string(name);
+    auto end = longest;
+    while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0u) == 0x80u) --end;  // whole characters of UTF-8
+    return std::string(name.substr(0, end)) + "…";
+  }
+
+  const Place* parent_ = nullptr;
+  std::string_view name_;
+  std::size_t index_ = 0;
+};
+
+constexpr std::size_t most_told = 100;  // fields in one answer, as Kubernetes
+
+void tell(std::vector<std::string>& fields, const Place& place) {
+  if (fields.size() < most_told) fields.push_back(place.text());
+}
+
 class Checker {
  public:
   explicit Checker(std::vector<std::string>& unknown) : unknown_(unknown) {}
 
-  json::object object(const TypeSchema& type, const json::object& body, const std::string& path) {
+  json::object object(const TypeSchema& type, const json::object& body, const Place& path) {
     json::object result;
     result.reserve(body.size());
     for (const auto& [name, value] : body) {
-      const auto here = path.empty() ? std::string(name) : path + "." + std::string(name);
+      const Place here(path, std::string_view(name));
       const auto* field = type.find(name);
       if (field == nullptr) {
-        unknown_.push_back(here);
+        tell(unknown_, here);
         continue;
       }
       if (value.is_null()) continue;
@@ -62,20 +98,20 @@ class Checker {
   }
 
  private:
-  [[noreturn]] static void wrong(const json::value& value, std::string_view wanted, const std::string& path) {
-    throw bad_request("json: cannot unmarshal " + std::string(json_kind(value)) + " into Go struct field " + path +
-                      " of type " + std::string(wanted));
+  [[noreturn]] static void wrong(const json::value& value, std::string_view wanted, const Place& path) {
+    throw bad_request("json: cannot unmarshal " + std::string(json_kind(value)) + " into Go struct field " +
+                      path.text() + " of type " + std::string(wanted));
   }
 
-  json::value shaped(const FieldSchema& field, const json::value& value, const std::string& path) {
+  json::value shaped(const FieldSchema& field, const json::value& value, const Place& path) {
     if (field.shape == Shape::list) {
       if (!value.is_array()) wrong(value, "[]" + std::string(name_of(field.kind)), path);
       json::array result;
       result.reserve(value.get_array().size());
       std::size_t i = 0;
       for (const auto& item : value.get_array()) {
-        const auto here = path + "[" + std::to_string(i++) + "]";
-        if (item.is_null()) throw bad_request(here + ": null is not allowed in a list");
+        const Place here(path, i++);
+        if (item.is_null()) throw bad_request(here.text() + ": null is not allowed in a list");
         result.push_back(single(field, item, here));
       }
       return result;
@@ -85,7 +121,7 @@ class Checker {
       json::object result;
       for (const auto& [name, item] : value.get_object()) {
         if (!item.is_null()) {
-          result[name] = single(field, item, path + "." + std::string(name));
+          result[name] = single(field, item, Place(path, std::string_view(name)));
         } else if (field.kind == Kind::text || field.kind == Kind::bytes) {
           result[name] = "";
         }
@@ -95,7 +131,7 @@ class Checker {
     return single(field, value, path);
   }
 
-  json::value single(const FieldSchema& field, const json::value& value, const std::string& path) {
+  json::value single(const FieldSchema& field, const json::value& value, const Place& path) {
     switch (field.kind) {
       case Kind::any: return value;
       case Kind::object:
@@ -116,14 +152,14 @@ class Checker {
       case Kind::bytes:
         if (!value.is_string()) wrong(value, "[]uint8", path);
         if (!from_base64(view(value.get_string()))) {
-          throw bad_request(path + ": illegal base64 data; encode the value with base64, or use stringData");
+          throw bad_request(path.text() + ": illegal base64 data; encode the value with base64, or use stringData");
         }
         return value;
       case Kind::time:
       case Kind::micro_time:
         if (!value.is_string()) wrong(value, "Time", path);
         if (!parse_rfc3339(view(value.get_string()))) {
-          throw bad_request(path + ": parsing time \"" + std::string(value.get_string()) +
+          throw bad_request(path.text() + ": parsing time \"" + std::string(value.get_string()) +
                             "\" failed; write it as 2006-01-02T15:04:05Z");
         }
         return value;
@@ -135,7 +171,7 @@ class Checker {
     return value;
   }
 
-  static json::value integer(Kind kind, const json::value& value, const std::string& path) {
+  static json::value integer(Kind kind, const json::value& value, const Place& path) {
     std::int64_t number = 0;
     if (value.is_int64()) {
       number = value.get_int64();
@@ -151,13 +187,13 @@ class Checker {
     return number;
   }
 
-  static json::value quantity(const json::value& value, const std::string& path) {
+  static json::value quantity(const json::value& value, const Place& path) {
     const auto text = value.is_string()   ? std::string(value.get_string())
                       : value.is_number() ? json::serialize(value)
                                           : "";
     const auto canonical = canonical_quantity(text);
     if (!canonical) {
-      throw bad_request(path +
+      throw bad_request(path.text() +
                         ": quantities must match the regular expression "
                         "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
     }
@@ -172,7 +208,7 @@ class DuplicateFinder {
  public:
   explicit DuplicateFinder(std::string_view text) : text_(text) {}
   std::vector<std::string> run() {
-    value("");
+    value({});
     return std::move(found_);
   }
 
@@ -189,7 +225,7 @@ class DuplicateFinder {
     ++at_;
     return result;
   }
-  void value(const std::string& path) {
+  void value(const Place& path) {
     space();
     if (at_ >= text_.size()) return;
     if (text_[at_] == '{') {
@@ -202,12 +238,12 @@ class DuplicateFinder {
       while (at_ < text_.size() && std::string_view(",]} \t\r\n").find(text_[at_]) == std::string_view::npos) ++at_;
     }
   }
-  void object(const std::string& path) {
+  void object(const Place& path) {
     std::set<std::string> seen;
     for (++at_, space(); at_ < text_.size() && text_[at_] != '}'; space()) {
       const auto name = string();
-      const auto here = path.empty() ? name : path + "." + name;
-      if (!seen.insert(name).second) found_.push_back(here);
+      const Place here(path, name);
+      if (!seen.insert(name).second) tell(found_, here);
       space();
       ++at_;  // :
       value(here);
@@ -216,10 +252,10 @@ class DuplicateFinder {
     }
     ++at_;
   }
-  void array(const std::string& path) {
+  void array(const Place& path) {
     std::size_t i = 0;
     for (++at_, space(); at_ < text_.size() && text_[at_] != ']'; space()) {
-      value(path + "[" + std::to_string(i++) + "]");
+      value(Place(path, i++));
       space();
       if (at_ < text_.size() && text_[at_] == ',') ++at_;
     }
@@ -234,7 +270,7 @@ class DuplicateFinder {
 }  // namespace
 
 json::object checked_against(const TypeSchema& type, const json::object& body, std::vector<std::string>& unknown) {
-  return Checker(unknown).object(type, body, "");
+  return Checker(unknown).object(type, body, {});
 }
 
 std::vector<std::string> duplicate_fields(std::string_view text) { return DuplicateFinder(text).run(); }

@@ -1,8 +1,10 @@
 #include "engine/apiserver/patch.h"
 
 #include <algorithm>
+#include <set>
 
 #include "engine/apiserver/api_error.h"
+#include "engine/apiserver/element_index.h"
 #include "engine/fields.h"
 #include "lib/base/text.h"
 
@@ -18,6 +20,21 @@ const json::object& as_object(const json::value& patch) {
 }
 
 // --- RFC 6902
+
+// What one patch may do, however long its text is: copies double an object, and inserting in front moves a whole list.
+constexpr std::size_t most_operations = 10'000, most_copied_values = 1'000'000, most_moved_items = 20'000'000;
+
+std::size_t count_of_values(const json::value& value) {
+  std::size_t count = 1;
+  if (const auto* array = value.if_array()) {
+    for (const auto& item : *array) count += count_of_values(item);
+  } else if (const auto* object = value.if_object()) {
+    for (const auto& [name, item] : *object) count += count_of_values(item) + name.size() / sizeof(json::value);
+  } else if (const auto* text = value.if_string()) {
+    count += text->size() / sizeof(json::value);
+  }
+  return count;
+}
 
 std::string unescaped(std::string_view token) {
   return replace_all(replace_all(std::string(token), "~1", "/"), "~0", "~");
@@ -66,7 +83,8 @@ class JsonPatch {
     if (op == "move" || op == "copy") {
       const auto from = text_at(operation, {"from"});
       const auto source = tokens_of(from);
-      json::value value = at(source);
+      if (op == "copy") spend(copied_, count_of_values(at(source)), most_copied_values);
+      json::value value = op == "copy" ? at(source) : std::move(at(source));
       if (op == "move") remove(source);
       return add(tokens, std::move(value));
     }
@@ -74,6 +92,11 @@ class JsonPatch {
   }
 
  private:
+  static void spend(std::size_t& spent, std::size_t amount, std::size_t limit) {
+    spent += amount;
+    if (spent > limit)
+      throw ApiError(413, "RequestEntityTooLarge", "the JSON patch copies or moves too much; split it");
+  }
   static const json::value& value_of(const json::object& operation) {
     const auto* value = operation.if_contains("value");
     if (value == nullptr) throw bad_request("a JSON patch operation of this kind needs a value");
@@ -105,6 +128,7 @@ class JsonPatch {
       auto& array = place.get_array();
       const auto index = tokens.back() == "-" ? std::optional(array.size()) : index_of(tokens.back(), array.size() + 1);
       if (!index) throw misfit("the index in \"" + path_ + "\" is beyond the list");
+      spend(moved_, array.size() - *index, most_moved_items);
       array.insert(array.begin() + static_cast<std::ptrdiff_t>(*index), std::move(value));
     } else {
       throw misfit("the path \"" + path_ + "\" does not lead into an object or a list");
@@ -118,7 +142,9 @@ class JsonPatch {
       place.get_object().erase(tokens.back());
     } else {
       auto& array = place.get_array();
-      array.erase(array.begin() + static_cast<std::ptrdiff_t>(*index_of(tokens.back(), array.size())));
+      const auto index = *index_of(tokens.back(), array.size());
+      spend(moved_, array.size() - index, most_moved_items);
+      array.erase(array.begin() + static_cast<std::ptrdiff_t>(index));
     }
   }
   void replace(const std::vector<std::string>& tokens, json::value value) { at(tokens) = std::move(value); }
@@ -132,6 +158,7 @@ class JsonPatch {
 
   json::value& document_;
   std::string path_;
+  std::size_t copied_ = 0, moved_ = 0;
 };
 
 // --- strategic merge
@@ -166,41 +193,51 @@ const json::value* key_of(const json::value& item, std::string_view name) {
   return item.is_object() ? item.get_object().if_contains(key(name)) : nullptr;
 }
 
-// Whether two items of a list are the same element: same value of the key, or equal scalars when there is no key.
-bool same_element(const json::value& a, const json::value& b, std::string_view merge_key) {
-  if (merge_key.empty()) return a == b;
-  const auto *ka = key_of(a, merge_key), *kb = key_of(b, merge_key);
-  return ka != nullptr && kb != nullptr && *ka == *kb;
+// By what an item of a list is known: the value of its key, or itself where the list has none. nullopt: by nothing.
+std::optional<std::string> identity_of(const json::value& item, std::string_view merge_key) {
+  if (merge_key.empty()) return json::serialize(item);
+  const auto* value = key_of(item, merge_key);
+  return value == nullptr ? std::nullopt : std::optional(json::serialize(*value));
 }
 
-json::array::iterator find_element(json::array& list, const json::value& item, std::string_view merge_key) {
-  return std::find_if(list.begin(), list.end(), [&](const auto& e) { return same_element(e, item, merge_key); });
-}
-
-std::size_t position(const json::array& list, const json::value& item, std::string_view merge_key) {
-  return static_cast<std::size_t>(
-      std::find_if(list.begin(), list.end(), [&](const auto& e) { return same_element(e, item, merge_key); }) -
-      list.begin());
+ElementIndex index_of(const json::array& list, std::string_view merge_key) {
+  ElementIndex index;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    if (auto identity = identity_of(list[i], merge_key)) index.add(std::move(*identity), i);
+  }
+  return index;
 }
 
 // Elements named by `order` in that order; the others stay where they were among them.
 json::array ordered(json::array merged, const json::array& live, const json::array& order, std::string_view merge_key) {
-  json::array named, others, result;
+  std::vector<std::size_t> named, others;
+  std::vector<bool> is_named(merged.size());
+  auto places = index_of(merged, merge_key);
   for (const auto& wanted : order) {
-    if (auto found = find_element(merged, wanted, merge_key); found != merged.end()) {
-      named.push_back(std::move(*found));
-      merged.erase(found);
-    }
+    const auto identity = identity_of(wanted, merge_key);
+    const auto place = identity ? places.take(*identity) : std::nullopt;
+    if (!place) continue;
+    named.push_back(*place);
+    is_named[*place] = true;
   }
-  others = std::move(merged);
+  for (std::size_t i = 0; i < merged.size(); ++i) {
+    if (!is_named[i]) others.push_back(i);
+  }
+  const auto before = index_of(live, merge_key);
+  const auto position = [&](std::size_t i) {  // in the live list; its length for what is new
+    const auto identity = identity_of(merged[i], merge_key);
+    return identity ? before.find(*identity).value_or(live.size()) : live.size();
+  };
+  json::array result;
+  result.reserve(merged.size());
   std::size_t n = 0, o = 0;
   while (n < named.size() || o < others.size()) {
     bool take_named = o == others.size();
     if (!take_named && n < named.size()) {
-      const auto there = position(live, named[n], merge_key);
-      take_named = there == live.size() || there < position(live, others[o], merge_key);
+      const auto there = position(named[n]);
+      take_named = there == live.size() || there < position(others[o]);
     }
-    result.push_back(std::move(take_named ? named[n++] : others[o++]));
+    result.push_back(std::move(merged[take_named ? named[n++] : others[o++]]));
   }
   return result;
 }
@@ -210,29 +247,38 @@ json::object strategic(const TypeSchema* type, json::object object, const json::
 json::array merged_objects(const FieldSchema& field, const json::array& live, const json::array& patch) {
   const auto merge_key = *field.merge_key;
   json::array result = live;
+  auto places = index_of(result, merge_key);
+  std::vector<bool> gone(result.size());
   for (const auto& item : patch) {
     if (!item.is_object()) throw bad_request("the list " + std::string(field.name) + " holds objects");
     const auto what = directive_of(item);
     if (what == "replace" && item.get_object().size() == 1) continue;  // handled by the caller
-    if (key_of(item, merge_key) == nullptr) {
+    const auto identity = identity_of(item, merge_key);
+    if (!identity) {
       throw bad_request("map: an element of the list " + std::string(field.name) +
                         " does not contain declared merge key: " + std::string(merge_key));
     }
-    const auto found = find_element(result, item, merge_key);
     if (what == "delete") {
-      if (found != result.end()) result.erase(found);
-    } else if (found == result.end() || what == "replace") {
-      auto fresh = without_nulls(item);
-      if (found == result.end()) {
-        result.push_back(std::move(fresh));
-      } else {
-        *found = std::move(fresh);
-      }
-    } else if (found->is_object()) {
-      *found = strategic(field.type, std::move(found->get_object()), item.get_object());
+      if (const auto place = places.take(*identity)) gone[*place] = true;
+      continue;
+    }
+    const auto place = places.find(*identity);
+    if (!place) {
+      places.add(*identity, result.size());
+      result.push_back(without_nulls(item));
+      gone.push_back(false);
+    } else if (what == "replace") {
+      result[*place] = without_nulls(item);
+    } else if (result[*place].is_object()) {
+      result[*place] = strategic(field.type, std::move(result[*place].get_object()), item.get_object());
     }
   }
-  return result;
+  json::array left;
+  left.reserve(result.size());
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    if (!gone[i]) left.push_back(std::move(result[i]));
+  }
+  return left;
 }
 
 json::value merged_list(const FieldSchema& field, const json::value* live, const json::array& patch,
@@ -251,12 +297,18 @@ json::value merged_list(const FieldSchema& field, const json::value* live, const
   if (!field.merge_key->empty()) {
     result = merged_objects(field, before, patch);
   } else {
-    result = before;
+    std::set<std::string> deleted, present;
     for (const auto& item : array_at(around, {std::string(delete_scalars) + std::string(field.name)})) {
-      result.erase(std::remove(result.begin(), result.end(), item), result.end());
+      deleted.insert(json::serialize(item));
+    }
+    for (const auto& item : before) {
+      auto text = json::serialize(item);
+      if (deleted.contains(text)) continue;
+      present.insert(std::move(text));
+      result.push_back(item);
     }
     for (const auto& item : patch) {
-      if (find_element(result, item, "") == result.end()) result.push_back(item);
+      if (present.insert(json::serialize(item)).second) result.push_back(item);
     }
   }
   const auto order_name = std::string(element_order) + std::string(field.name);
@@ -265,9 +317,10 @@ json::value merged_list(const FieldSchema& field, const json::value* live, const
   return ordered(std::move(result), before, array_at(around, {order_name}), *field.merge_key);
 }
 
-// A list that only its directives mention still has to be changed.
-json::object with_mentioned_lists(const TypeSchema* type, const json::object& patch) {
-  json::object result = patch;
+// The lists that only directives of the patch mention: they are changed all the same.
+std::vector<std::string_view> mentioned_lists(const TypeSchema* type, const json::object& patch) {
+  std::vector<std::string_view> lists;
+  if (type == nullptr) return lists;
   for (const auto& [name, value] : patch) {
     std::string_view list = name;
     if (list.starts_with(delete_scalars)) {
@@ -277,24 +330,48 @@ json::object with_mentioned_lists(const TypeSchema* type, const json::object& pa
     } else {
       continue;
     }
-    if (type != nullptr && type->find(list) != nullptr && !result.contains(key(list)))
-      result[key(list)] = json::array();
+    if (type->find(list) != nullptr && !patch.contains(key(list))) lists.push_back(list);
   }
-  return result;
+  return lists;
 }
 
-json::object strategic(const TypeSchema* type, json::object object, const json::object& given) {
-  const auto what = directive_of(given);
-  if (what == "replace") return without_nulls(given).get_object();
+void change_field(const TypeSchema* type, json::object& object, std::string_view name, const json::value& value,
+                  const json::object& patch) {
+  if (value.is_null()) {
+    object.erase(key(name));
+    return;
+  }
+  const auto* field = type == nullptr ? nullptr : type->find(name);
+  auto* live = object.if_contains(key(name));
+  if (value.is_object() && (field == nullptr || field->shape != FieldSchema::Shape::list)) {
+    if (directive_of(value) == "delete") {
+      object.erase(key(name));
+      return;
+    }
+    const auto* inner = field != nullptr && field->shape == FieldSchema::Shape::single ? field->type : nullptr;
+    auto before = live != nullptr && live->is_object() ? std::move(live->get_object()) : json::object();
+    object[key(name)] = strategic(inner, std::move(before), value.get_object());
+  } else if (value.is_array() && field != nullptr && field->merge_key) {
+    auto merged = merged_list(*field, live, value.get_array(), patch);
+    object[key(name)] = std::move(merged);
+  } else {
+    object[key(name)] = without_nulls(value);
+  }
+}
+
+json::object strategic(const TypeSchema* type, json::object object, const json::object& patch) {
+  const auto what = directive_of(patch);
+  if (what == "replace") return without_nulls(patch).get_object();
   if (what == "delete") return {};
   if (!what.empty() && what != "merge") throw bad_request("unknown patch directive \"" + what + "\"");
-  const auto patch = with_mentioned_lists(type, given);
   if (const auto* keys = patch.if_contains(key(retain_keys)); keys != nullptr && keys->is_array()) {
+    std::set<std::string_view> retained;
+    for (const auto& name : keys->get_array()) {
+      if (name.is_string()) retained.insert(view(name.get_string()));
+    }
     json::object kept;
     for (auto& [name, value] : object) {
-      const json::value as_value(name);
-      const auto& list = keys->get_array();
-      if (std::find(list.begin(), list.end(), as_value) != list.end()) kept[name] = std::move(value);
+      if (retained.contains(name)) kept[name] = std::move(value);
     }
     object = std::move(kept);
   }
@@ -304,27 +381,10 @@ json::object strategic(const TypeSchema* type, json::object object, const json::
         text.starts_with(delete_scalars)) {
       continue;
     }
-    if (value.is_null()) {
-      object.erase(name);
-      continue;
-    }
-    const auto* field = type == nullptr ? nullptr : type->find(text);
-    auto* live = object.if_contains(name);
-    if (value.is_object() && (field == nullptr || field->shape != FieldSchema::Shape::list)) {
-      const auto* inner = field != nullptr && field->shape == FieldSchema::Shape::single ? field->type : nullptr;
-      auto before = live != nullptr && live->is_object() ? std::move(live->get_object()) : json::object();
-      if (directive_of(value) == "delete") {
-        object.erase(name);
-      } else {
-        object[name] = strategic(inner, std::move(before), value.get_object());
-      }
-    } else if (value.is_array() && field != nullptr && field->merge_key) {
-      auto merged = merged_list(*field, live, value.get_array(), patch);
-      object[name] = std::move(merged);
-    } else {
-      object[name] = without_nulls(value);
-    }
+    change_field(type, object, text, value, patch);
   }
+  const json::value empty_list = json::array();
+  for (const auto list : mentioned_lists(type, patch)) change_field(type, object, list, empty_list, patch);
   return object;
 }
 
@@ -332,6 +392,11 @@ json::object strategic(const TypeSchema* type, json::object object, const json::
 
 json::object json_patched(const json::object& object, const json::value& patch) {
   if (!patch.is_array()) throw bad_request("error decoding patch: a JSON patch is a list of operations");
+  if (patch.get_array().size() > most_operations) {
+    throw ApiError(413, "RequestEntityTooLarge",
+                   "a JSON patch may hold " + std::to_string(most_operations) + " operations, not " +
+                       std::to_string(patch.get_array().size()));
+  }
   json::value document = object;
   JsonPatch patching(document);
   for (const auto& operation : patch.get_array()) {

@@ -171,5 +171,72 @@ TEST(StrategicMergePatch, an_element_needs_its_key) {
   EXPECT_EQ(code_of([&] { strategic_patched(deployment(), {}, json::value("x")); }), 400);
 }
 
+// --- scale: were any of these a walk for each element, they would take hours
+
+constexpr int many = 60'000;
+
+json::object with_environment(const std::function<json::object(int)>& variable) {
+  json::array env;
+  for (int i = 0; i < many; ++i) env.push_back(variable(i));
+  json::object object;
+  json::array containers{json::object{{"name", "a"}, {"env", std::move(env)}}};
+  child(child(child(object, "spec"), "template"), "spec")["containers"] = std::move(containers);
+  return object;
+}
+std::string name_of_variable(int i) { return "V" + std::to_string(i); }
+const json::array& environment_of(const json::object& object) {
+  return array_at(array_at(object, {"spec", "template", "spec", "containers"})[0].get_object(), {"env"});
+}
+
+TEST(StrategicMergePatch, merges_lists_of_any_length_in_one_pass) {
+  const auto live =
+      with_environment([](int i) { return json::object{{"name", name_of_variable(i)}, {"value", "old"}}; });
+  auto patch = with_environment([](int i) {
+    const auto name = name_of_variable(many - 1 - i);
+    return i % 2 == 0 ? json::object{{"name", name}, {"value", "new"}}
+                      : json::object{{"name", name}, {"$patch", "delete"}};
+  });
+  json::array order;
+  for (int i = 0; i < many; ++i) order.push_back(json::object{{"name", name_of_variable(many - 1 - i)}});
+  list(child(child(child(patch, "spec"), "template"), "spec"), "containers")[0].get_object()["$setElementOrder/env"] =
+      std::move(order);
+  const auto merged = strategic_patched(deployment(), live, json::value(patch));
+  const auto& env = environment_of(merged);
+  ASSERT_EQ(env.size(), many / 2);
+  EXPECT_EQ(env.front(), (json::object{{"name", name_of_variable(many - 1)}, {"value", "new"}}));
+  EXPECT_EQ(env.back(), (json::object{{"name", name_of_variable(1)}, {"value", "new"}}));
+}
+
+TEST(StrategicMergePatch, merges_sets_of_any_length_in_one_pass) {
+  json::object live, patch;
+  for (int i = 0; i < many; ++i) {
+    list(child(live, "metadata"), "finalizers").emplace_back("a/x" + std::to_string(i));
+    list(child(patch, "metadata"), "finalizers").emplace_back("b/x" + std::to_string(i));
+    list(child(patch, "metadata"), "$deleteFromPrimitiveList/finalizers").emplace_back("a/x" + std::to_string(i));
+  }
+  const auto merged = strategic_patched(deployment(), live, json::value(patch));
+  EXPECT_EQ(array_at(merged, {"metadata", "finalizers"}).size(), many);
+}
+
+TEST(JsonPatch, does_not_grow_or_shift_without_a_bound) {
+  json::array copies{json::object{{"op", "add"}, {"path", "/a"}, {"value", json::array{1, 2, 3, 4}}}};
+  for (int i = 0; i < 40; ++i) {  // each doubles the list: 2⁴² numbers
+    copies.push_back(json::object{{"op", "copy"}, {"from", "/a"}, {"path", "/b"}});
+    copies.push_back(json::object{{"op", "move"}, {"from", "/b"}, {"path", "/a/-"}});
+    copies.push_back(json::object{{"op", "copy"}, {"from", "/a"}, {"path", "/a/-"}});
+  }
+  EXPECT_EQ(code_of([&] { json_patched({}, json::value(copies)); }), 413);
+  json::object live;
+  for (int i = 0; i < many; ++i) list(live, "l").emplace_back(0);
+  json::array shifts;
+  for (int i = 0; i < 9'000; ++i) shifts.push_back(json::object{{"op", "add"}, {"path", "/l/0"}, {"value", 1}});
+  EXPECT_EQ(code_of([&] { json_patched(live, json::value(shifts)); }), 413);
+  json::array operations;
+  for (int i = 0; i <= 10'000; ++i) operations.push_back(json::object{{"op", "test"}, {"path", "/a"}});
+  EXPECT_EQ(code_of([&] { json_patched({}, json::value(operations)); }), 413);
+  operations.pop_back();
+  EXPECT_EQ(code_of([&] { json_patched({}, json::value(operations)); }), 200);
+}
+
 }  // namespace
 }  // namespace workflow::engine
