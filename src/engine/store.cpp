@@ -5,9 +5,11 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "engine/fields.h"
+#include "engine/object_bytes.h"
 #include "engine/store_db.h"
 #include "engine/store_rules.h"
 #include "lib/base/encoding.h"
@@ -18,7 +20,7 @@ namespace workflow::engine {
 
 namespace {
 
-constexpr std::size_t remembered_events = 4096;  // of each resource: how far a watch may lag behind
+constexpr std::size_t most_published_at_once = 64;
 constexpr std::string_view suffix_letters = "bcdfghjklmnpqrstvwxz2456789";  // as Kubernetes: no words by accident
 
 std::string random_suffix() {
@@ -30,6 +32,9 @@ std::string random_suffix() {
 using Name = std::pair<std::string, std::string>;  // namespace, name
 using Objects = std::map<Name, ObjectPtr>;
 
+// The names of a resource's objects by namespace and the uid of their controller; "" is nobody's.
+using ControllerIndex = std::map<std::pair<std::string, std::string>, std::set<std::string>>;
+
 using Listener = std::function<void(const StoreEvent&)>;
 
 // What the store knows of one resource. Readers see `committed`; writers build on `latest`, which may still be on its
@@ -37,8 +42,10 @@ using Listener = std::function<void(const StoreEvent&)>;
 struct Table {
   std::string id;
   Objects committed, latest;
-  std::deque<StoreEvent> events;
-  std::int64_t forgotten = 0;  // the newest event that is no longer remembered
+  std::optional<ControllerIndex> by_controller;  // of `committed`, once somebody has asked
+  std::deque<StoreEvent> events;                 // how far a watch may lag behind
+  std::size_t event_bytes = 0;                   // of all of them
+  std::int64_t forgotten = 0;                    // the newest event that is no longer remembered
   std::vector<std::weak_ptr<const Listener>> listeners;
 };
 
@@ -50,6 +57,7 @@ struct Write {
   ObjectPtr before;
   ObjectPtr last;  // of a removal: the object as it went
   std::int64_t version = 0;
+  std::size_t bytes = 0;  // of `last` and `before`; the writer counts them
   std::exception_ptr error;
   bool done = false;
   std::optional<asio::steady_timer> wakeup;
@@ -181,6 +189,7 @@ struct Store::State : std::enable_shared_from_this<Store::State> {
         std::vector<RowChange> changes;
         changes.reserve(batch.size());
         for (const auto& write : batch) {
+          write->bytes = sizeof(StoreEvent) + bytes_of(*write->last) + (write->before ? bytes_of(*write->before) : 0);
           changes.push_back({write->table->id, write->name.first, write->name.second,
                              write->object ? json::serialize(*write->object) : std::string()});
         }
@@ -190,44 +199,82 @@ struct Store::State : std::enable_shared_from_this<Store::State> {
         const std::lock_guard lock(mutex);
         failed = true;  // nothing more until undo() has dropped what builds on this
       }
-      asio::post(executor, [weak = weak_from_this(), batch = std::move(batch), error] {
-        if (auto state = weak.lock()) {
-          if (error) {
-            state->undo(error);
-          } else {
-            state->publish(batch);
-          }
-        }
+      asio::post(executor, [weak = weak_from_this(), batch = std::move(batch), error]() mutable {
+        const auto state = weak.lock();
+        if (!state) return;
+        state->written.push_back({std::move(batch), error});
+        if (state->written.size() == 1) state->settle();
       });
     }
   }
 
   // --- back on the engine's thread
 
-  void publish(const std::vector<WritePtr>& batch) {
-    for (const auto& write : batch) {
-      in_flight.pop_front();
-      auto& table = *write->table;
-      StoreEvent event{.type = StoreEvent::Type::modified,
-                       .object = write->last,
-                       .before = write->before,
-                       .resource_version = write->version};
-      if (write->object) {
-        if (!write->before) event.type = StoreEvent::Type::added;
-        table.committed[write->name] = write->object;
-      } else {
-        event.type = StoreEvent::Type::deleted;
-        table.committed.erase(write->name);
-      }
-      durable_version = write->version;
-      table.events.push_back(event);
-      if (table.events.size() > remembered_events) {
-        table.forgotten = table.events.front().resource_version;
-        table.events.pop_front();
-      }
-      tell(table, event);
-      write->done = true;
-      write->wakeup->cancel();
+  // Publishes what is on disk, in order, a few at a time: each is told to everyone who listens, and a thousand at once
+  // would keep all others waiting.
+  void settle() {
+    auto& [batch, error] = written.front();
+    std::size_t count = 0;
+    if (error) {
+      undo(error);
+      batch.clear();
+    } else {
+      count = std::min<std::size_t>(batch.size(), most_published_at_once);
+      for (std::size_t i = 0; i < count; ++i) publish(*batch[i]);
+      batch.erase(batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(count));
+    }
+    if (batch.empty()) written.pop_front();
+    if (written.empty()) return;
+    asio::post(executor, [weak = weak_from_this()] {
+      if (const auto state = weak.lock()) state->settle();
+    });
+  }
+
+  void publish(Write& write) {
+    in_flight.pop_front();
+    auto& table = *write.table;
+    StoreEvent event{.type = StoreEvent::Type::modified,
+                     .object = write.last,
+                     .before = write.before,
+                     .resource_version = write.version,
+                     .bytes = write.bytes};
+    reindex(table, write);
+    if (write.object) {
+      if (!write.before) event.type = StoreEvent::Type::added;
+      table.committed[write.name] = write.object;
+    } else {
+      event.type = StoreEvent::Type::deleted;
+      table.committed.erase(write.name);
+    }
+    durable_version = write.version;
+    remember(table, event);
+    tell(table, event);
+    write.done = true;
+    write.wakeup->cancel();
+  }
+
+  static void index(ControllerIndex& all, const Name& name, const json::object& object) {
+    all[{name.first, controller_uid(object)}].insert(name.second);
+  }
+
+  static void reindex(Table& table, const Write& write) {
+    if (!table.by_controller) return;
+    if (write.before) {
+      const auto found = table.by_controller->find({write.name.first, controller_uid(*write.before)});
+      found->second.erase(write.name.second);
+      if (found->second.empty()) table.by_controller->erase(found);
+    }
+    if (write.object) index(*table.by_controller, write.name, *write.object);
+  }
+
+  static void remember(Table& table, const StoreEvent& event) {
+    table.events.push_back(event);
+    table.event_bytes += event.bytes;
+    while (table.event_bytes > most_remembered_bytes) {
+      const auto& oldest = table.events.front();
+      table.forgotten = oldest.resource_version;
+      table.event_bytes -= oldest.bytes;
+      table.events.pop_front();
     }
   }
 
@@ -272,6 +319,11 @@ struct Store::State : std::enable_shared_from_this<Store::State> {
   std::map<std::string, Table> tables;
   std::int64_t version = 0, durable_version = 0, first_version = 0;
   std::deque<WritePtr> in_flight;  // in order of version
+  struct Written {
+    std::vector<WritePtr> batch;
+    std::exception_ptr error;
+  };
+  std::deque<Written> written;  // what the writer is done with, and nobody was told of yet
 
   std::mutex mutex;  // guards queue, failed and stopping, shared with the writer
   std::condition_variable work_arrived;
@@ -325,6 +377,27 @@ std::vector<ObjectPtr> Store::list_latest(const kube::Resource& r, const std::st
   return objects_in(state_->table_of(r).latest, r, ns);
 }
 
+ObjectPtr Store::find_latest(const kube::Resource& r, const std::string& ns, const std::string& name) const {
+  return state_->latest_of(r, State::name_in(r, ns, name));
+}
+
+std::size_t Store::count(const kube::Resource& r) const { return state_->table_of(r).committed.size(); }
+
+std::vector<ObjectPtr> Store::list_controlled(const kube::Resource& r, const std::string& ns,
+                                              const std::string& uid) const {
+  auto& table = state_->table_of(r);
+  if (!table.by_controller) {
+    table.by_controller.emplace();
+    for (const auto& [name, object] : table.committed) State::index(*table.by_controller, name, *object);
+  }
+  std::vector<ObjectPtr> result;
+  const auto found = table.by_controller->find({ns, uid});
+  if (found == table.by_controller->end()) return result;
+  result.reserve(found->second.size());
+  for (const auto& name : found->second) result.push_back(table.committed.at({ns, name}));
+  return result;
+}
+
 std::optional<std::vector<ObjectPtr>> Store::list_at(const kube::Resource& r, const std::string& ns,
                                                      std::int64_t version) const {
   const auto& table = state_->table_of(r);
@@ -344,6 +417,8 @@ std::optional<std::vector<ObjectPtr>> Store::list_at(const kube::Resource& r, co
             [&](const ObjectPtr& a, const ObjectPtr& b) { return position(a) < position(b); });
   return result;
 }
+
+std::size_t Store::remembered_bytes(const kube::Resource& r) const { return state_->table_of(r).event_bytes; }
 
 std::int64_t Store::resource_version() const { return state_->durable_version; }
 
@@ -406,6 +481,13 @@ Task<ObjectPtr> Store::edit(const kube::Resource& r, std::string ns, std::string
   if (!before) co_return nullptr;
   json::object next = *before;
   if (!change(next)) co_return before;
+  co_return co_await state->put(r, std::move(id), before, prepared_for_update(r, *before, std::move(next)), persist);
+}
+
+Task<ObjectPtr> Store::replace(const kube::Resource& r, ObjectPtr before, json::object next, Persist persist) {
+  auto state = state_;
+  auto id = State::name_in(r, kube::namespace_of(*before), kube::name_of(*before));
+  if (state->latest_of(r, id) != before) co_return nullptr;
   co_return co_await state->put(r, std::move(id), before, prepared_for_update(r, *before, std::move(next)), persist);
 }
 

@@ -30,6 +30,7 @@ struct StoreEvent {
   ObjectPtr object;
   ObjectPtr before;  // null for added
   std::int64_t resource_version = 0;
+  std::size_t bytes = 0;  // about what keeping the event keeps in memory
 };
 
 // Whether a write is kept, or only answered as if it were (`dryRun=All`).
@@ -50,11 +51,16 @@ class Store {
   // Reading never waits. `ns` "" with list = all namespaces; ignored for cluster-scoped resources.
   ObjectPtr find(const kube::Resource& r, const std::string& ns, const std::string& name) const;
   std::vector<ObjectPtr> list(const kube::Resource& r, const std::string& ns = "") const;
+  std::size_t count(const kube::Resource& r) const;
+  // Those that the object with this uid controls; of "" those that nobody controls. By an index, so that a namespace of
+  // many thousands costs each of their owners no more than its own.
+  std::vector<ObjectPtr> list_controlled(const kube::Resource& r, const std::string& ns, const std::string& uid) const;
   // The same as it was when `version` was the newest; nullopt when what has changed since is no longer remembered.
   std::optional<std::vector<ObjectPtr>> list_at(const kube::Resource& r, const std::string& ns,
                                                 std::int64_t version) const;
   // With what is still on its way to the disk: for a check that decides about a write that follows at once.
   std::vector<ObjectPtr> list_latest(const kube::Resource& r, const std::string& ns = "") const;
+  ObjectPtr find_latest(const kube::Resource& r, const std::string& ns, const std::string& name) const;
   std::int64_t resource_version() const;
 
   // Writing returns once durable, with the object as stored. Fills in uid, creationTimestamp, generation,
@@ -71,6 +77,8 @@ class Store {
   // status included, and may throw.
   Task<ObjectPtr> edit(const kube::Resource& r, std::string ns, std::string name,
                        std::function<bool(json::object&)> change, Persist persist = Persist::yes);
+  // Writes `next` in the place of `before`, which find_latest() gave; null when something else came between.
+  Task<ObjectPtr> replace(const kube::Resource& r, ObjectPtr before, json::object next, Persist persist = Persist::yes);
   // Begins or completes deletion as Kubernetes does. Absent: not_found. Returns the object as it was left, or as it
   // went.
   Task<ObjectPtr> remove(const kube::Resource& r, std::string ns, std::string name, DeleteOptions options = {},
@@ -85,6 +93,9 @@ class Store {
   std::unique_ptr<Subscription> subscribe(const kube::Resource& r, std::function<void(const StoreEvent&)> on_event);
   // The events of `r` after `since`, oldest first; nullopt when they are no longer remembered (410 Gone).
   std::optional<std::vector<StoreEvent>> events_since(const kube::Resource& r, std::int64_t since) const;
+  // What the remembered events of `r` keep in memory, never more than this.
+  static constexpr std::size_t most_remembered_bytes = 4u << 20;
+  std::size_t remembered_bytes(const kube::Resource& r) const;
 
  private:
   struct State;

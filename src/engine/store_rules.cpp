@@ -48,6 +48,13 @@ bool same_intent(const json::object& a, const json::object& b) {
 
 std::string qualified_name(const kube::Resource& r) { return r.group.empty() ? r.plural : r.plural + "." + r.group; }
 
+std::string controller_uid(const json::object& object) {
+  for (const auto& owner : array_at(object, {"metadata", "ownerReferences"})) {
+    if (owner.is_object() && flag_at(owner.get_object(), {"controller"})) return text_at(owner.get_object(), {"uid"});
+  }
+  return "";
+}
+
 bool counts_generations(const kube::Resource& r) {
   return r.group == "apps" || r.group == "batch" || r.group == "networking.k8s.io" || r.group == "policy" ||
          r.group == "discovery.k8s.io" || r.group == "scheduling.k8s.io" || r.plural == "replicationcontrollers";

@@ -10,6 +10,9 @@ namespace workflow::engine {
 // "deployments.apps", "pods": how Kubernetes names a type in its messages.
 std::string qualified_name(const kube::Resource& r);
 
+// The uid of the owner that controls the object, "" when none.
+std::string controller_uid(const json::object& object);
+
 // Whether metadata.generation is kept for the type.
 bool counts_generations(const kube::Resource& r);
 

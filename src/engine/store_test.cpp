@@ -208,21 +208,30 @@ TEST_F(StoreTest, subscribers_see_every_change_in_order_once_it_is_readable) {
   EXPECT_EQ(seen.size(), 3u);
 }
 
-TEST_F(StoreTest, old_events_are_forgotten) {
+TEST_F(StoreTest, events_are_remembered_as_far_as_their_bytes_allow) {
+  create(resources::config_maps, config("large"));
+  create(resources::secrets, make_object(resources::secrets, "shop", "untouched"));
   const auto start = store->resource_version();
-  run([](Store& s) -> Task<> {
-    TaskGroup group(co_await asio::this_coro::executor);
-    for (int i = 0; i < 5000; ++i) {
-      group.spawn("create", [](Store& st, int n) -> Task<> {
-        co_await st.create(resources::config_maps,
-                           make_object(resources::config_maps, "shop", "c" + std::to_string(n)));
-      }(s, i));
-    }
-    co_await group.join();
-  }(*store));
-  EXPECT_EQ(store->list(resources::config_maps, "shop").size(), 5000u);
+  const std::string text(900'000, 'x');
+  for (int i = 0; i < 30; ++i) {
+    edit(resources::config_maps, "shop", "large", [&](json::object& o) {
+      child(o, "data")["text"] = text + std::to_string(i);
+      return true;
+    });
+    EXPECT_LE(store->remembered_bytes(resources::config_maps), Store::most_remembered_bytes);
+  }
   EXPECT_FALSE(store->events_since(resources::config_maps, start));
-  EXPECT_TRUE(store->events_since(resources::config_maps, store->resource_version() - 100));
+  EXPECT_EQ(store->events_since(resources::config_maps, store->resource_version() - 2)->size(), 2u);
+  EXPECT_TRUE(store->events_since(resources::secrets, start)) << "each resource has its own bound";
+  // Small ones reach far back.
+  const auto then = store->resource_version();
+  for (int i = 0; i < 500; ++i) {
+    edit(resources::config_maps, "shop", "large", [&](json::object& o) {
+      child(o, "data")["text"] = std::to_string(i);
+      return true;
+    });
+  }
+  EXPECT_EQ(store->events_since(resources::config_maps, then)->size(), 500u);
 }
 
 TEST_F(StoreTest, a_dry_run_keeps_nothing) {

@@ -3,6 +3,7 @@
 #include "engine/apiserver/api_error.h"
 #include "engine/apiserver/patch.h"
 #include "engine/fields.h"
+#include "engine/turns.h"
 #include "lib/base/log.h"
 #include "lib/kube/objects.h"
 
@@ -89,7 +90,10 @@ Task<std::vector<Created>> perform(ControllerContext context, Actions actions) {
   const auto executor = co_await asio::this_coro::executor;
   co_await keep_waiting();  // the group ends before this does; each write is short
   TaskGroup group(executor);
+  constexpr std::size_t most_at_once = 64;
+  std::size_t begun = 0;
   for (auto& action : actions) {
+    if (++begun % most_at_once == 0) co_await give_way();
     if (auto* c = std::get_if<Create>(&action)) {
       created.emplace_back();
       group.spawn("create", noting(create(context, std::move(*c), created.back()), failure));

@@ -11,8 +11,8 @@ struct DeploymentPlan {
   Actions actions;
   std::optional<Time> again;
 };
-// `sets`: the replica sets of the namespace that it owns, and those without an owner that it selects; `pods`: all pods
-// of the namespace. Availability is counted from the pods themselves, so that a status that lags never costs one too
+// `sets`: the replica sets of the namespace that it owns, and those without an owner; `pods`: those of the sets.
+// Availability is counted from the pods themselves, so that a status that lags never costs one too
 // many.
 DeploymentPlan plan_deployment(const ObjectPtr& deployment, const Objects& sets, const Objects& pods, Time now);
 

@@ -38,21 +38,36 @@ bool Reconciler::is_leaving(const std::string& ns) const {
   return !object || kube::is_being_deleted(*object);
 }
 
+Objects Reconciler::within_reach(const kube::Resource& r, const json::object& owner) const {
+  const auto ns = kube::namespace_of(owner);
+  auto objects = store_.list_controlled(r, ns, kube::uid_of(owner));
+  for (auto& orphan : store_.list_controlled(r, ns, "")) objects.push_back(std::move(orphan));
+  return objects;
+}
+
 Task<std::optional<Time>> Reconciler::deployment(std::string ns, std::string name) {
   const auto object = store_.find(res::deployments, ns, name);
   if (!object) co_return std::nullopt;
-  auto plan = plan_deployment(object, store_.list(res::replica_sets, ns), store_.list(res::pods, ns), clock_.now());
+  const auto sets = within_reach(res::replica_sets, *object);
+  Objects pods;
+  for (const auto& set : sets) {
+    for (auto& pod : store_.list_controlled(res::pods, ns, kube::uid_of(*set))) pods.push_back(std::move(pod));
+  }
+  auto plan = plan_deployment(object, sets, pods, clock_.now());
   co_await perform(context("deployment-controller"), std::move(plan.actions));
   co_return plan.again;
 }
 
 Task<std::optional<Time>> Reconciler::replica_set(std::string ns, std::string name) {
   const auto object = store_.find(res::replica_sets, ns, name);
-  if (!object) co_return std::nullopt;
   const auto key = ns + "/" + name;
+  if (!object) {
+    creation_failures_.erase(key);
+    co_return std::nullopt;
+  }
   const auto failed = creation_failures_.find(key);
   const auto known = failed == creation_failures_.end() ? std::string() : failed->second;
-  auto plan = plan_replica_set(*object, store_.list(res::pods, ns), known, clock_.now());
+  auto plan = plan_replica_set(*object, within_reach(res::pods, *object), known, clock_.now());
   std::vector<std::string> removed;
   for (const auto& action : plan.actions) {
     const auto* r = std::get_if<Remove>(&action);
@@ -67,7 +82,7 @@ Task<std::optional<Time>> Reconciler::replica_set(std::string ns, std::string na
   creation_failures_[key] = failure;
   if (failure != known) {
     if (const auto now = store_.find(res::replica_sets, ns, name)) {
-      auto told = plan_replica_set(*now, store_.list(res::pods, ns), failure, clock_.now()).actions;
+      auto told = plan_replica_set(*now, within_reach(res::pods, *now), failure, clock_.now()).actions;
       std::erase_if(told, [](const Action& a) { return !std::holds_alternative<Merge>(a); });
       co_await perform(context("replicaset-controller"), std::move(told));
     }
@@ -96,7 +111,7 @@ Task<std::string> Reconciler::tell_creations(ObjectPtr owner, std::vector<Create
 Task<std::optional<Time>> Reconciler::daemon_set(std::string ns, std::string name) {
   const auto object = store_.find(res::daemon_sets, ns, name);
   if (!object) co_return std::nullopt;
-  auto plan = plan_daemon_set(*object, store_.list(res::pods, ns), store_.find(res::nodes, "", config_.node_name),
+  auto plan = plan_daemon_set(*object, within_reach(res::pods, *object), store_.find(res::nodes, "", config_.node_name),
                               clock_.now());
   const auto results = co_await perform(context("daemonset-controller"), std::move(plan.actions));
   const auto failure = co_await tell_creations(object, results, {}, "daemonset-controller");
@@ -238,7 +253,7 @@ Task<std::optional<Time>> Reconciler::cron_job(std::string ns, std::string name)
   if (!object) co_return std::nullopt;
   const auto name_of_zone = text_at(*object, {"spec", "timeZone"});
   const auto zone = name_of_zone.empty() ? TimeZone() : find_time_zone(name_of_zone);
-  auto plan = plan_cron_job(object, store_.list(res::jobs, ns), zone, clock_.now());
+  auto plan = plan_cron_job(object, store_.list_controlled(res::jobs, ns, kube::uid_of(*object)), zone, clock_.now());
   const auto results = co_await perform(context("cronjob-controller"), std::move(plan.actions));
   for (const auto& result : results) {
     // A Job of that name: the last plan got no further than to make it.

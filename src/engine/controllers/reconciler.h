@@ -40,6 +40,8 @@ class Reconciler {
  private:
   ControllerContext context(std::string component) const;
   bool is_leaving(const std::string& ns) const;
+  // What `owner` controls, and what it might adopt.
+  Objects within_reach(const kube::Resource& r, const json::object& owner) const;
   std::vector<Dependent> contents_of(const std::string& ns);
   // Events about pods made and removed; returns why the first refused one was refused.
   Task<std::string> tell_creations(ObjectPtr owner, std::vector<Created> results, std::vector<std::string> removed,

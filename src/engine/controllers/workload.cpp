@@ -49,13 +49,6 @@ std::optional<Time> ready_since(const json::object& pod) {
 
 }  // namespace
 
-std::string controller_uid(const json::object& object) {
-  for (const auto& owner : array_at(object, {"metadata", "ownerReferences"})) {
-    if (owner.is_object() && flag_at(owner.get_object(), {"controller"})) return text_at(owner.get_object(), {"uid"});
-  }
-  return "";
-}
-
 std::string owner_named(const json::object& object, std::string_view kind) {
   for (const auto& owner : array_at(object, {"metadata", "ownerReferences"})) {
     if (owner.is_object() && text_at(owner.get_object(), {"kind"}) == kind)

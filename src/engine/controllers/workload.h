@@ -5,13 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "engine/store.h"
+#include "engine/store_rules.h"
 
 namespace workflow::engine {
 
 using Objects = std::vector<ObjectPtr>;
 
-std::string controller_uid(const json::object& object);  // of its controlling owner, "" when none
 std::string owner_named(const json::object& object,
                         std::string_view kind);                       // name of the owner of this kind, "" when none
 bool selects(const json::object& owner, const json::object& object);  // spec.selector, matchLabels and -Expressions
