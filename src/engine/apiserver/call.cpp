@@ -7,6 +7,7 @@
 #include "engine/apiserver/printers.h"
 #include "engine/apiserver/protobuf_body.h"
 #include "engine/fields.h"
+#include "engine/turns.h"
 #include "lib/base/text.h"
 #include "lib/kube/yaml.h"
 
@@ -15,12 +16,6 @@ namespace workflow::engine {
 namespace {
 
 std::string media_type(std::string_view header) { return lower(trim(header.substr(0, header.find(';')))); }
-
-std::string joined(const std::vector<std::string>& fields, std::string_view what) {
-  std::vector<std::string> parts;
-  for (const auto& field : fields) parts.push_back(std::string(what) + " field \"" + field + "\"");
-  return join(parts, ", ");
-}
 
 }  // namespace
 
@@ -97,18 +92,37 @@ http::Response object_response(Call& call, int status, ObjectPtr object) {
   if (form.form == Form::object && !form.yaml && call.type->to_served == nullptr) return json_response(status, *object);
   const auto shown = served(*call.type, *object);
   if (form.form == Form::table) {
-    return json_response(status, table_of(*call.type, {&shown}, table_options(call, form.meta_version)));
+    return json_response(status, table_of(*call.type, shown, table_options(call, form.meta_version)));
   }
   const auto body = form.form == Form::metadata ? metadata_of(shown, form.meta_version) : shown;
   if (form.yaml) return http::Response::text(status, kube::print_yaml(body), "application/yaml");
   return json_response(status, body);
 }
 
-Task<std::optional<json::object>> read_object(Call& call, const TypeSchema& type) {
-  auto text = co_await call.request.text(body_limit);
-  if (text.empty()) co_return std::nullopt;
+namespace {
+
+// What is wrong with the fields of a body, each as the answer names it. As fieldValidation says, it is refused (all of
+// it in one answer), warned about or ignored.
+void report(Call& call, const std::vector<std::string>& faults) {
+  if (faults.empty()) return;
+  const auto mode = call.option("fieldValidation");
+  if (mode == "Strict") throw bad_request("strict decoding error: " + join(faults, ", "));
+  if (!mode.empty() && mode != "Warn" && mode != "Ignore") {
+    throw bad_request("fieldValidation: Unsupported value: \"" + mode +
+                      "\": supported values: \"Ignore\", \"Strict\", \"Warn\"");
+  }
+  if (mode != "Ignore") call.warnings.insert(call.warnings.end(), faults.begin(), faults.end());
+}
+
+void note(std::vector<std::string>& faults, std::string_view what, const std::vector<std::string>& fields) {
+  for (const auto& field : fields) faults.push_back(std::string(what) + " field \"" + field + "\"");
+}
+
+// A body as JSON, whatever it came as.
+json::object object_from(const Call& call, const TypeSchema& type, const std::string& text,
+                         std::vector<std::string>& faults) {
   const auto media = media_type(call.request.headers.get("Content-Type"));
-  if (media == "application/vnd.kubernetes.protobuf") co_return object_from_protobuf(type, text);
+  if (media == "application/vnd.kubernetes.protobuf") return object_from_protobuf(type, text);
   std::optional<json::value> value;
   if (media == "application/yaml") {
     value = kube::parse_yaml(text);
@@ -116,36 +130,39 @@ Task<std::optional<json::object>> read_object(Call& call, const TypeSchema& type
              media == "text/plain") {
     value = parse_json(text);
     if (!value) throw bad_request("the request body is not valid JSON");
-    if (const auto twice = duplicate_fields(text); !twice.empty()) {
-      const auto mode = call.option("fieldValidation");
-      if (mode == "Strict") throw bad_request("strict decoding error: " + joined(twice, "duplicate"));
-      if (mode != "Ignore") {
-        for (const auto& field : twice) call.warnings.push_back("duplicate field \"" + field + "\"");
-      }
-    }
+    note(faults, "duplicate", duplicate_fields(text));
   } else {
     throw unsupported_media_type(
         "the body of the request was in an unknown format - accepted media types include: "
         "application/json, application/yaml, application/vnd.kubernetes.protobuf");
   }
   if (!value->is_object()) throw bad_request("the request body must be a JSON object");
-  co_return std::move(value->get_object());
+  return std::move(value->get_object());
+}
+
+json::object checked(Call& call, const TypeSchema& type, const json::object& body, std::vector<std::string> faults) {
+  std::vector<std::string> unknown;
+  auto result = checked_against(type, body, unknown);
+  note(faults, "unknown", unknown);
+  report(call, faults);
+  return result;
+}
+
+}  // namespace
+
+Task<std::optional<json::object>> read_object(Call& call, const TypeSchema& type) {
+  const auto text = co_await call.request.text(body_limit);
+  if (text.empty()) co_return std::nullopt;
+  auto read = [&] {
+    std::vector<std::string> faults;
+    auto object = object_from(call, type, text, faults);
+    return checked(call, type, object, std::move(faults));
+  };
+  co_return co_await worked_on(text.size(), read);
 }
 
 json::object checked_body(Call& call, const TypeSchema& type, const json::object& body) {
-  std::vector<std::string> unknown;
-  auto result = checked_against(type, body, unknown);
-  if (unknown.empty()) return result;
-  const auto mode = call.option("fieldValidation");
-  if (mode == "Strict") throw bad_request("strict decoding error: " + joined(unknown, "unknown"));
-  if (!mode.empty() && mode != "Warn" && mode != "Ignore") {
-    throw bad_request("fieldValidation: Unsupported value: \"" + mode +
-                      "\": supported values: \"Ignore\", \"Strict\", \"Warn\"");
-  }
-  if (mode != "Ignore") {
-    for (const auto& field : unknown) call.warnings.push_back("unknown field \"" + field + "\"");
-  }
-  return result;
+  return checked(call, type, body, {});
 }
 
 }  // namespace workflow::engine

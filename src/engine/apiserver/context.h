@@ -55,14 +55,22 @@ json::object served(const ResourceType& type, const json::object& stored);
 // An object as text, whole or its metadata alone, without a copy where it is served as it is stored.
 std::string served_text(const ResourceType& type, const Negotiated& form, const json::object& stored);
 
-// The body, as JSON, whatever it came as (JSON, YAML, protobuf). Empty: nullopt.
+// The body, whatever it came as (JSON, YAML, protobuf), checked against the schema; fields that are unknown or come
+// twice are refused, warned about or ignored, as fieldValidation says. Empty: nullopt.
 Task<std::optional<json::object>> read_object(Call& call, const TypeSchema& type);
-// Checked against the schema; unknown fields are refused, warned about or ignored, as fieldValidation says.
+// The same check for an object that a patch made.
 json::object checked_body(Call& call, const TypeSchema& type, const json::object& body);
 
 // read.cpp
 Task<http::Response> get_object(Call& call);
 Task<http::Response> list_objects(Call& call);
+struct ListPage {
+  std::vector<ObjectPtr> objects;
+  std::string version, next;  // next: the token that goes on from here
+  std::size_t remaining = 0;
+};
+// The objects in the form that was asked for, written while they are sent.
+Task<http::Response> list_response(const Call& call, Negotiated form, ListPage page);
 std::int64_t parsed_version(const std::string& text);  // a resourceVersion; throws ApiError 400
 // The selection that a list, watch or deletecollection asks for.
 struct Selection {

@@ -611,37 +611,36 @@ json::object metadata_of(const json::object& object, const std::string& meta_ver
           {"metadata", object_at(object, {"metadata"})}};
 }
 
-json::object table_of(const ResourceType& type, const std::vector<const json::object*>& objects,
-                      const TableOptions& options) {
-  json::array definitions, rows;
-  if (options.with_columns) {
-    for (const auto& column : columns_of(type)) {
-      definitions.push_back(json::object{{"name", column.name},
-                                         {"type", column.type},
-                                         {"format", column.name == "Name" ? "name" : ""},
-                                         {"description", ""},
-                                         {"priority", column.priority}});
-    }
-  }
-  for (const auto* object : objects) {
-    json::object row{{"cells", row_of(type, *object, options.now)}};
-    if (options.include == IncludeObject::whole) row["object"] = *object;
-    if (options.include == IncludeObject::metadata) row["object"] = metadata_of(*object, options.meta_version);
-    rows.push_back(std::move(row));
-  }
-  json::object metadata;
-  metadata["resourceVersion"] = options.resource_version.empty() && objects.size() == 1
-                                    ? text_at(*objects[0], {"metadata", "resourceVersion"})
-                                    : options.resource_version;
+json::object table_row(const ResourceType& type, const json::object& object, const TableOptions& options) {
+  json::object row{{"cells", row_of(type, object, options.now)}};
+  if (options.include == IncludeObject::whole) row["object"] = object;
+  if (options.include == IncludeObject::metadata) row["object"] = metadata_of(object, options.meta_version);
+  return row;
+}
+
+json::object table_head(const ResourceType& type, const TableOptions& options) {
+  json::object metadata{{"resourceVersion", options.resource_version}};
   if (!options.continue_token.empty()) metadata["continue"] = options.continue_token;
   json::object table{
       {"kind", "Table"}, {"apiVersion", "meta.k8s.io/" + options.meta_version}, {"metadata", std::move(metadata)}};
-  if (options.with_columns) {
-    table["columnDefinitions"] = std::move(definitions);
-  } else {
-    table["columnDefinitions"] = nullptr;
+  auto& definitions = table["columnDefinitions"];
+  if (!options.with_columns) return table;
+  definitions = json::array();
+  for (const auto& column : columns_of(type)) {
+    definitions.get_array().push_back(json::object{{"name", column.name},
+                                                   {"type", column.type},
+                                                   {"format", column.name == "Name" ? "name" : ""},
+                                                   {"description", ""},
+                                                   {"priority", column.priority}});
   }
-  table["rows"] = std::move(rows);
+  return table;
+}
+
+json::object table_of(const ResourceType& type, const json::object& object, const TableOptions& options) {
+  auto head = options;
+  head.resource_version = text_at(object, {"metadata", "resourceVersion"});
+  auto table = table_head(type, head);
+  table["rows"] = json::array{table_row(type, object, options)};
   return table;
 }
 

@@ -21,9 +21,11 @@ struct TableOptions {
 };
 TableOptions table_options(const Call& call, const std::string& meta_version);
 
-// `objects` as they are served.
-json::object table_of(const ResourceType& type, const std::vector<const json::object*>& objects,
-                      const TableOptions& options);
+// A table of one object, as it is served.
+json::object table_of(const ResourceType& type, const json::object& object, const TableOptions& options);
+// The same in parts, for a list of any length: everything but "rows", and a row.
+json::object table_head(const ResourceType& type, const TableOptions& options);
+json::object table_row(const ResourceType& type, const json::object& object, const TableOptions& options);
 json::object metadata_of(const json::object& object, const std::string& meta_version);  // PartialObjectMetadata
 
 // "3d4h": a duration for people, at most two units (apimachinery, pkg/util/duration).

@@ -15,6 +15,8 @@ namespace workflow::engine {
 
 namespace {
 
+constexpr std::size_t piece_of_list = 256u << 10;  // of its text, made at once
+
 // Fields that selectors may name, besides metadata.name and metadata.namespace.
 bool may_select(const ResourceType& type, std::string_view field) {
   static const std::map<std::string_view, std::vector<std::string_view>> known{
@@ -61,12 +63,6 @@ std::optional<Continuation> continuation(const Call& call) {
   return Continuation{text_at(token, {"rv"}), text_at(token, {"ns"}), text_at(token, {"name"})};
 }
 
-struct Page {
-  std::vector<ObjectPtr> objects;
-  std::string version, next;
-  std::size_t remaining = 0;
-};
-
 std::size_t limit_of(const Call& call) {
   const auto text = call.option("limit");
   if (text.empty()) return SIZE_MAX;
@@ -105,11 +101,11 @@ std::pair<std::vector<ObjectPtr>, std::string> snapshot_of(const Call& call, con
       "without the continue parameter.");
 }
 
-Page page_of(const Call& call) {
+ListPage page_of(const Call& call) {
   const auto selection = selection_of(call);
   const auto from = continuation(call);
   auto [objects, version] = snapshot_of(call, from);
-  Page page;
+  ListPage page;
   page.version = version;
   const auto limit = limit_of(call);
   const auto position = [](const json::object& o) { return std::pair(kube::namespace_of(o), kube::name_of(o)); };
@@ -129,32 +125,75 @@ Page page_of(const Call& call) {
   return page;
 }
 
-// Written straight from what is stored: of ten thousand objects, a copy would cost more than the text.
-std::string list_text(const Call& call, const Negotiated& form, const Page& page) {
-  json::object metadata{{"resourceVersion", page.version}};
-  if (!page.next.empty()) {
-    metadata["continue"] = page.next;
-    metadata["remainingItemCount"] = page.remaining;
+// A list on its way out, piece by piece: of ten thousand objects the whole text would take the thread for longer than
+// others should wait, and memory as well. It outlives the request.
+class ListText {
+ public:
+  ListText(const Call& call, Negotiated form, ListPage page)
+      : type_(*call.type),
+        form_(std::move(form)),
+        table_(table_options(call, form_.meta_version)),
+        page_(std::move(page)) {}
+
+  // Appends to the text until it is `piece` long, or all is in it.
+  void append(std::string& text, std::size_t piece) {
+    if (next_ == 0) text += head();
+    while (next_ < page_.objects.size() && text.size() < piece) {
+      if (next_ > 0) text += ',';
+      auto object = std::exchange(page_.objects[next_++], nullptr);
+      text += form_.form == Form::table ? json::serialize(table_row(type_, served(type_, *object), table_))
+                                        : served_text(type_, form_, *object);
+    }
+    if (next_ == page_.objects.size() && !std::exchange(ended_, true)) text += "]}";
   }
-  const bool only_metadata = form.form == Form::metadata;
-  std::string text = R"({"kind":")" + (only_metadata ? "PartialObjectMetadata" : call.type->kind()) +
-                     R"(List","apiVersion":")" +
-                     (only_metadata ? "meta.k8s.io/" + form.meta_version : call.type->api_version()) +
-                     R"(","metadata":)" + json::serialize(metadata) + R"(,"items":[)";
-  bool first = true;
-  for (const auto& object : page.objects) {
-    if (!std::exchange(first, false)) text += ',';
-    text += served_text(*call.type, form, *object);
+  bool ended() const { return ended_; }
+
+ private:
+  // Everything before the first item; the array that it opens is the last field.
+  std::string head() {
+    json::object list;
+    if (form_.form == Form::table) {
+      table_.resource_version = page_.version;
+      table_.continue_token = page_.next;
+      list = table_head(type_, table_);
+    } else {
+      const bool whole = form_.form == Form::object;
+      json::object metadata{{"resourceVersion", page_.version}};
+      if (!page_.next.empty()) {
+        metadata["continue"] = page_.next;
+        metadata["remainingItemCount"] = page_.remaining;
+      }
+      list = {{"kind", (whole ? type_.kind() : "PartialObjectMetadata") + "List"},
+              {"apiVersion", whole ? type_.api_version() : "meta.k8s.io/" + form_.meta_version},
+              {"metadata", std::move(metadata)}};
+    }
+    auto text = json::serialize(list);
+    text.pop_back();
+    return text + (form_.form == Form::table ? R"(,"rows":[)" : R"(,"items":[)");
   }
-  text += "]}";
-  return text;
+
+  const ResourceType& type_;
+  Negotiated form_;
+  TableOptions table_;
+  ListPage page_;
+  std::size_t next_ = 0;
+  bool ended_ = false;
+};
+
+Task<> send_list(std::shared_ptr<ListText> list, std::shared_ptr<std::string> begun, http::BodyWriter& out) {
+  auto text = std::move(*begun);
+  for (;;) {
+    co_await out.write(text);
+    if (list->ended()) co_return;
+    text.clear();
+    list->append(text, piece_of_list);
+  }
 }
 
-http::Response list_response(const Negotiated& form, std::string text) {
-  if (!form.yaml) return http::Response::json(200, std::move(text));
+std::string as_yaml(std::string text) {
   json::parse_options options;
   options.max_depth = 128;  // it is our own, and a little deeper than what clients may send
-  return http::Response::text(200, kube::print_yaml(json::parse(text, {}, options)), "application/yaml");
+  return kube::print_yaml(json::parse(text, {}, options));
 }
 
 }  // namespace
@@ -198,19 +237,25 @@ Task<http::Response> get_object(Call& call) {
 
 Task<http::Response> list_objects(Call& call) {
   const auto form = negotiate(call.request.headers.get("Accept"));
-  const auto page = page_of(call);
-  if (form.form != Form::table) co_return list_response(form, list_text(call, form, page));
-  std::vector<json::object> converted;
-  std::vector<const json::object*> shown;
-  converted.reserve(page.objects.size());
-  for (const auto& object : page.objects) {
-    if (call.type->to_served != nullptr) converted.push_back(call.type->to_served(*object));
-    shown.push_back(call.type->to_served == nullptr ? object.get() : &converted.back());
+  co_return co_await list_response(call, form, page_of(call));
+}
+
+Task<http::Response> list_response(const Call& call, Negotiated form, ListPage page) {
+  auto list = std::make_shared<ListText>(call, form, std::move(page));
+  auto text = std::make_shared<std::string>();
+  if (form.yaml) {
+    auto print = [list, text] {
+      list->append(*text, SIZE_MAX);
+      return as_yaml(std::move(*text));
+    };
+    co_return http::Response::text(200, co_await offload(print), "application/yaml");
   }
-  auto options = table_options(call, form.meta_version);
-  options.resource_version = page.version;
-  options.continue_token = page.next;
-  co_return json_response(200, table_of(*call.type, shown, options));
+  list->append(*text, piece_of_list);
+  if (list->ended()) co_return http::Response::json(200, std::move(*text));
+  http::Response response;
+  response.headers.set("Content-Type", "application/json");
+  response.body = http::StreamBody([list, text](http::BodyWriter& out) { return send_list(list, text, out); });
+  co_return response;
 }
 
 }  // namespace workflow::engine

@@ -57,7 +57,7 @@ Task<http::Response> change_scale(Call& call) {
   if (call.info.verb == "update") {
     auto body = co_await read_object(call, type);
     if (!body) throw bad_request("the request needs a body: a Scale");
-    wanted = [scale = checked_body(call, type, *body)](const json::object&) { return scale; };
+    wanted = [scale = std::move(*body)](const json::object&) { return scale; };
   } else {
     auto patch = parse_json(co_await call.request.text(body_limit));
     if (!patch) throw bad_request("error decoding patch: the body is not valid JSON");
@@ -152,8 +152,7 @@ Task<http::Response> pod_stream(Call& call) {
 
 Task<http::Response> eviction(Call& call) {
   const auto& type = schema("io.k8s.api.policy.v1.Eviction");
-  auto body = co_await read_object(call, type);
-  const auto eviction = body ? checked_body(call, type, *body) : json::object();
+  const auto eviction = (co_await read_object(call, type)).value_or(json::object());
   const auto& ns = call.info.ns;
   const auto& name = call.info.name;
   if (const auto given = text_at(eviction, {"metadata", "name"}); !given.empty() && given != name)
@@ -183,8 +182,7 @@ Task<http::Response> eviction(Call& call) {
 
 Task<http::Response> token_request(Call& call) {
   const auto& type = schema("io.k8s.api.authentication.v1.TokenRequest");
-  auto body = co_await read_object(call, type);
-  auto answer = body ? checked_body(call, type, *body) : json::object();
+  auto answer = (co_await read_object(call, type)).value_or(json::object());
   TokenRequest request{
       .ns = call.info.ns, .service_account = call.info.name, .audiences = {}, .pod_name = "", .pod_uid = ""};
   for (const auto& audience : array_at(answer, {"spec", "audiences"})) {
@@ -353,8 +351,7 @@ Task<http::Response> review(Call& call, const ReviewType& type) {
     throw ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
   }
   const auto& fields = schema(type_name(type.group, type.version, type.kind));
-  auto body = co_await read_object(call, fields);
-  auto answer = body ? checked_body(call, fields, *body) : json::object();
+  auto answer = (co_await read_object(call, fields)).value_or(json::object());
   const auto spec = object_at(answer, {"spec"});
   answer["kind"] = type.kind;
   answer["apiVersion"] = type.group + "/" + type.version;

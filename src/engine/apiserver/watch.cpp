@@ -16,7 +16,8 @@ namespace workflow::engine {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr std::size_t watch_backlog = 20'000;  // events that a slow reader may be behind
+constexpr std::size_t largest_backlog = 2 * Store::most_remembered_bytes;  // that a slow reader may be behind
+constexpr std::size_t piece = 256u << 10;  // of text made at once; others have their turn while it is sent
 constexpr auto bookmark_interval = 60s;
 
 // How one watch shows its events; outlives the request.
@@ -31,8 +32,7 @@ std::string event_text(WatchForm& form, std::string_view type, const json::objec
   if (form.form.form != Form::table) {
     text += served_text(*form.type, form.form, object);
   } else {
-    const auto shown = served(*form.type, object);
-    text += json::serialize(table_of(*form.type, {&shown}, form.table));
+    text += json::serialize(table_of(*form.type, served(*form.type, object), form.table));
     form.table.with_columns = false;
   }
   return text + "}\n";
@@ -48,24 +48,11 @@ std::string bookmark_text(const ResourceType& type, std::int64_t version, bool i
   return json::serialize(event) + "\n";
 }
 
-struct Watcher {
-  Watcher(Executor executor) : wakeup(executor) {}
-  std::deque<StoreEvent> events;
-  asio::steady_timer wakeup;
-  bool overflowed = false;
-  std::unique_ptr<Store::Subscription> subscription;
-  void push(const StoreEvent& event) {
-    if (events.size() >= watch_backlog) overflowed = true;
-    if (!overflowed) events.push_back(event);
-    wakeup.cancel();
-  }
-};
-
 struct WatchPlan {
   WatchForm form;
   Selection selection;
   std::string ns;
-  std::vector<ObjectPtr> initial;
+  std::deque<ObjectPtr> initial;
   std::int64_t version = 0;
   bool bookmarks = false, end_of_initial = false;
   std::chrono::seconds limit{};
@@ -88,27 +75,69 @@ json::object last_seen(const StoreEvent& event) {
   return object;
 }
 
-Task<> stream_events(std::shared_ptr<WatchPlan> plan, std::shared_ptr<Watcher> watcher, http::BodyWriter& out) {
-  std::string text;
-  for (const auto& object : plan->initial) text += event_text(plan->form, "ADDED", *object);
-  plan->initial.clear();
-  if (plan->end_of_initial) text += bookmark_text(*plan->form.type, plan->version, true);
+// The events that wait for the reader. One that is too far behind loses them all, and its watch ends: it can list anew
+// for less than it would cost to keep them.
+class Backlog {
+ public:
+  Backlog(std::shared_ptr<const WatchPlan> plan, Executor executor) : plan_(std::move(plan)), wakeup_(executor) {}
+  void push(const StoreEvent& event) {
+    if (overflowed_ || seen_as(*plan_, event).empty()) return;
+    events_.push_back(event);
+    bytes_ += event.bytes;
+    if (bytes_ > largest_backlog && events_.size() > 1) {  // a huge object alone is no sign of slowness
+      overflowed_ = true;
+      events_.clear();
+    }
+    wakeup_.cancel();
+  }
+  StoreEvent pop() {
+    auto event = std::move(events_.front());
+    events_.pop_front();
+    bytes_ -= event.bytes;
+    return event;
+  }
+  bool empty() const { return events_.empty(); }
+  bool overflowed() const { return overflowed_; }
+  Task<> wait_until(std::chrono::steady_clock::time_point time) {
+    wakeup_.expires_at(time);
+    co_await wakeup_.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+  void follow(Store& store, const kube::Resource& r) {
+    subscription_ = store.subscribe(r, [this](const StoreEvent& event) { push(event); });
+  }
+
+ private:
+  std::shared_ptr<const WatchPlan> plan_;
+  std::deque<StoreEvent> events_;
+  std::size_t bytes_ = 0;
+  bool overflowed_ = false;
+  asio::steady_timer wakeup_;
+  std::unique_ptr<Store::Subscription> subscription_;
+};
+
+std::string event_text(WatchPlan& plan, const StoreEvent& event) {
+  const auto type = seen_as(plan, event);
+  return event_text(plan.form, type, type == "DELETED" ? last_seen(event) : *event.object);
+}
+
+Task<> stream_events(std::shared_ptr<WatchPlan> plan, std::shared_ptr<Backlog> backlog, http::BodyWriter& out) {
   const auto deadline = std::chrono::steady_clock::now() + plan->limit;
   auto next_bookmark = std::chrono::steady_clock::now() + bookmark_interval;
+  std::string text;
   for (;;) {
-    while (!watcher->events.empty() && text.size() < (1u << 20)) {
-      const auto event = std::move(watcher->events.front());
-      watcher->events.pop_front();
-      plan->version = event.resource_version;
-      if (const auto type = seen_as(*plan, event); type == "DELETED") {
-        text += event_text(plan->form, type, last_seen(event));
-      } else if (!type.empty()) {
-        text += event_text(plan->form, type, *event.object);
-      }
+    while (!plan->initial.empty() && text.size() < piece) {
+      text += event_text(plan->form, "ADDED", *plan->initial.front());
+      plan->initial.pop_front();
     }
+    const bool told_initial = plan->initial.empty();
+    if (told_initial && std::exchange(plan->end_of_initial, false)) {
+      text += bookmark_text(*plan->form.type, plan->version, true);
+    }
+    while (told_initial && !backlog->empty() && text.size() < piece) text += event_text(*plan, backlog->pop());
     const auto now = std::chrono::steady_clock::now();
-    const bool over = now >= deadline || watcher->overflowed;
-    if (plan->bookmarks && watcher->events.empty() && !watcher->overflowed && (now >= next_bookmark || over)) {
+    const bool over = now >= deadline || backlog->overflowed();
+    const bool told_all = told_initial && backlog->empty() && !backlog->overflowed();
+    if (plan->bookmarks && told_all && (over || now >= next_bookmark)) {
       text += bookmark_text(*plan->form.type, plan->store->resource_version(), false);
       next_bookmark = now + bookmark_interval;
     }
@@ -116,10 +145,9 @@ Task<> stream_events(std::shared_ptr<WatchPlan> plan, std::shared_ptr<Watcher> w
       co_await out.write(text);
       text.clear();
     }
-    if (over) co_return;                     // the client asks again from where it is
-    if (!watcher->events.empty()) continue;  // what came meanwhile
-    watcher->wakeup.expires_at(plan->bookmarks ? std::min(deadline, next_bookmark) : deadline);
-    co_await watcher->wakeup.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (over) co_return;  // the client asks again from where it is
+    if (!plan->initial.empty() || !backlog->empty() || backlog->overflowed()) continue;
+    co_await backlog->wait_until(plan->bookmarks ? std::min(deadline, next_bookmark) : deadline);
   }
 }
 
@@ -141,7 +169,7 @@ Task<http::Response> watch_objects(Call& call) {
     if (*seconds > 0) plan->limit = std::chrono::seconds(std::min<std::int64_t>(*seconds, 24 * 3600));
   }
   const bool send_initial = call.flag("sendInitialEvents");
-  auto watcher = std::make_shared<Watcher>(call.api.executor);
+  auto backlog = std::make_shared<Backlog>(plan, call.api.executor);
   const auto since = call.option("resourceVersion");
   if (since.empty() || since == "0" || send_initial) {
     for (auto& object : store.list(call.resource(), plan->ns)) {
@@ -154,15 +182,14 @@ Task<http::Response> watch_objects(Call& call) {
     auto events = store.events_since(call.resource(), plan->version);
     if (!events)
       throw expired("too old resource version: " + since + " (" + std::to_string(store.resource_version()) + ")");
-    for (auto& event : *events) watcher->events.push_back(std::move(event));
+    for (const auto& event : *events) backlog->push(event);
   }
-  watcher->subscription =
-      store.subscribe(call.resource(), [w = watcher.get()](const StoreEvent& event) { w->push(event); });
+  backlog->follow(store, call.resource());
   http::Response response;
   response.headers.set("Content-Type", "application/json");
   response.endless = true;
   response.body =
-      http::StreamBody([plan, watcher](http::BodyWriter& out) { return stream_events(plan, watcher, out); });
+      http::StreamBody([plan, backlog](http::BodyWriter& out) { return stream_events(plan, backlog, out); });
   co_return response;
 }
 

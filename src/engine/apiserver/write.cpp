@@ -9,7 +9,9 @@
 #include "engine/apiserver/patch.h"
 #include "engine/apiserver/service_addresses.h"
 #include "engine/fields.h"
+#include "engine/object_bytes.h"
 #include "engine/store_rules.h"
+#include "engine/turns.h"
 #include "lib/base/encoding.h"
 #include "lib/base/text.h"
 #include "lib/kube/names.h"
@@ -22,6 +24,7 @@ namespace {
 
 namespace res = kube::resources;
 enum class Part { whole, status };
+Part part_of(const Call& call) { return call.info.subresource == "status" ? Part::status : Part::whole; }
 
 std::uint32_t random_number() {
   std::uint32_t value = 0;
@@ -89,28 +92,33 @@ bool grants_differ(const json::object& before, const json::object& after) {
          array_at(before, {"subjects"}) != array_at(after, {"subjects"});
 }
 
-// Everything that a new or changed object goes through, in its stored form.
+// Defaults and checks of a new or changed object, in its stored form. Pure.
+void complete(Call& call, json::object& object, const json::object* before) {
+  set_defaults(*call.type, object, before);
+  const auto problems = problems_of(*call.type, object, before);
+  if (!problems.empty()) throw invalid_object(call.resource(), kube::name_of(object), problems);
+  for (auto& warning : warnings_about(*call.type, object)) call.warnings.push_back(std::move(warning));
+}
+
+// What depends on everything else that is stored. On the engine's thread, right before the write.
 void admit(Call& call, json::object& object, const json::object* before) {
   const auto& r = call.resource();
-  set_defaults(*call.type, object, before);
-  auto problems = problems_of(*call.type, object, before);
-  if (problems.empty() && &r == &res::services) {
-    problems = assign_addresses(object, before, {.cidr = call.api.config.service_cidr},
-                                taken_addresses(call.api.store, before != nullptr ? *before : object), random_number());
+  if (&r == &res::services) {
+    const auto problems =
+        assign_addresses(object, before, {.cidr = call.api.config.service_cidr},
+                         taken_addresses(call.api.store, before != nullptr ? *before : object), random_number());
+    if (!problems.empty()) throw invalid_object(r, kube::name_of(object), problems);
   }
-  if (!problems.empty()) throw invalid_object(r, kube::name_of(object), problems);
   if (before == nullptr || grants_differ(*before, object)) {
     if (const auto why = escalation(call.api.store, call.user, r, object)) {
       throw forbidden(r, kube::name_of(object), *why);
     }
   }
-  if (before == nullptr) {
-    if (&r == &res::pods) {
-      admit_pod(call.api.store, {.node_name = call.api.config.node_name, .now = call.api.clock.now()}, object);
-    }
-    check_quota(call.api.store, r, object);
+  if (before != nullptr) return;
+  if (&r == &res::pods) {
+    admit_pod(call.api.store, {.node_name = call.api.config.node_name, .now = call.api.clock.now()}, object);
   }
-  for (auto& warning : warnings_about(*call.type, object)) call.warnings.push_back(std::move(warning));
+  check_quota(call.api.store, r, object);
 }
 
 const ResourceType& stored_type(const Call& call) {
@@ -123,13 +131,21 @@ json::object to_stored(const Call& call, json::object object) {
   return call.type->to_stored == nullptr ? std::move(object) : call.type->to_stored(std::move(object));
 }
 
-// A new object, as the store takes it. `applied`: managedFields are there already.
-json::object new_object(Call& call, json::object object, bool applied) {
+// On its way to the store, in the stored form.
+struct Draft {
+  json::object object;
+  // Of a server-side apply, which knows who owns what: metadata.managedFields. Otherwise it is what differs.
+  std::optional<json::value> managed_fields;
+};
+
+// Pure: may run on the pool.
+Draft new_object(Call& call, Draft draft) {
+  auto& object = draft.object;
   check_identity(call, object);
   // A node says what it is when it comes; the status of everything else is its controller's.
   if (call.type->has("status") && &call.resource() != &res::nodes) object.erase("status");
   auto& metadata = child(object, "metadata");
-  for (const auto* field : {"uid", "resourceVersion", "selfLink", "generation", "deletionTimestamp"}) {
+  for (const auto* field : {"uid", "resourceVersion", "selfLink", "generation", "deletionTimestamp", "managedFields"}) {
     const auto* given = metadata.if_contains(field);
     if (given != nullptr && std::string_view(field) == "resourceVersion" && given->is_string() &&
         !given->get_string().empty()) {
@@ -137,18 +153,14 @@ json::object new_object(Call& call, json::object object, bool applied) {
     }
     metadata.erase(field);
   }
-  if (!applied) metadata.erase("managedFields");
   object = to_stored(call, std::move(object));
-  admit(call, object, nullptr);
-  if (!applied) {
-    auto manager = manager_of(call);
-    object = with_tracked_fields(*stored_type(call).schema, {}, std::move(object), manager);
-  }
-  return object;
+  complete(call, object, nullptr);
+  return draft;
 }
 
-// Two changes that raced: what the store says, with the details of the object.
-json::object changed_object(Call& call, const json::object& before, json::object after, Part part, bool applied) {
+// Two changes that raced: what the store says, with the details of the object. Pure: may run on the pool.
+Draft changed_object(Call& call, const json::object& before, Draft draft) {
+  auto& after = draft.object;
   check_identity(call, after);
   check_resource_version(call.resource(), before, text_at(after, {"metadata", "resourceVersion"}));
   const auto uid = kube::uid_of(after);
@@ -165,47 +177,77 @@ json::object changed_object(Call& call, const json::object& before, json::object
       to.erase(field);
     }
   };
-  const auto managed = after.contains("metadata") && applied ? value_at(after, {"metadata", "managedFields"}) : nullptr;
-  const json::value managed_fields = managed != nullptr ? *managed : json::value();
-  if (part == Part::status) {
+  if (part_of(call) == Part::status) {
     json::object next = before;
     carry(next, after, "status");
     after = std::move(next);
-  } else {
-    if (call.type->has("status")) carry(after, before, "status");
-    // What the server owns is compared as it is.
-    auto& metadata = child(after, "metadata");
-    for (const auto* field : {"uid", "creationTimestamp", "generation", "deletionTimestamp",
-                              "deletionGracePeriodSeconds", "resourceVersion", "generateName"}) {
-      carry(metadata, object_at(before, {"metadata"}), field);
-    }
-    admit(call, after, &before);
+    return draft;
   }
-  if (applied) {
-    child(after, "metadata")["managedFields"] = managed_fields;
-  } else {
-    after = with_tracked_fields(*stored_type(call).schema, before, std::move(after), manager_of(call));
+  if (call.type->has("status")) carry(after, before, "status");
+  // What the server owns is compared as it is.
+  auto& metadata = child(after, "metadata");
+  for (const auto* field : {"uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds",
+                            "resourceVersion", "generateName"}) {
+    carry(metadata, object_at(before, {"metadata"}), field);
   }
-  return after;
+  complete(call, after, &before);
+  return draft;
 }
 
-Part part_of(const Call& call) { return call.info.subresource == "status" ? Part::status : Part::whole; }
-
-// Edits the stored object by `change`, which sees and returns it in the served version.
-Task<http::Response> edit(Call& call, std::function<json::object(const json::object& served)> change, bool applied) {
-  const auto part = part_of(call);
-  auto step = [&call, &change, part, applied](json::object& object) {
-    object = changed_object(call, object, change(served(*call.type, object)), part, applied);
-    return true;
-  };
-  const auto result = co_await call.api.store.edit(call.resource(), call.info.ns, call.info.name, step, call.persist());
-  if (!result) throw absent(call.resource(), call.info.name);
-  co_return object_response(call, 200, result);
+// The draft with who owns which of its fields. Pure: may run on the pool.
+json::object owned(Call& call, const json::object& before, Draft draft) {
+  if (!draft.managed_fields) {
+    return with_tracked_fields(*stored_type(call).schema, before, std::move(draft.object), manager_of(call));
+  }
+  child(draft.object, "metadata")["managedFields"] = std::move(*draft.managed_fields);
+  return std::move(draft.object);
 }
 
-json::object applied_object(Call& call, const json::object& live, const json::object& wanted, OnConflict on_conflict) {
+Task<http::Response> create(Call& call, Draft given) {
+  const auto size = bytes_of(given.object);
+  const json::object nothing;
+  auto prepare = [&] { return new_object(call, std::move(given)); };
+  auto draft = co_await worked_on(size, prepare);
+  admit(call, draft.object, nullptr);
+  auto finish = [&] { return owned(call, nothing, std::move(draft)); };
+  auto object = co_await worked_on(size, finish);
+  const auto made = co_await call.api.store.create(call.resource(), std::move(object), call.persist());
+  co_return object_response(call, 201, made);
+}
+
+// Edits the stored object by `change`, which is pure; sees the object in the served version, and returns it so.
+// `size`: of what it brings along. While a large object is worked on another change may come first: then it is done
+// again.
+using Change = std::function<Draft(const json::object& served)>;
+Task<http::Response> edit(Call& call, std::size_t size, Change change) {
+  constexpr int most_attempts = 8;
+  const auto& r = call.resource();
+  auto& store = call.api.store;
+  const auto warnings = call.warnings.size();
+  for (int attempt = 0; attempt < most_attempts; ++attempt) {
+    call.warnings.resize(warnings);
+    const auto before = store.find_latest(r, call.info.ns, call.info.name);
+    if (!before) throw absent(r, call.info.name);
+    const auto both = size + bytes_of(*before);
+    auto prepare = [&] { return changed_object(call, *before, change(served(*call.type, *before))); };
+    auto draft = co_await worked_on(both, prepare);
+    if (part_of(call) == Part::whole) admit(call, draft.object, before.get());
+    auto finish = [&] { return owned(call, *before, std::move(draft)); };
+    auto next = co_await worked_on(both, finish);
+    const auto result = co_await store.replace(r, before, std::move(next), call.persist());
+    if (result) co_return object_response(call, 200, result);
+  }
+  throw conflicting(r, call.info.name,
+                    "the object has been modified; please apply your changes to the latest version and try again");
+}
+
+Draft applied_object(Call& call, const json::object& live, const json::object& wanted, OnConflict on_conflict) {
   auto result = applied_to(*call.type->schema, live, wanted, manager_of(call), on_conflict);
-  if (result.conflicts.empty()) return std::move(result.object);
+  if (result.conflicts.empty()) {
+    const auto* fields = value_at(result.object, {"metadata", "managedFields"});
+    auto managed = fields == nullptr ? json::value() : *fields;
+    return {std::move(result.object), std::move(managed)};
+  }
   json::array causes;
   std::map<std::string, std::vector<std::string>> by_manager;
   for (const auto& c : result.conflicts) {
@@ -224,9 +266,13 @@ json::object applied_object(Call& call, const json::object& live, const json::ob
 }
 
 Task<http::Response> apply(Call& call, std::string text) {
-  const auto value = kube::parse_yaml(text);  // JSON is YAML
-  if (!value.is_object()) throw bad_request("the applied configuration must be an object");
-  auto wanted = checked_body(call, *call.type->schema, value.get_object());
+  const auto size = text.size();
+  auto read = [&] {
+    const auto value = kube::parse_yaml(text);  // JSON is YAML
+    if (!value.is_object()) throw bad_request("the applied configuration must be an object");
+    return checked_body(call, *call.type->schema, value.get_object());
+  };
+  auto wanted = co_await worked_on(size, read);
   if (text_at(wanted, {"apiVersion"}).empty() || text_at(wanted, {"kind"}).empty()) {
     throw bad_request("the applied configuration must name its apiVersion and kind");
   }
@@ -242,15 +288,12 @@ Task<http::Response> apply(Call& call, std::string text) {
   const auto on_conflict = call.flag("force") ? OnConflict::take_over : OnConflict::refuse;
   if (!call.api.store.find(call.resource(), call.info.ns, call.info.name)) {
     if (!call.info.subresource.empty()) throw absent(call.resource(), call.info.name);
-    auto object = applied_object(call, {}, wanted, on_conflict);
-    auto made =
-        co_await call.api.store.create(call.resource(), new_object(call, std::move(object), true), call.persist());
-    co_return object_response(call, 201, made);
+    auto fresh = [&] { return applied_object(call, {}, wanted, on_conflict); };
+    auto draft = co_await worked_on(size, fresh);
+    co_return co_await create(call, std::move(draft));
   }
-  auto change = [&call, wanted = std::move(wanted), on_conflict](const json::object& live) {
-    return applied_object(call, live, wanted, on_conflict);
-  };
-  co_return co_await edit(call, change, true);
+  co_return co_await edit(call, size,
+                          [&](const json::object& live) { return applied_object(call, live, wanted, on_conflict); });
 }
 
 kube::PatchType patch_type(const Call& call) {
@@ -266,11 +309,20 @@ kube::PatchType patch_type(const Call& call) {
 }
 
 Task<std::optional<json::object>> delete_body(Call& call) {
-  const auto* schema = find_type("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
-  auto body = co_await read_object(call, *schema);
-  if (!body) co_return std::nullopt;
-  std::vector<std::string> unknown;
-  co_return checked_against(*schema, *body, unknown);
+  co_return co_await read_object(call, *find_type("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"));
+}
+
+struct Removal {
+  DeleteOptions options;
+  Persist persist;
+};
+// One of several: gone already is fine; of failures the first is kept.
+Task<> remove_one(Store& store, const kube::Resource& r, ObjectPtr object, Removal how, std::exception_ptr& failure) {
+  try {
+    co_await store.remove(r, kube::namespace_of(*object), kube::name_of(*object), how.options, how.persist);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found && !failure) failure = std::current_exception();
+  }
 }
 
 void refuse_essential_deletion(const Call& call, const std::string& name) {
@@ -314,40 +366,35 @@ Persist persist_of_delete(const Call& call, const std::optional<json::object>& b
 }
 
 Task<http::Response> create_object(Call& call) {
-  auto body = co_await read_object(call, *call.type->schema);
-  if (!body) throw bad_request("the request needs a body: the object to create");
-  auto object = checked_body(call, *call.type->schema, *body);
+  auto object = co_await read_object(call, *call.type->schema);
+  if (!object) throw bad_request("the request needs a body: the object to create");
   call.persist();
-  object = new_object(call, std::move(object), false);
-  const auto made = co_await call.api.store.create(call.resource(), std::move(object), call.persist());
-  co_return object_response(call, 201, made);
+  co_return co_await create(call, {std::move(*object), std::nullopt});
 }
 
 Task<http::Response> update_object(Call& call) {
-  auto body = co_await read_object(call, *call.type->schema);
-  if (!body) throw bad_request("the request needs a body: the object");
-  auto change = [object = checked_body(call, *call.type->schema, *body)](const json::object&) { return object; };
-  co_return co_await edit(call, change, false);
+  const auto object = co_await read_object(call, *call.type->schema);
+  if (!object) throw bad_request("the request needs a body: the object");
+  co_return co_await edit(call, bytes_of(*object), [&](const json::object&) { return Draft{*object, std::nullopt}; });
 }
 
 Task<http::Response> patch_object(Call& call) {
   const auto kind = patch_type(call);
   auto text = co_await call.request.text(body_limit);
   if (kind == kube::PatchType::apply) co_return co_await apply(call, std::move(text));
-  auto patch = parse_json(text);
+  const auto patch = co_await worked_on(text.size(), [&] { return parse_json(text); });
   if (!patch) {  // kubectl sends YAML to nobody, but people with curl do
     throw bad_request("error decoding patch: the body is not valid JSON");
   }
-  auto change = [&call, kind, patch = std::move(*patch)](const json::object& live) {
+  co_return co_await edit(call, text.size(), [&](const json::object& live) {
     json::object result;
     switch (kind) {
-      case kube::PatchType::json: result = json_patched(live, patch); break;
-      case kube::PatchType::merge: result = merge_patched(live, patch); break;
-      default: result = strategic_patched(call.type->schema, live, patch); break;
+      case kube::PatchType::json: result = json_patched(live, *patch); break;
+      case kube::PatchType::merge: result = merge_patched(live, *patch); break;
+      default: result = strategic_patched(call.type->schema, live, *patch); break;
     }
-    return checked_body(call, *call.type->schema, result);
-  };
-  co_return co_await edit(call, change, false);
+    return Draft{checked_body(call, *call.type->schema, result), std::nullopt};
+  });
 }
 
 Task<http::Response> delete_object(Call& call) {
@@ -369,29 +416,25 @@ Task<http::Response> delete_collection(Call& call) {
   const auto selection = selection_of(call);
   const auto& r = call.resource();
   const auto persist = persist_of_delete(call, body);
-  const auto version = call.api.store.resource_version();
-  co_await keep_waiting();  // the group ends before this does
-  json::array items;
-  TaskGroup group(call.api.executor);
-  for (const auto& object : call.api.store.list(r, call.info.ns)) {
+  const auto form = negotiate(call.request.headers.get("Accept"));
+  ListPage page{
+      .objects = {}, .version = std::to_string(call.api.store.resource_version()), .next = "", .remaining = 0};
+  for (auto& object : call.api.store.list(r, call.info.ns)) {
     if (!selection.matches(*object)) continue;
     refuse_essential_deletion(call, kube::name_of(*object));
-    items.emplace_back(served(*call.type, *object));
-    group.spawn(
-        "delete",
-        [](Store& store, const kube::Resource& resource, ObjectPtr o, DeleteOptions how, Persist keep) -> Task<> {
-          try {
-            co_await store.remove(resource, kube::namespace_of(*o), kube::name_of(*o), how, keep);
-          } catch (const Error& error) {
-            if (error.kind() != ErrorKind::not_found) throw;
-          }
-        }(call.api.store, r, object, options, persist));
+    page.objects.push_back(std::move(object));
+  }
+  co_await keep_waiting();  // the group ends before this does
+  TaskGroup group(call.api.executor);
+  std::exception_ptr failure;
+  constexpr std::size_t most_at_once = 64;
+  for (std::size_t i = 0; i < page.objects.size() && !failure; ++i) {
+    if (i % most_at_once == most_at_once - 1) co_await group.join();
+    group.spawn("delete", remove_one(call.api.store, r, page.objects[i], {options, persist}, failure));
   }
   co_await group.join();
-  co_return json_response(200, {{"kind", call.type->kind() + "List"},
-                                {"apiVersion", call.type->api_version()},
-                                {"metadata", json::object{{"resourceVersion", std::to_string(version)}}},
-                                {"items", std::move(items)}});
+  if (failure) std::rethrow_exception(failure);
+  co_return co_await list_response(call, form, std::move(page));
 }
 
 }  // namespace workflow::engine
