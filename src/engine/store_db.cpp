@@ -1,10 +1,13 @@
 #include "engine/store_db.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include <utility>
 
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 
 namespace workflow::engine {
 
@@ -19,6 +22,12 @@ std::string column(sqlite3_stmt* statement, int at) {
   return {text, static_cast<std::size_t>(sqlite3_column_bytes(statement, at))};
 }
 
+// Whoever may read the file reads every Secret. SQLite gives the files beside it the mode of the main one.
+void keep_private(const std::filesystem::path& file) {
+  const Fd made(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  for (const auto* suffix : {"", "-wal", "-shm"}) ::chmod((file.string() + suffix).c_str(), 0600);
+}
+
 constexpr const char* schema =
     "create table if not exists objects (resource text not null, ns text not null, name text not null, body text not "
     "null,"
@@ -29,6 +38,7 @@ constexpr const char* schema =
 }  // namespace
 
 StoreDb::StoreDb(std::filesystem::path file) : file_(std::move(file)) {
+  keep_private(file_);
   try {
     check(
         sqlite3_open_v2(file_.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr),

@@ -74,6 +74,7 @@ AuditLog::AuditLog(std::filesystem::path folder, std::uint64_t rotate_at)
     : folder_(std::move(folder)), rotate_at_(rotate_at) {
   std::error_code failed;
   std::filesystem::create_directories(folder_, failed);
+  std::filesystem::permissions(folder_, std::filesystem::perms::owner_all, failed);
   open();
 }
 
@@ -93,6 +94,7 @@ void AuditLog::rotate() {
 
 void AuditLog::write(const json::object& event) {
   if (size_ >= rotate_at_) rotate();
+  if (!file_) open();  // a full disk may have kept it from being made
   const auto line = json::serialize(event) + "\n";
   const auto written = file_ ? ::write(file_.get(), line.data(), line.size()) : -1;
   if (written == static_cast<ssize_t>(line.size())) {
@@ -100,8 +102,12 @@ void AuditLog::write(const json::object& event) {
     failing_ = false;
     return;
   }
+  const int why = errno;
+  // Half a line would spoil the next one.
+  if (written > 0 && ::ftruncate(file_.get(), static_cast<off_t>(size_)) != 0) file_.reset();
   if (std::exchange(failing_, true)) return;
-  log::error("the audit log cannot be written", kv("folder", folder_.string()), kv("error", std::strerror(errno)));
+  log::error("the audit log cannot be written", kv("folder", folder_.string()),
+             kv("error", written > 0 ? "no space left on the disk" : std::strerror(why)));
 }
 
 }  // namespace workflow::engine
