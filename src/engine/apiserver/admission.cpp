@@ -52,7 +52,53 @@ void mount_token(json::object& spec) {
                               {"projected", json::object{{"defaultMode", 420}, {"sources", std::move(sources)}}}});
 }
 
+// The class of a pod that names none: of several that say so, the lowest, as Kubernetes.
+ObjectPtr default_class(const Store& store) {
+  ObjectPtr lowest;
+  for (auto& found : store.list(res::priority_classes)) {
+    if (!flag_at(*found, {"globalDefault"})) continue;
+    if (!lowest || integer_at(*found, {"value"}) < integer_at(*lowest, {"value"})) lowest = std::move(found);
+  }
+  return lowest;
+}
+
 }  // namespace
+
+std::vector<json::object> built_in_priority_classes() {
+  std::vector<json::object> classes;
+  for (const auto& [name, value, use] :
+       {std::tuple("system-cluster-critical", 2'000'000'000, "what the cluster cannot do without, on whichever node"),
+        std::tuple("system-node-critical", 2'000'001'000, "what its node cannot do without")}) {
+    auto object = kube::make_object(res::priority_classes, "", name);
+    object["value"] = value;
+    object["preemptionPolicy"] = "PreemptLowerPriority";
+    object["description"] = std::string("Used for ") + use + ".";
+    classes.push_back(std::move(object));
+  }
+  return classes;
+}
+
+void set_priority(const Store& store, json::object& pod) {
+  auto& spec = child(pod, "spec");
+  const auto name = text_at(spec, {"priorityClassName"});
+  const auto found = name.empty() ? default_class(store) : store.find(res::priority_classes, "", name);
+  if (!found && !name.empty()) {
+    throw forbidden(res::pods, kube::name_of(pod), "no PriorityClass with name " + name + " was found");
+  }
+  const auto value = found ? integer_at(*found, {"value"}).value_or(0) : 0;
+  if (const auto claimed = integer_at(spec, {"priority"}); claimed && *claimed != value) {
+    throw forbidden(res::pods, kube::name_of(pod),
+                    "the integer value of priority (" + std::to_string(*claimed) +
+                        ") must not be provided in pod spec; priority admission controller computed " +
+                        std::to_string(value) + " from the given PriorityClass name");
+  }
+  spec["priority"] = value;
+  if (found) spec["priorityClassName"] = kube::name_of(*found);
+  const auto policy = found ? text_at(*found, {"preemptionPolicy"}) : std::string();
+  if (text_at(spec, {"preemptionPolicy"}).empty()) {
+    spec["preemptionPolicy"] = policy.empty() ? std::string("PreemptLowerPriority") : policy;
+  }
+}
 
 void admit_pod(const Store& store, const AdmissionConfig& config, json::object& pod) {
   auto& spec = child(pod, "spec");
@@ -74,12 +120,7 @@ void admit_pod(const Store& store, const AdmissionConfig& config, json::object& 
   if (array_at(spec, {"imagePullSecrets"}).empty() && !array_at(*account, {"imagePullSecrets"}).empty()) {
     spec["imagePullSecrets"] = array_at(*account, {"imagePullSecrets"});
   }
-  // A class that is missing was refused by nobody before; it counts as none.
-  if (const auto priority_class = text_at(spec, {"priorityClassName"}); !priority_class.empty()) {
-    const auto found = store.find(res::priority_classes, "", priority_class);
-    if (found) spec["priority"] = integer_at(*found, {"value"}).value_or(0);
-  }
-  if (!spec.contains("priority")) spec["priority"] = 0;
+  set_priority(store, pod);
   // There is one node: a pod that may run there is bound at once, others wait for the scheduler.
   if (text_at(spec, {"nodeName"}).empty() && array_at(spec, {"schedulingGates"}).empty()) {
     const auto node = store.find(res::nodes, "", config.node_name);

@@ -21,6 +21,10 @@ struct AdmissionConfig {
 };
 // A pod's service account, its token volume, priority, tolerations, node. Throws ApiError 403 when it may not be.
 void admit_pod(const Store& store, const AdmissionConfig& config, json::object& pod);
+// What a pod's class makes of it: spec.priority, spec.preemptionPolicy, and the name where a default class gave it.
+// Throws ApiError 403 when there is no such class, or the pod claims another priority.
+void set_priority(const Store& store, json::object& pod);
+std::vector<json::object> built_in_priority_classes();
 // A ResourceQuota counts the object. Throws ApiError 403 (exceeded quota).
 void check_quota(const Store& store, const kube::Resource& r, const json::object& object);
 

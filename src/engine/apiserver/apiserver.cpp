@@ -72,7 +72,10 @@ http::Response status_response(const ApiError& error) {
 }
 
 void add_warnings(http::Response& response, const std::vector<std::string>& warnings) {
+  std::size_t left = 4096;  // of all together, as Kubernetes: clients bound the size of a head
   for (const auto& warning : warnings) {
+    if (warning.size() > left) break;
+    left -= warning.size();
     std::string text;
     for (const char c : warning) {
       if (c == '"' || c == '\\') text += '\\';
@@ -101,7 +104,7 @@ struct ApiServer::State {
                  [&store] { return static_cast<double>(store.resource_version()); });
     for (const auto& type : resource_types()) {
       gauges.gauge("engine_objects", "Objects by type",
-                   [&store, stored = type.stored] { return static_cast<double>(store.list(*stored).size()); },
+                   [&store, stored = type.stored] { return static_cast<double>(store.count(*stored)); },
                    {{"resource", type.plural()}});
     }
     write_file_atomically(api.config.state / "kubeconfig",
@@ -125,24 +128,44 @@ struct ApiServer::State {
     return anonymous_user();
   }
 
-  // Impersonate-User and -Group: `kubectl --as`. Whoever may impersonate acts as the other from here on.
+  // Impersonate-User, -Uid and -Group: `kubectl --as`. Whoever may impersonate acts as the other from here on. Headers
+  // that would be ignored are refused: who sends one means to act with fewer rights than its own.
   void impersonate(Call& call) {
-    const auto name = call.request.headers.find("Impersonate-User");
-    if (!name) return;
-    User other{*name, "", {}};
-    const auto ask = [&](const char* what, const std::string& who) {
-      const Attributes wanted{
-          .verb = "impersonate", .group = "", .resource = what, .subresource = "", .name = who, .ns = "", .path = ""};
+    const auto& headers = call.request.headers;
+    const auto name = headers.get("Impersonate-User");
+    for (const auto& [header, value] : headers) {
+      if (!starts_with_ignoring_case(header, "Impersonate-")) continue;
+      if (name.empty())
+        throw bad_request("requested " + header + " without impersonating a user; add Impersonate-User");
+      const bool known = equal_ignoring_case(header, "Impersonate-User") ||
+                         equal_ignoring_case(header, "Impersonate-Group") ||
+                         equal_ignoring_case(header, "Impersonate-Uid");
+      if (!known) throw bad_request(header + ": this engine impersonates a user, a uid and groups, and nothing else");
+    }
+    if (name.empty()) return;
+    User other{name, "", {}};
+    const auto ask = [&](const char* group, const char* what, const std::string& who) {
+      const Attributes wanted{.verb = "impersonate",
+                              .group = group,
+                              .resource = what,
+                              .subresource = "",
+                              .name = who,
+                              .ns = "",
+                              .path = ""};
       if (authorize(api.store, call.user, wanted).allowed) return;
       throw ApiError(403, "Forbidden", refusal(call.user, wanted));
     };
-    ask("users", *name);
-    for (const auto& [header, value] : call.request.headers) {
+    ask("", "users", name);
+    if (const auto uid = headers.get("Impersonate-Uid"); !uid.empty()) {
+      ask("authentication.k8s.io", "uids", uid);
+      other.uid = uid;
+    }
+    for (const auto& [header, value] : headers) {
       if (!equal_ignoring_case(header, "Impersonate-Group")) continue;
-      ask("groups", value);
+      ask("", "groups", value);
       other.groups.push_back(value);
     }
-    if (const auto parts = split(*name, ':'); parts.size() == 4 && name->starts_with("system:serviceaccount:")) {
+    if (const auto parts = split(name, ':'); parts.size() == 4 && name.starts_with("system:serviceaccount:")) {
       other.groups.emplace_back("system:serviceaccounts");
       other.groups.push_back("system:serviceaccounts:" + parts[2]);
     }
@@ -324,6 +347,8 @@ struct ApiServer::State {
       co_await create_if_absent(res::namespaces, kube::make_object(res::namespaces, "", name));
     }
     for (auto& [resource, object] : built_in_roles()) co_await create_if_absent(*resource, std::move(object));
+    for (auto& object : built_in_priority_classes())
+      co_await create_if_absent(res::priority_classes, std::move(object));
     auto storage = kube::make_object(res::storage_classes, "", "local");
     child(child(storage, "metadata"), "annotations")["storageclass.kubernetes.io/is-default-class"] = "true";
     storage["provisioner"] = "workflow/local-folder";

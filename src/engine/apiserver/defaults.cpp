@@ -323,6 +323,7 @@ const std::map<const kube::Resource*, Setter>& setters() {
       {&res::cluster_role_bindings, [](json::object& o, bool) { default_binding(o); }},
       {&res::network_policies, [](json::object& o, bool) { default_policy(o); }},
       {&res::resource_quotas, [](json::object& o, bool) { child(o, "status"); }},
+      {&res::priority_classes, [](json::object& o, bool) { fill(o, "preemptionPolicy", "PreemptLowerPriority"); }},
       {&res::storage_classes, [](json::object& o, bool) {
          fill(o, "reclaimPolicy", "Delete");
          fill(o, "volumeBindingMode", "Immediate");

@@ -367,9 +367,6 @@ void pod_warnings(const json::object& spec, const std::string& path, std::vector
   if (flag_at(spec, {"setHostnameAsFQDN"})) {
     warnings.push_back(path + ".setHostnameAsFQDN: this engine sets the short name");
   }
-  if (!text_at(spec, {"priorityClassName"}).empty()) {
-    warnings.push_back(path + ".priorityClassName: this engine never preempts; the class has no effect");
-  }
   if (!object_at(spec, {"overhead"}).empty()) warnings.push_back(path + ".overhead: has no effect on this engine");
   if (spec.contains("hostUsers") && !flag_at(spec, {"hostUsers"}, true)) {
     warnings.push_back(path + ".hostUsers: this engine has no user namespaces; the pod uses the host's");

@@ -523,6 +523,29 @@ void check_replication_controller(const json::object& o, const json::object*, Pr
   refuse_kind(res::replication_controllers, kube::name_of(o),
               "this engine runs no ReplicationControllers; use a Deployment");
 }
+// A class that the system has for itself may have any value; those of users stay below it.
+void check_priority_class(const json::object& o, const json::object* before, Problems& problems) {
+  constexpr std::int64_t highest_of_users = 1'000'000'000;
+  const auto name = kube::name_of(o);
+  const bool built_in = name == "system-cluster-critical" || name == "system-node-critical";
+  if (name.starts_with("system-") && !built_in) {
+    problems.push_back(forbidden_field("metadata.name",
+                                       "priority class names with 'system-' prefix are reserved for "
+                                       "system use only"));
+  }
+  const auto value = integer_at(o, {"value"}).value_or(0);
+  if (value > highest_of_users && !built_in) {
+    problems.push_back(forbidden_field(
+        "value", "maximum allowed value of a user defined priority is " + std::to_string(highest_of_users)));
+  }
+  if (before != nullptr && value != integer_at(*before, {"value"}).value_or(0)) {
+    problems.push_back(forbidden_field("value", "may not be changed in an update."));
+  }
+  if (const auto policy = text_at(o, {"preemptionPolicy"});
+      !policy.empty() && policy != "Never" && policy != "PreemptLowerPriority") {
+    problems.push_back(unsupported_value("preemptionPolicy", json::value(policy), {"Never", "PreemptLowerPriority"}));
+  }
+}
 void check_pod(const json::object& o, const json::object* before, Problems& problems) {
   check_pod_spec(object_at(o, {"spec"}), "spec", problems);
   if (before != nullptr) check_pod_update(object_at(o, {"spec"}), object_at(*before, {"spec"}), problems);
@@ -549,7 +572,8 @@ const std::map<const kube::Resource*, Check>& checks() {
       {&res::role_bindings, check_binding},
       {&res::cluster_role_bindings, check_binding},
       {&res::horizontal_pod_autoscalers, check_autoscaler_or_view},
-      {&res::pod_disruption_budgets, check_budget}};
+      {&res::pod_disruption_budgets, check_budget},
+      {&res::priority_classes, check_priority_class}};
   return table;
 }
 
