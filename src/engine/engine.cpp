@@ -8,6 +8,7 @@
 
 #include "engine/apiserver/apiserver.h"
 #include "engine/controllers/controllers.h"
+#include "engine/descriptors.h"
 #include "engine/node/node.h"
 #include "engine/options.h"
 #include "engine/proxy/proxy.h"
@@ -110,6 +111,7 @@ Task<> run_engine(Executor executor, Options options) {
   auto controllers_settings = controllers_config(options, settings, api, network.gateway.text());
   controllers_settings.pod_usage = [&node] { return node.pod_usage(); };
   Controllers controllers(executor, std::move(controllers_settings), store, clock);
+  api.unready_while([&] { return proxy.problem() ? proxy.problem() : controllers.problem(); });
   auto ready = part("start", report_ready(api, node, proxy));
   auto pods = part("node", node.run()) && part("proxy", proxy.run());
   auto cluster = part("api server", api.run()) && part("controllers", controllers.run());
@@ -123,6 +125,7 @@ Task<> run_api_only(Executor executor, Options options) {
   ApiServer api(executor, settings, store, clock);
   co_await api.prepare();
   Controllers controllers(executor, controllers_config(options, settings, api, "127.0.0.1"), store, clock);
+  api.unready_while([&] { return controllers.problem(); });
   api.set_ready(true);
   co_await (api.run() && controllers.run());
 }
@@ -142,6 +145,7 @@ int engine_main(int argc, char** argv) {
     }
     if (!options.api_only && !options.teardown) check_state_path(options.state);
     keep_private(options.state);
+    raise_descriptor_limit();
     if (options.api_only) return run_main([&](Executor executor) { return run_api_only(executor, options); });
     if (options.teardown) return run_main([&](Executor) { return teardown(node_config_of(options)); });
     return run_main([&](Executor executor) { return run_engine(executor, options); });

@@ -281,10 +281,13 @@ struct Store::State : std::enable_shared_from_this<Store::State> {
   static void tell(Table& table, const StoreEvent& event) {
     bool gone = false;
     for (std::size_t i = 0; i < table.listeners.size(); ++i) {  // callbacks may subscribe
-      if (auto alive = table.listeners[i].lock()) {
-        (*alive)(event);
-      } else {
-        gone = true;
+      const auto alive = table.listeners[i].lock();
+      gone = gone || !alive;
+      try {
+        if (alive) (*alive)(event);
+      } catch (...) {  // one listener's failure keeps no write from being acknowledged, and no other from hearing of it
+        log::error("a change was not taken in", kv("resource", table.id),
+                   kv("error", describe(std::current_exception())));
       }
     }
     if (gone) std::erase_if(table.listeners, [](const auto& l) { return l.expired(); });

@@ -10,6 +10,7 @@
 #include "engine/apiserver/discovery.h"
 #include "engine/apiserver/openapi.h"
 #include "engine/apiserver/pki.h"
+#include "engine/descriptors.h"
 #include "engine/fields.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
@@ -96,6 +97,7 @@ struct ApiServer::State {
       http::ServerConfig server{.address = address, .port = api.config.port};
       server.tls = http::TlsFiles{pki.server_certificate, pki.server_key.reveal(), pki.ca_certificate};
       server.max_header_bytes = 64 << 10;
+      server.max_connections = share_of_descriptors(4, server.max_connections);
       servers.push_back(std::make_unique<http::Server>(api.executor, std::move(server),
                                                        [this](http::Request& request) { return answer(request); }));
       if (api.config.port == 0) api.config.port = servers.back()->port();
@@ -302,8 +304,9 @@ struct ApiServer::State {
   }
 
   http::Response health(const std::string& path) {
-    const bool ready = api.ready || !path.starts_with("/readyz");
-    return http::Response::text(ready ? 200 : 500, ready ? "ok" : "the engine is starting");
+    if (!path.starts_with("/readyz")) return http::Response::text(200, "ok");
+    const auto why_not = api.ready ? api.problem() : std::optional<std::string>("the engine is starting");
+    return http::Response::text(why_not ? 500 : 200, why_not.value_or("ok"));
   }
 
   http::Response discovery(Call& call, const std::string& path) {
@@ -399,6 +402,7 @@ Task<> ApiServer::run() {
 
 void ApiServer::connect(PodAccess access) { state_->api.pods = std::move(access); }
 void ApiServer::set_ready(bool ready) { state_->api.ready = ready; }
+void ApiServer::unready_while(std::function<std::optional<std::string>()> why) { state_->api.problem = std::move(why); }
 const std::string& ApiServer::ca_certificate() const { return state_->pki.ca_certificate; }
 json::object ApiServer::admit(const kube::Resource& r, json::object object) const {
   const auto* type = find_resource_type(r.group, r.version, r.plural);

@@ -42,7 +42,9 @@ class ApiServer {
   Task<> prepare();
   Task<> run();  // answers until cancelled
   void connect(PodAccess access);
-  void set_ready(bool ready);  // GET /readyz
+  // GET /readyz: once it is set, while `why` names nothing that keeps failing.
+  void set_ready(bool ready);
+  void unready_while(std::function<std::optional<std::string>()> why);
 
   const std::string& ca_certificate() const;
   // Defaults, checks and admission of an object that a controller makes. Throws ApiError.

@@ -21,6 +21,7 @@ struct Api {
   TokenSigner signer;
   PodAccess pods;
   bool ready = false;
+  std::function<std::optional<std::string>()> problem = [] { return std::nullopt; };  // why it is not ready after all
 };
 
 struct Call {

@@ -8,6 +8,7 @@
 #include "engine/controllers/loop.h"
 #include "engine/controllers/reconciler.h"
 #include "engine/fields.h"
+#include "lib/async/supervisor.h"
 #include "lib/kube/objects.h"
 
 namespace workflow::engine {
@@ -27,7 +28,12 @@ std::pair<std::string, std::string> split_key(const std::string& key) {
 
 struct Controllers::State {
   State(Executor e, ControllersConfig c, Store& s, Clock& k)
-      : executor(e), store(s), clock(k), reconciler(c, s, k), garbage(e, {s, k, "garbage-collector", c.admit}) {
+      : executor(e),
+        store(s),
+        clock(k),
+        supervisor(e),
+        reconciler(c, s, k),
+        garbage(e, {s, k, "garbage-collector", c.admit}) {
     make_loops();
     subscribe();
   }
@@ -208,6 +214,7 @@ struct Controllers::State {
   Executor executor;
   Store& store;
   Clock& clock;
+  Supervisor supervisor;
   Reconciler reconciler;
   GarbageCollector garbage;
   std::map<std::string, std::unique_ptr<Loop>> loops;
@@ -220,11 +227,15 @@ Controllers::Controllers(Executor executor, ControllersConfig config, Store& sto
     : state_(std::make_shared<State>(std::move(executor), std::move(config), store, clock)) {}
 Controllers::~Controllers() = default;
 
+std::optional<std::string> Controllers::problem() const { return state_->supervisor.problem(); }
+
 Task<> Controllers::run() {
   auto state = state_;
   auto group = std::make_shared<TaskGroup>(state->executor);
-  for (auto& [name, loop] : state->loops) group->spawn(name, loop->run());
-  group->spawn("garbage", state->garbage.run());
+  for (auto& [name, loop] : state->loops) {
+    group->spawn(name, state->supervisor.forever("controller " + name, [its = loop.get()] { return its->run(); }));
+  }
+  group->spawn("garbage", state->garbage.run(state->supervisor));
   co_await with_cleanup(group->join(), [group] { return group->stop(); });
 }
 

@@ -30,7 +30,8 @@ class Controllers {
  public:
   Controllers(Executor executor, ControllersConfig config, Store& store, Clock& clock);
   ~Controllers();
-  Task<> run();  // until cancelled
+  Task<> run();                                // until cancelled
+  std::optional<std::string> problem() const;  // what keeps failing
 
  private:
   struct State;

@@ -1,8 +1,7 @@
 #include "engine/controllers/garbage_collector.h"
 
-#include <boost/asio/experimental/awaitable_operators.hpp>
-
 #include "engine/fields.h"
+#include "lib/async/supervisor.h"
 #include "lib/kube/objects.h"
 
 namespace workflow::engine {
@@ -26,6 +25,7 @@ void GarbageCollector::changed(const kube::Resource& r, const StoreEvent& event)
   const auto& owners = array_at(*event.object, {"metadata", "ownerReferences"});
   if (event.type == StoreEvent::Type::deleted) {
     index_.drop(r, *event.object);
+    waiting_.erase(uid);
     if (!index_.dependents(uid).empty()) orphans_.add(uid);
     for (const auto& owner : owners) {
       if (owner.is_object()) waiting_owners_.add(text_at(owner.get_object(), {"uid"}));
@@ -77,9 +77,11 @@ Task<std::optional<Time>> GarbageCollector::waiting_owner(std::string uid) {
   co_return std::nullopt;
 }
 
-Task<> GarbageCollector::run() {
-  using namespace asio::experimental::awaitable_operators;
-  co_await (orphans_.run() && waiting_owners_.run());
+Task<> GarbageCollector::run(Supervisor& supervisor) {
+  auto group = std::make_shared<TaskGroup>(co_await asio::this_coro::executor);
+  group->spawn("garbage", supervisor.forever("garbage", [this] { return orphans_.run(); }));
+  group->spawn("garbage-owner", supervisor.forever("garbage-owner", [this] { return waiting_owners_.run(); }));
+  co_await with_cleanup(group->join(), [group] { return group->stop(); });
 }
 
 }  // namespace workflow::engine

@@ -11,12 +11,16 @@
 #include "engine/controllers/garbage.h"
 #include "engine/controllers/loop.h"
 
+namespace workflow {
+class Supervisor;
+}
+
 namespace workflow::engine {
 
 class GarbageCollector {
  public:
   GarbageCollector(Executor executor, ControllerContext context);
-  Task<> run();  // until cancelled
+  Task<> run(Supervisor& supervisor);  // until cancelled
 
  private:
   void changed(const kube::Resource& r, const StoreEvent& event);

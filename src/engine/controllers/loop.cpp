@@ -72,6 +72,9 @@ struct Loop::State {
       failure = error.what();
     } catch (const Error& error) {
       failure = error.message();
+    } catch (...) {  // whatever it is: the key is not forgotten
+      if (is_cancelled(std::current_exception())) throw;
+      failure = describe(std::current_exception());
     }
     const auto count = ++failures[key];
     const auto delay = std::min<std::chrono::nanoseconds>(20ms * (1 << std::min(count, 10)), 15s);

@@ -5,6 +5,8 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
+#include "engine/descriptors.h"
+#include "lib/async/accept.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
@@ -17,6 +19,8 @@ using asio::ip::tcp;
 using asio::ip::udp;
 
 constexpr std::size_t udp_limit = 512, tcp_limit = 65'535;
+constexpr std::size_t most_queries = 500, most_connections = 200;  // each holds a descriptor
+constexpr auto longest_silence = 10s;                              // of a connection (RFC 7766, section 6.2.3)
 
 // Asks each upstream server in turn, on a socket of its own, so that answers cannot be mixed up or easily forged.
 Task<std::string> ask_upstream(const ServerConfig& config, std::string message) {
@@ -71,36 +75,30 @@ Task<> serve_udp(const ServerConfig& config, const Zone& zone, udp::socket& sock
     udp::endpoint from;
     const auto size = co_await socket.async_receive_from(asio::buffer(buffer), from, asio::use_awaitable);
     // One slow upstream must not hold up the others; a flood must not hold all memory.
-    if (tasks.size() < 2000) tasks.spawn("dns query", answer_udp(config, zone, socket, from, buffer.substr(0, size)));
+    if (tasks.size() < share_of_descriptors(8, most_queries))
+      tasks.spawn("dns query", answer_udp(config, zone, socket, from, buffer.substr(0, size)));
   }
 }
 
+// One question and its answer.
+Task<> converse(const ServerConfig& config, const Zone& zone, tcp::socket& socket) {
+  unsigned char prefix[2];
+  co_await asio::async_read(socket, asio::buffer(prefix), asio::use_awaitable);
+  std::string message(static_cast<std::size_t>(prefix[0] << 8 | prefix[1]), '\0');
+  co_await asio::async_read(socket, asio::buffer(message), asio::use_awaitable);
+  const auto answer = co_await answer_to(config, zone, std::move(message), tcp_limit);
+  const std::string framed =
+      std::string{static_cast<char>(answer.size() >> 8), static_cast<char>(answer.size() & 255)} + answer;
+  co_await asio::async_write(socket, asio::buffer(framed), asio::use_awaitable);
+}
+
 Task<> serve_connection(const ServerConfig& config, const Zone& zone, tcp::socket socket) {
-  auto converse = [](const ServerConfig& c, const Zone& z, tcp::socket& s) -> Task<> {
-    for (;;) {
-      unsigned char prefix[2];
-      co_await asio::async_read(s, asio::buffer(prefix), asio::use_awaitable);
-      std::string message(static_cast<std::size_t>(prefix[0] << 8 | prefix[1]), '\0');
-      co_await asio::async_read(s, asio::buffer(message), asio::use_awaitable);
-      const auto answer = co_await answer_to(c, z, std::move(message), tcp_limit);
-      const std::string framed =
-          std::string{static_cast<char>(answer.size() >> 8), static_cast<char>(answer.size() & 255)} + answer;
-      co_await asio::async_write(s, asio::buffer(framed), asio::use_awaitable);
-    }
-  };
   try {
-    co_await with_deadline(30s, "idle", converse(config, zone, socket));
+    for (;;) co_await with_deadline(longest_silence, "idle", converse(config, zone, socket));
   } catch (const Error&) {
     // idle long enough
   } catch (const boost::system::system_error& error) {
     if (error.code() == asio::error::operation_aborted) throw;
-  }
-}
-
-Task<> serve_tcp(const ServerConfig& config, const Zone& zone, tcp::acceptor& acceptor, TaskGroup& tasks) {
-  for (;;) {
-    auto socket = co_await acceptor.async_accept(asio::use_awaitable);
-    if (tasks.size() < 2000) tasks.spawn("dns connection", serve_connection(config, zone, std::move(socket)));
   }
 }
 
@@ -115,21 +113,33 @@ std::vector<std::string> parse_resolv_conf(std::string_view text) {
   return servers;
 }
 
-Task<> serve(ServerConfig config, const Zone& zone) {
+Task<> serve(ServerConfig config, const Zone& zone, Supervisor& supervisor) {
   auto executor = co_await asio::this_coro::executor;
   std::optional<udp::socket> datagrams;
   std::optional<tcp::acceptor> acceptor;
   try {
     const auto address = asio::ip::make_address(config.address);
-    datagrams.emplace(executor, udp::endpoint(address, 53));
-    acceptor.emplace(executor, tcp::endpoint(address, 53));
+    datagrams.emplace(executor, udp::endpoint(address, config.port));
+    acceptor.emplace(executor, tcp::endpoint(address, config.port));
   } catch (const boost::system::system_error& error) {
-    throw Error(ErrorKind::unavailable, "DNS cannot listen on " + config.address + ":53: " + error.code().message());
+    throw Error(ErrorKind::unavailable, "DNS cannot listen on " + config.address + ":" + std::to_string(config.port) +
+                                            ": " + error.code().message());
   }
-  TaskGroup tasks(executor);
-  tasks.spawn("dns over udp", serve_udp(config, zone, *datagrams, tasks));
-  tasks.spawn("dns over tcp", serve_tcp(config, zone, *acceptor, tasks));
-  co_await with_cleanup(tasks.join(), [&tasks] { return tasks.stop(); });
+  TaskGroup queries(executor), loops(executor);
+  // Idle ones keep nobody out: the oldest makes room, and its client connects anew.
+  Connections connections(
+      executor, {.most = share_of_descriptors(8, most_connections), .when_full = Connections::WhenFull::close_oldest});
+  auto talk = [&](tcp::socket socket) { return serve_connection(config, zone, std::move(socket)); };
+  auto over_udp = [&] { return serve_udp(config, zone, *datagrams, queries); };
+  auto over_tcp = [&] { return accept_all(*acceptor, connections, talk); };
+  loops.spawn("dns over udp", supervisor.forever("dns over udp", over_udp, accept_pauses()));
+  loops.spawn("dns over tcp", supervisor.forever("dns over tcp", over_tcp, accept_pauses()));
+  auto stop = [&]() -> Task<> {
+    co_await loops.stop();
+    co_await connections.stop();
+    co_await queries.stop();
+  };
+  co_await with_cleanup(loops.join(), stop);
 }
 
 }  // namespace workflow::engine::dns

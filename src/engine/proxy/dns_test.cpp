@@ -1,9 +1,20 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+#include <csignal>
 #include <map>
 
+#include "engine/descriptors.h"
 #include "engine/proxy/dns_names.h"
 #include "engine/proxy/dns_server.h"
+#include "lib/async/supervisor.h"
 
 namespace workflow::engine::dns {
 namespace {
@@ -117,6 +128,68 @@ TEST(DnsReply, repeats_the_question_and_is_cut_at_the_limit) {
 TEST(ResolvConf, names_its_servers) {
   EXPECT_EQ(parse_resolv_conf("# a\nsearch x\nnameserver 10.0.0.1\nnameserver\t::1\n"),
             (std::vector<std::string>{"10.0.0.1", "::1"}));
+}
+
+// --- the server
+
+std::uint16_t free_port() {
+  asio::io_context context;
+  asio::ip::tcp::acceptor acceptor(context, {asio::ip::address_v4::loopback(), 0});
+  return acceptor.local_endpoint().port();
+}
+
+// A server with few descriptors, as a process of its own.
+class ServerProcess {
+ public:
+  ServerProcess(std::uint16_t port, rlim_t descriptors) : pid_(::fork()) {
+    if (pid_ != 0) return;
+    const rlimit limit{.rlim_cur = descriptors, .rlim_max = descriptors};
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+    asio::io_context context(1);
+    Supervisor supervisor(context.get_executor());
+    const World world;
+    asio::co_spawn(context, serve({.address = "127.0.0.1", .port = port, .upstream = {}}, world.zone, supervisor),
+                   [](const std::exception_ptr&) { ::_exit(1); });
+    context.run();
+    ::_exit(2);
+  }
+  ~ServerProcess() {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+
+ private:
+  pid_t pid_;
+};
+
+asio::ip::tcp::socket connected(asio::io_context& context, std::uint16_t port) {
+  asio::ip::tcp::socket socket(context);
+  for (;;) {
+    boost::system::error_code refused;
+    socket.connect({asio::ip::address_v4::loopback(), port}, refused);
+    if (!refused) return socket;
+    if (refused != asio::error::connection_refused) throw boost::system::system_error(refused);
+    socket.close();
+  }
+}
+
+TEST(DnsServer, answers_over_tcp_whatever_crowd_is_idle) {
+  raise_descriptor_limit();
+  const auto port = free_port();
+  const ServerProcess server(port, 64);
+  asio::io_context context;
+  std::vector<asio::ip::tcp::socket> idle;
+  for (int i = 0; i < 1'200; ++i) idle.push_back(connected(context, port));
+  auto socket = connected(context, port);
+  const auto query = query_bytes("web.shop.svc.cluster.local", 1);
+  asio::write(socket, asio::buffer(std::string{'\0', static_cast<char>(query.size())} + query));
+  unsigned char prefix[2];
+  asio::read(socket, asio::buffer(prefix));
+  std::string answer(static_cast<std::size_t>(prefix[0] << 8 | prefix[1]), '\0');
+  asio::read(socket, asio::buffer(answer));
+  ASSERT_GT(answer.size(), 12u);
+  EXPECT_EQ(answer.substr(0, 2), query.substr(0, 2));
+  EXPECT_EQ(answer[3] & 0x0f, 0) << "no error";
 }
 
 }  // namespace

@@ -9,8 +9,10 @@
 #include <boost/asio/write.hpp>
 #include <set>
 
+#include "engine/descriptors.h"
 #include "engine/proxy/dns_server.h"
 #include "engine/proxy/rules.h"
+#include "lib/async/accept.h"
 #include "lib/async/process.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -38,28 +40,52 @@ Task<> run_nft(std::string script) {
   if (done.status != 0) throw Error(ErrorKind::internal, "nft refused the rules: " + std::string(trim(done.err)));
 }
 
+// A forwarded connection: when a byte last went through, and whether one side has ended.
+struct Flow {
+  explicit Flow(const Executor& executor) : look(executor) {}
+  std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
+  bool half_closed = false;
+  asio::steady_timer look;  // cancelled when there is less time than it was set to
+};
+
+constexpr auto quietly = asio::as_tuple(asio::use_awaitable);
+
 // Copies one way until the source ends.
-Task<> pump(tcp::socket& from, tcp::socket& to) {
+Task<> pump(tcp::socket& from, tcp::socket& to, Flow& flow) {
   std::string buffer(64u << 10, '\0');
   boost::system::error_code ignored;
   for (;;) {
-    const auto [error, size] = co_await from.async_read_some(asio::buffer(buffer), asio::as_tuple(asio::use_awaitable));
+    const auto [error, size] = co_await from.async_read_some(asio::buffer(buffer), quietly);
     if (error) break;
-    const auto [failed, written] =
-        co_await asio::async_write(to, asio::buffer(buffer, size), asio::as_tuple(asio::use_awaitable));
+    flow.last = std::chrono::steady_clock::now();
+    const auto [failed, written] = co_await asio::async_write(to, asio::buffer(buffer, size), quietly);
     if (failed) break;
+    flow.last = std::chrono::steady_clock::now();
   }
   to.shutdown(tcp::socket::shutdown_send, ignored);
+  flow.half_closed = true;
+  flow.look.cancel();
+}
+
+// Returns once the connection was silent for too long: whoever never ends one would hold it for ever.
+Task<> silence(Flow& flow) {
+  for (;;) {
+    const auto end = flow.last + (flow.half_closed ? std::chrono::minutes(1) : std::chrono::hours(1));
+    if (std::chrono::steady_clock::now() >= end) co_return;
+    flow.look.expires_at(end);
+    co_await flow.look.async_wait(quietly);
+  }
 }
 
 // [::1]:port → 127.0.0.1:port, where nftables takes over: names such as app.localhost resolve to ::1 first.
 Task<> forward(tcp::socket from, std::uint16_t port) {
   using namespace asio::experimental::awaitable_operators;
-  tcp::socket to(co_await asio::this_coro::executor);
-  const auto [error] =
-      co_await to.async_connect({asio::ip::address_v4::loopback(), port}, asio::as_tuple(asio::use_awaitable));
+  const auto executor = co_await asio::this_coro::executor;
+  tcp::socket to(executor);
+  const auto [error] = co_await to.async_connect({asio::ip::address_v4::loopback(), port}, quietly);
   if (error) co_return;
-  co_await (pump(from, to) && pump(to, from));
+  Flow flow(executor);
+  co_await ((pump(from, to, flow) && pump(to, from, flow)) || silence(flow));
 }
 
 // Of a pod, its address, its end and its labels matter.
@@ -74,26 +100,24 @@ bool changes_rules(const StoreEvent& event) {
 }
 
 Task<> serve_loopback(std::uint16_t port) {
+  constexpr std::size_t most = 1000;
   auto executor = co_await asio::this_coro::executor;
   tcp::acceptor acceptor(executor, tcp::endpoint(asio::ip::address_v6::loopback(), port));
-  TaskGroup connections(executor);
-  auto accept = [](tcp::acceptor& its, TaskGroup& tasks, std::uint16_t its_port) -> Task<> {
-    for (;;) {
-      auto socket = co_await its.async_accept(asio::use_awaitable);
-      tasks.spawn("forward", forward(std::move(socket), its_port));
-    }
-  };
-  co_await with_cleanup(accept(acceptor, connections, port), [&connections] { return connections.stop(); });
+  Connections connections(executor,
+                          {.most = share_of_descriptors(8, most), .when_full = Connections::WhenFull::close_oldest});
+  auto serve = [port](tcp::socket socket) { return forward(std::move(socket), port); };
+  co_await with_cleanup(accept_all(acceptor, connections, serve), [&connections] { return connections.stop(); });
 }
 
 }  // namespace
 
 struct Proxy::State {
   State(Executor ex, ProxyConfig c, Store& s)
-      : config(std::move(c)), store(s), tasks(ex), changes(ex), ready_note(ex), executor(ex) {}
+      : config(std::move(c)), store(s), supervisor(ex), tasks(ex), changes(ex), ready_note(ex), executor(ex) {}
 
   ProxyConfig config;
   Store& store;
+  Supervisor supervisor;
   TaskGroup tasks;
   Notifier changes, ready_note;
   Executor executor;
@@ -170,17 +194,11 @@ struct Proxy::State {
     for (const auto port : wanted) {
       if (forwarders.contains(port)) continue;
       auto group = std::make_unique<TaskGroup>(executor);
-      auto serve = [](std::uint16_t its_port) -> Task<> {
-        std::string trouble;
-        try {
-          co_await serve_loopback(its_port);
-        } catch (const boost::system::system_error& error) {
-          if (error.code() == asio::error::operation_aborted) throw;
-          trouble = error.code().message();
-        }
-        log::warn("[::1] is not served", kv("port", its_port), kv("reason", trouble));
-      };
-      group->spawn("loopback", serve(port));
+      // A machine without IPv6 has no [::1]: that is no reason for the engine to be called unready.
+      auto options = accept_pauses();
+      options.role = Supervisor::Role::housekeeping;
+      const auto name = "[::1]:" + std::to_string(port);
+      group->spawn("loopback", supervisor.forever(name, [port] { return serve_loopback(port); }, options));
       forwarders[port] = std::move(group);
     }
     for (auto at = forwarders.begin(); at != forwarders.end();) {
@@ -197,22 +215,20 @@ struct Proxy::State {
   Task<> follow() {
     for (;;) {
       const auto seen = changes.version();
-      std::string trouble;
+      std::exception_ptr failure;
       try {
         co_await apply();
-      } catch (const Error& error) {
-        trouble = error.message();
+      } catch (...) {
+        failure = std::current_exception();
       }
-      if (trouble.empty()) {
-        ready = true;
-        applied_version = seen;
-        ready_note.notify_all();
-        co_await changes.wait(seen);
-      } else {
-        log::error("Services could not be set up; trying again", kv("error", trouble));
-        applied.reset();
-        co_await sleep_for(1s);
+      if (failure) {
+        applied.reset();  // nobody knows what is in the kernel now
+        std::rethrow_exception(failure);
       }
+      ready = true;
+      applied_version = seen;
+      ready_note.notify_all();
+      co_await changes.wait(seen);
     }
   }
 
@@ -244,11 +260,13 @@ struct Proxy::State {
     subscriptions.push_back(store.subscribe(kube::resources::pods, [this](const StoreEvent& event) {
       if (changes_rules(event)) changes.notify_all();
     }));
-    tasks.spawn("rules", follow());
+    Supervisor::Options pauses;
+    pauses.longest_pause = std::chrono::seconds(1);
+    tasks.spawn("rules", supervisor.forever("rules of Services", [this] { return follow(); }, pauses));
     auto upstream = config.upstream_dns;
     if (upstream.empty()) upstream = dns::parse_resolv_conf(find_file("/etc/resolv.conf").value_or(""));
     const auto names = zone();
-    co_await dns::serve({config.network.dns_ip.text(), std::move(upstream)}, names);
+    co_await dns::serve({.address = config.network.dns_ip.text(), .upstream = std::move(upstream)}, names, supervisor);
   }
 };
 
@@ -265,6 +283,8 @@ Task<> Proxy::run() {
   };
   co_await with_cleanup(state_->work(), stop);
 }
+
+std::optional<std::string> Proxy::problem() const { return state_->supervisor.problem(); }
 
 Task<> Proxy::ready() {
   while (!state_->ready) co_await state_->ready_note.wait(state_->ready_note.version());

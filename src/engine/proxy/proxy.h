@@ -33,6 +33,7 @@ class Proxy {
   Task<> ready();
   // Resolves once the rules in the kernel know everything that the store holds now.
   Task<> settled();
+  std::optional<std::string> problem() const;  // what keeps failing
 
  private:
   struct State;
