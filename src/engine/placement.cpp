@@ -1,7 +1,8 @@
 #include "engine/placement.h"
 
 #include <algorithm>
-#include <array>
+#include <map>
+#include <set>
 
 #include "engine/fields.h"
 #include "engine/quantity.h"
@@ -44,9 +45,16 @@ bool affinity_holds(const json::object& node, const json::object& pod) {
   return false;
 }
 
-// "hostIP protocol port" of each port that the pod takes from the node; "" stands for every address.
-std::vector<std::array<std::string, 3>> host_ports_of(const json::object& pod) {
-  std::vector<std::array<std::string, 3>> ports;
+struct HostPort {
+  std::string protocol;
+  std::int64_t number = 0;
+  auto operator<=>(const HostPort&) const = default;
+};
+// The ports that a pod takes from the node, each with the addresses it wants them on; "" stands for every address.
+using HostPorts = std::map<HostPort, std::set<std::string>>;
+
+template <typename F>
+void each_host_port(const json::object& pod, F f) {
   for (const auto* kind : {"initContainers", "containers"}) {
     for (const auto& container : array_at(pod, {"spec", kind})) {
       if (!container.is_object()) continue;
@@ -55,21 +63,26 @@ std::vector<std::array<std::string, 3>> host_ports_of(const json::object& pod) {
         if (!number || *number == 0) continue;
         auto address = text_at(item.get_object(), {"hostIP"}), protocol = text_at(item.get_object(), {"protocol"});
         if (address == "0.0.0.0") address.clear();
-        ports.push_back({address, protocol.empty() ? "TCP" : protocol, std::to_string(*number)});
+        f(HostPort{protocol.empty() ? "TCP" : protocol, *number}, address);
       }
     }
   }
+}
+
+HostPorts host_ports_of(const json::object& pod) {
+  HostPorts ports;
+  each_host_port(pod, [&](HostPort port, const std::string& address) { ports[std::move(port)].insert(address); });
   return ports;
 }
 
-bool share_a_port(const json::object& a, const json::object& b) {
-  for (const auto& [address_a, protocol_a, port_a] : host_ports_of(a)) {
-    for (const auto& [address_b, protocol_b, port_b] : host_ports_of(b)) {
-      if (port_a != port_b || protocol_a != protocol_b) continue;
-      if (address_a == address_b || address_a.empty() || address_b.empty()) return true;
-    }
-  }
-  return false;
+bool takes_one_of(const json::object& pod, const HostPorts& wanted) {
+  bool takes = false;
+  each_host_port(pod, [&](const HostPort& port, const std::string& address) {
+    const auto found = takes ? wanted.end() : wanted.find(port);
+    if (found == wanted.end()) return;
+    takes = address.empty() || found->second.contains("") || found->second.contains(address);
+  });
+  return takes;
 }
 
 // What the pods that are there already leave too little of.
@@ -84,9 +97,9 @@ std::vector<std::string> shortages(const json::object& node, const json::object&
   std::vector<std::string> out;
   const auto most = thousandths_at(node, {"status", "allocatable", "pods"});
   if (most && static_cast<std::int64_t>(there.size() + 1) * 1000 > *most) out.emplace_back("1 Too many pods");
-  const bool wants_port = !host_ports_of(pod).empty();
-  if (wants_port &&
-      std::any_of(there.begin(), there.end(), [&](const auto* other) { return share_a_port(pod, *other); })) {
+  const auto ports = host_ports_of(pod);
+  if (!ports.empty() &&
+      std::any_of(there.begin(), there.end(), [&](const auto* other) { return takes_one_of(*other, ports); })) {
     out.emplace_back("1 node(s) didn't have free ports for the requested pod ports");
   }
   for (const auto* resource : {"cpu", "memory", "ephemeral-storage"}) {

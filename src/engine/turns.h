@@ -12,7 +12,7 @@ namespace workflow::engine {
 // Whatever else is ready runs first.
 inline Task<> give_way() { co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable); }
 
-constexpr std::size_t largest_at_once = 64u << 10;  // bytes of an object that are worked on within 10 ms
+constexpr std::size_t largest_at_once = 256u << 10;  // bytes of an object that are worked on within a few milliseconds
 
 // `work` on objects of so many bytes: at once when they are few, so that nothing comes between; else on the pool.
 template <typename F>

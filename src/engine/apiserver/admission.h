@@ -30,6 +30,9 @@ void check_quota(const Store& store, const kube::Resource& r, const json::object
 
 // Everything that is wrong with the object. `before` is null when it is new.
 std::vector<FieldProblem> problems_of(const ResourceType& type, const json::object& object, const json::object* before);
+// The same of its metadata alone, for a write that touches no more.
+std::vector<FieldProblem> problems_of_metadata(const ResourceType& type, const json::object& object,
+                                               const json::object* before);
 // Fields that are accepted but have no effect here; shown as Warning headers.
 std::vector<std::string> warnings_about(const ResourceType& type, const json::object& object);
 

@@ -1,12 +1,16 @@
 #include "engine/apiserver/protobuf_body.h"
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
+#include <array>
 #include <bit>
-#include <cstring>
+#include <chrono>
+#include <cstdio>
 
 #include "engine/apiserver/api_error.h"
 #include "engine/apiserver/decode.h"
 #include "engine/fields.h"
-#include "lib/base/clock.h"
 #include "lib/base/encoding.h"
 
 namespace workflow::engine {
@@ -27,46 +31,45 @@ struct Wire {
   std::string_view bytes;
 };
 
+// The fields of a message, one after the other; what they mean is the schema's.
 class Reader {
  public:
-  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
-  bool more() const { return !bytes_.empty(); }
+  explicit Reader(std::string_view bytes)
+      : bytes_(bytes), in_(reinterpret_cast<const std::uint8_t*>(bytes.data()), static_cast<int>(bytes.size())) {}
+  bool more() { return at() < bytes_.size(); }
   Wire next() {
-    const auto tag = varint();
-    Wire wire{.number = static_cast<int>(tag >> 3), .type = static_cast<int>(tag & 7)};
-    switch (wire.type) {
-      case 0: wire.value = varint(); break;
-      case 1: wire.value = fixed(8); break;
-      case 2: wire.bytes = take(varint()); break;
-      case 5: wire.value = fixed(4); break;
-      default: throw Broken();
+    const auto tag = in_.ReadTag();
+    if (tag == 0) throw Broken();
+    Wire wire{.number = Lite::GetTagFieldNumber(tag), .type = static_cast<int>(Lite::GetTagWireType(tag))};
+    bool read = false;
+    switch (Lite::GetTagWireType(tag)) {
+      case Lite::WIRETYPE_VARINT: read = in_.ReadVarint64(&wire.value); break;
+      case Lite::WIRETYPE_FIXED64: read = in_.ReadLittleEndian64(&wire.value); break;
+      case Lite::WIRETYPE_FIXED32: {
+        std::uint32_t half = 0;
+        read = in_.ReadLittleEndian32(&half);
+        wire.value = half;
+        break;
+      }
+      case Lite::WIRETYPE_LENGTH_DELIMITED: {
+        std::uint32_t size = 0;
+        read = in_.ReadVarint32(&size) && size <= bytes_.size() - at();
+        if (!read) break;
+        wire.bytes = bytes_.substr(at(), size);
+        read = in_.Skip(static_cast<int>(size));
+        break;
+      }
+      default: break;  // groups are of proto1
     }
+    if (!read) throw Broken();
     return wire;
   }
 
  private:
-  std::string_view take(std::uint64_t size) {
-    if (size > bytes_.size()) throw Broken();
-    const auto part = bytes_.substr(0, size);
-    bytes_.remove_prefix(size);
-    return part;
-  }
-  std::uint64_t varint() {
-    std::uint64_t value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-      const auto byte = static_cast<unsigned char>(take(1)[0]);
-      value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
-      if ((byte & 0x80) == 0) return value;
-    }
-    throw Broken();
-  }
-  std::uint64_t fixed(std::size_t size) {
-    std::uint64_t value = 0;
-    const auto part = take(size);
-    std::memcpy(&value, part.data(), size);
-    return value;
-  }
+  using Lite = google::protobuf::internal::WireFormatLite;
+  std::size_t at() const { return static_cast<std::size_t>(in_.CurrentPosition()); }
   std::string_view bytes_;
+  google::protobuf::io::CodedInputStream in_;
 };
 
 std::string_view field_bytes(std::string_view message, int number) {
@@ -88,11 +91,24 @@ std::int64_t field_number(std::string_view message, int number) {
 
 json::object message(const TypeSchema& type, std::string_view bytes, int depth);
 
-json::value time_value(std::string_view bytes, bool micros) {
-  const auto seconds = field_number(bytes, 1);
-  if (seconds < -62135596800 || seconds > 9000000000) throw Broken();
-  const Time time = Time(std::chrono::seconds(seconds)) + std::chrono::nanoseconds(field_number(bytes, 2) % 1000000000);
-  return json::value(micros ? rfc3339_micros(time) : rfc3339(time));
+// Times of the years 1 to 9999, far more than the clock's own type can hold.
+json::value time_value(std::string_view bytes, FieldSchema::Kind kind) {
+  const auto seconds = field_number(bytes, 1), nanos = field_number(bytes, 2);
+  if (seconds < -62135596800 || seconds > 253402300799 || nanos < 0 || nanos > 999'999'999) throw Broken();
+  const std::chrono::sys_seconds time{std::chrono::seconds(seconds)};
+  const auto day = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(time - day);
+  std::array<char, 40> text{};
+  std::snprintf(text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02d", static_cast<int>(date.year()),
+                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
+                static_cast<int>(clock.seconds().count()));
+  std::array<char, 8> fraction{};
+  if (kind == FieldSchema::Kind::micro_time) {
+    std::snprintf(fraction.data(), fraction.size(), ".%06d", static_cast<int>(nanos / 1000));
+  }
+  return json::value(std::string(text.data()) + fraction.data() + "Z");
 }
 
 json::value single(const FieldSchema& field, const Wire& wire, int depth) {
@@ -109,8 +125,8 @@ json::value single(const FieldSchema& field, const Wire& wire, int depth) {
     case Kind::int32: return static_cast<std::int32_t>(wire.value);
     case Kind::int64: return static_cast<std::int64_t>(wire.value);
     case Kind::number: return std::bit_cast<double>(wire.value);
-    case Kind::time: return time_value(wire.bytes, false);
-    case Kind::micro_time: return time_value(wire.bytes, true);
+    case Kind::time: return time_value(wire.bytes, field.kind);
+    case Kind::micro_time: return time_value(wire.bytes, field.kind);
     case Kind::duration: return text(std::to_string(field_number(wire.bytes, 1)) + "ns");
     case Kind::quantity: return text(field_bytes(wire.bytes, 1));
     case Kind::int_or_string:

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/apiserver/api_error.h"
+#include "engine/fields.h"
 #include "lib/base/file.h"
 #include "lib/kube/yaml.h"
 
@@ -40,6 +41,32 @@ TEST(ProtobufBody, is_refused_when_it_ends_early) {
   const auto& type = *find_type("io.k8s.api.apps.v1.Deployment");
   EXPECT_THROW(object_from_protobuf(type, bytes.substr(0, bytes.size() - 5)), ApiError);
   EXPECT_THROW(object_from_protobuf(type, "{}"), ApiError);
+}
+
+// A field that holds bytes.
+std::string with_bytes(int number, const std::string& bytes) {
+  return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(bytes.size())} + bytes;
+}
+std::string varint(std::uint64_t value) {
+  std::string text;
+  for (; value > 0x7f; value >>= 7) text += static_cast<char>((value & 0x7f) | 0x80);
+  return text + static_cast<char>(value);
+}
+
+TEST(ProtobufBody, has_times_of_every_year) {
+  const auto& lease = *find_type("io.k8s.api.coordination.v1.LeaseSpec");
+  const auto renewed = [&](std::int64_t seconds, std::int64_t nanos) -> std::string {
+    const auto time =
+        "\x08" + varint(static_cast<std::uint64_t>(seconds)) + "\x10" + varint(static_cast<std::uint64_t>(nanos));
+    const auto spec = message_from_protobuf(lease, with_bytes(4, time));
+    return spec ? text_at(*spec, {"renewTime"}) : "refused";
+  };
+  EXPECT_EQ(renewed(-62135596798, 0), "0001-01-01T00:00:02.000000Z");
+  EXPECT_EQ(renewed(0, 1'500), "1970-01-01T00:00:00.000001Z");
+  EXPECT_EQ(renewed(253402300799, 999'999'999), "9999-12-31T23:59:59.999999Z");
+  EXPECT_EQ(renewed(253402300800, 0), "refused");
+  EXPECT_EQ(renewed(-62135596801, 0), "refused");
+  EXPECT_EQ(renewed(0, 1'000'000'000), "refused");
 }
 
 }  // namespace

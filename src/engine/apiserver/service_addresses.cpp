@@ -1,5 +1,9 @@
 #include "engine/apiserver/service_addresses.h"
 
+#include <functional>
+#include <map>
+#include <tuple>
+
 #include "engine/fields.h"
 
 namespace workflow::engine {
@@ -55,20 +59,40 @@ void assign_ip(json::object& spec, const ServiceRange& range, const TakenAddress
   spec["clusterIPs"] = json::array{text_at(spec, {"clusterIP"})};
 }
 
-// The node port that a port had before, by name or by number.
-std::int64_t earlier_node_port(const json::object* before, const json::object& port) {
-  if (before == nullptr) return 0;
-  for (const auto& item : array_at(*before, {"spec", "ports"})) {
-    if (!item.is_object()) continue;
-    const auto& old = item.get_object();
-    if (text_at(old, {"name"}) == text_at(port, {"name"}) &&
-        text_at(old, {"protocol"}) == text_at(port, {"protocol"}) &&
-        integer_at(old, {"port"}) == integer_at(port, {"port"})) {
-      return integer_at(old, {"nodePort"}).value_or(0);
-    }
-  }
-  return 0;
+// The node ports that a Service had, by the name, protocol and number of their ports.
+using PortKey = std::tuple<std::string, std::string, std::int64_t>;
+PortKey key_of(const json::object& port) {
+  return {text_at(port, {"name"}), text_at(port, {"protocol"}), integer_at(port, {"port"}).value_or(0)};
 }
+std::map<PortKey, int> node_ports_of(const json::object* service) {
+  std::map<PortKey, int> ports;
+  if (service == nullptr) return ports;
+  for (const auto& item : array_at(*service, {"spec", "ports"})) {
+    if (!item.is_object()) continue;
+    const auto& port = item.get_object();
+    ports.try_emplace(key_of(port), static_cast<int>(integer_at(port, {"nodePort"}).value_or(0)));
+  }
+  return ports;
+}
+
+// Hands out the free node ports one after the other, from one that chance chose.
+class FreeNodePorts {
+ public:
+  FreeNodePorts(const ServiceRange& range, std::uint32_t random)
+      : first_(range.first_node_port), count_(range.last_node_port - first_ + 1), start_(random) {}
+  std::optional<int> next(const std::function<bool(int)>& available) {
+    for (; tried_ < count_; ++tried_) {
+      const auto turn = (start_ + static_cast<std::uint32_t>(tried_)) % static_cast<std::uint32_t>(count_);
+      const int candidate = first_ + static_cast<int>(turn);
+      if (available(candidate)) return candidate;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  int first_, count_, tried_ = 0;
+  std::uint32_t start_;
+};
 
 void assign_node_ports(json::object& service, const json::object* before, const ServiceRange& range,
                        const TakenAddresses& taken, std::uint32_t random, std::vector<FieldProblem>& problems) {
@@ -76,21 +100,22 @@ void assign_node_ports(json::object& service, const json::object* before, const 
   std::map<int, std::string> protocol_of;
   std::size_t i = 0;
   const auto available = [&](int p) { return !taken.node_ports.contains(p) && !ours.contains(p); };
+  const auto earlier = node_ports_of(before);
+  FreeNodePorts free(range, random);
   auto& ports = list(child(service, "spec"), "ports");
   for (auto& item : ports) {
     if (!item.is_object()) continue;
     auto& port = item.get_object();
     const auto field = "spec.ports[" + std::to_string(i++) + "].nodePort";
     auto wanted = static_cast<int>(integer_at(port, {"nodePort"}).value_or(0));
-    if (wanted == 0) wanted = static_cast<int>(earlier_node_port(before, port));
+    if (const auto found = earlier.find(key_of(port)); wanted == 0 && found != earlier.end()) wanted = found->second;
     if (wanted == 0) {
-      const int count = range.last_node_port - range.first_node_port + 1;
-      for (int n = 0; n < count && wanted == 0; ++n) {
-        const int candidate = range.first_node_port + static_cast<int>((random + static_cast<std::uint32_t>(n)) %
-                                                                       static_cast<std::uint32_t>(count));
-        if (available(candidate)) wanted = candidate;
+      const auto found = free.next(available);
+      if (!found) {
+        problems.push_back({"FieldValueInvalid", field, "no node port is free"});
+        return;  // nor for any other
       }
-      if (wanted == 0) problems.push_back({"FieldValueInvalid", field, "no node port is free"});
+      wanted = *found;
     } else if (wanted < range.first_node_port || wanted > range.last_node_port) {
       problems.push_back(invalid_field(field, wanted,
                                        "provided port is not in the valid range. The range of valid ports is " +

@@ -350,6 +350,9 @@ Task<http::Response> review(Call& call, const ReviewType& type) {
   if (call.info.verb != "create") {
     throw ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
   }
+  if (negotiate(call.request.headers.get("Accept")).form != Form::object) {
+    throw ApiError(406, "NotAcceptable", "a review is answered as an object, not as a Table or metadata alone");
+  }
   const auto& fields = schema(type_name(type.group, type.version, type.kind));
   auto answer = (co_await read_object(call, fields)).value_or(json::object());
   const auto spec = object_at(answer, {"spec"});

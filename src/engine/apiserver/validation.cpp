@@ -589,10 +589,16 @@ void check_labels(const json::object& labels, const std::string& path, std::vect
   }
 }
 
-std::vector<FieldProblem> problems_of(const ResourceType& type, const json::object& object,
-                                      const json::object* before) {
+std::vector<FieldProblem> problems_of_metadata(const ResourceType& type, const json::object& object,
+                                               const json::object* before) {
   Problems problems;
   check_metadata(*type.stored, object, before, problems);
+  return problems;
+}
+
+std::vector<FieldProblem> problems_of(const ResourceType& type, const json::object& object,
+                                      const json::object* before) {
+  auto problems = problems_of_metadata(type, object, before);
   // What is on its way out may only lose finalizers: nothing else is worth a refusal then.
   if (before != nullptr && kube::is_being_deleted(*before) &&
       object_at(object, {"spec"}) == object_at(*before, {"spec"})) {

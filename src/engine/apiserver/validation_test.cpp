@@ -338,11 +338,8 @@ TEST(Warnings, tell_what_has_no_effect) {
     return warnings_about(type, prepared(type, yaml, nullptr)).size();
   };
   EXPECT_EQ(warnings("", "pods", "{metadata: {name: p}, spec: {containers: [{name: a, image: x}]}}"), 0u);
-  EXPECT_EQ(
-      warnings(
-          "", "pods",
-          "{metadata: {name: p}, spec: {hostUsers: false, priorityClassName: x, containers: [{name: a, image: x}]}}"),
-      2u);
+  EXPECT_EQ(warnings("", "pods", "{metadata: {name: p}, spec: {hostUsers: false, containers: [{name: a, image: x}]}}"),
+            1u);
   EXPECT_EQ(warnings("", "pods",
                      "{metadata: {name: p}, spec: {affinity: {podAntiAffinity: {}}, volumes: [{name: v, emptyDir: "
                      "{sizeLimit: 1Gi}}], containers: [{name: a, image: x, securityContext: {procMount: Unmasked}}]}}"),

@@ -180,7 +180,12 @@ Draft changed_object(Call& call, const json::object& before, Draft draft) {
   if (part_of(call) == Part::status) {
     json::object next = before;
     carry(next, after, "status");
+    // As in Kubernetes, labels and annotations may come with a status; of a Deployment the annotations.
+    carry(child(next, "metadata"), object_at(after, {"metadata"}), "annotations");
+    if (&call.resource() != &res::deployments) carry(child(next, "metadata"), object_at(after, {"metadata"}), "labels");
     after = std::move(next);
+    const auto problems = problems_of_metadata(*call.type, after, &before);
+    if (!problems.empty()) throw invalid_object(call.resource(), kube::name_of(after), problems);
     return draft;
   }
   if (call.type->has("status")) carry(after, before, "status");
@@ -211,6 +216,7 @@ Task<http::Response> create(Call& call, Draft given) {
   admit(call, draft.object, nullptr);
   auto finish = [&] { return owned(call, nothing, std::move(draft)); };
   auto object = co_await worked_on(size, finish);
+  if (size > largest_at_once) admit(call, object, nullptr);  // what is free may have been taken meanwhile
   const auto made = co_await call.api.store.create(call.resource(), std::move(object), call.persist());
   co_return object_response(call, 201, made);
 }
@@ -234,6 +240,7 @@ Task<http::Response> edit(Call& call, std::size_t size, Change change) {
     if (part_of(call) == Part::whole) admit(call, draft.object, before.get());
     auto finish = [&] { return owned(call, *before, std::move(draft)); };
     auto next = co_await worked_on(both, finish);
+    if (both > largest_at_once && part_of(call) == Part::whole) admit(call, next, before.get());
     const auto result = co_await store.replace(r, before, std::move(next), call.persist());
     if (result) co_return object_response(call, 200, result);
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/apiserver/quota.h"
+#include "engine/controllers/clock_watch.h"
 #include "engine/controllers/garbage_collector.h"
 #include "engine/controllers/housekeeping.h"
 #include "engine/controllers/loop.h"
@@ -236,6 +237,10 @@ Task<> Controllers::run() {
     group->spawn(name, state->supervisor.forever("controller " + name, [its = loop.get()] { return its->run(); }));
   }
   group->spawn("garbage", state->garbage.run(state->supervisor));
+  auto look = [state] {
+    for (auto& [name, loop] : state->loops) loop->look_at_clock();
+  };
+  group->spawn("clock", state->supervisor.forever("clock", [look] { return watch_clock(look); }));
   co_await with_cleanup(group->join(), [group] { return group->stop(); });
 }
 

@@ -16,6 +16,8 @@ namespace res = kube::resources;
 constexpr const char* service_label = "kubernetes.io/service-name";
 constexpr const char* managed_label = "endpointslice.kubernetes.io/managed-by";
 constexpr const char* manager = "endpointslice-controller.k8s.io";
+constexpr const char* managed_annotation = "endpoints.kubernetes.io/managed-by";
+constexpr const char* endpoints_manager = "endpoint-controller";
 constexpr std::size_t slice_size = 1000;
 
 // The number that a Service's port has in a pod: its targetPort, or the container port of that name.
@@ -170,7 +172,10 @@ Actions plan_endpoints(const std::string& ns, const std::string& name, const Obj
   Actions actions;
   if (!service || kube::is_being_deleted(*service)) {
     settle_slices(actions, {}, slices);
-    if (endpoints) actions.push_back(Remove{&res::endpoints, ns, name, kube::uid_of(*endpoints)});
+    // Those that somebody made by hand are theirs: there may never have been a Service.
+    if (endpoints && kube::annotation_of(*endpoints, managed_annotation) == endpoints_manager) {
+      actions.push_back(Remove{&res::endpoints, ns, name, kube::uid_of(*endpoints)});
+    }
     return actions;
   }
   if (object_at(*service, {"spec", "selector"}).empty() || text_at(*service, {"spec", "type"}) == "ExternalName")
@@ -209,8 +214,7 @@ Actions plan_endpoints(const std::string& ns, const std::string& name, const Obj
   }
   settle_slices(actions, std::move(wanted), slices);
   auto object = kube::make_object(res::endpoints, ns, name, string_map(value_at(*service, {"metadata", "labels"})));
-  child(object, "metadata")["annotations"] =
-      json::object{{"endpoints.kubernetes.io/managed-by", "endpoint-controller"}};
+  child(object, "metadata")["annotations"] = json::object{{managed_annotation, endpoints_manager}};
   if (!subsets.empty()) object["subsets"] = std::move(subsets);
   settle_endpoints(actions, std::move(object), endpoints);
   return actions;

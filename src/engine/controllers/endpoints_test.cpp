@@ -72,5 +72,11 @@ TEST(Endpoints, of_a_service_without_selector_are_left_alone) {
       plan_endpoints("shop", "web", std::make_shared<const json::object>(object), {pod_of({})}, {}, nullptr).empty());
 }
 
+TEST(Endpoints, that_somebody_made_without_a_service_stay) {
+  const auto by_hand = std::make_shared<const json::object>(
+      from_yaml("{metadata: {name: outside, namespace: shop}, subsets: [{addresses: [{ip: 192.0.2.1}]}]}"));
+  EXPECT_TRUE(plan_endpoints("shop", "outside", nullptr, {}, {}, by_hand).empty());
+}
+
 }  // namespace
 }  // namespace workflow::engine

@@ -109,6 +109,7 @@ Loop::Loop(Executor executor, std::string name, const Clock& clock, Reconcile re
     : state_(std::make_shared<State>(std::move(executor), std::move(name), clock, std::move(reconcile))) {}
 Loop::~Loop() = default;
 void Loop::add(const std::string& key) { state_->add(key); }
+void Loop::look_at_clock() { state_->wakeup.cancel(); }
 Task<> Loop::run() {
   auto state = state_;
   co_await with_cleanup(state->run(), [state] { return state->group.stop(); });

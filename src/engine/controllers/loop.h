@@ -20,6 +20,7 @@ class Loop {
   Loop(Executor executor, std::string name, const Clock& clock, Reconcile reconcile);
   ~Loop();
   void add(const std::string& key);  // something about it changed
+  void look_at_clock();              // it was set: what is due may be due now
   Task<> run();                      // until cancelled
 
  private:

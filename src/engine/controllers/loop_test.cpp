@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <ctime>
+#include <filesystem>
+
+#include "engine/controllers/clock_watch.h"
 #include "engine/test_support.h"
 
 namespace workflow::engine {
@@ -79,6 +83,68 @@ TEST(Loop, tries_what_failed_again_and_leaves_the_others_alone) {
   };
   run_until(fixture, loop, tick);
   EXPECT_EQ(looks, (std::map<std::string, int>{{"bad", 3}, {"good", 1}}));
+}
+
+TEST(Loop, tries_again_whatever_was_thrown) {
+  StoreFixture fixture;
+  int looks = 0;
+  auto reconcile = [&](std::string) -> Task<std::optional<Time>> {
+    fixture.clock.advance(1s);
+    switch (++looks) {
+      case 1: throw std::filesystem::filesystem_error("full", std::make_error_code(std::errc::no_space_on_device));
+      case 2: throw 7;
+      default: co_return std::nullopt;
+    }
+  };
+  Loop loop(fixture.context.get_executor(), "test", fixture.clock, reconcile);
+  loop.add("key");
+  run_until(fixture, loop, [&] {
+    fixture.clock.advance(1s);
+    return looks >= 3;
+  });
+  EXPECT_EQ(looks, 3);
+}
+
+TEST(Loop, looks_at_once_when_the_clock_was_set) {
+  StoreFixture fixture;
+  int looks = 0;
+  auto reconcile = [&](std::string) -> Task<std::optional<Time>> {
+    co_return ++looks == 1 ? std::optional(fixture.clock.now() + 1h) : std::nullopt;
+  };
+  Loop loop(fixture.context.get_executor(), "test", fixture.clock, reconcile);
+  loop.add("key");
+  bool set = false;
+  run_until(fixture, loop, [&] {  // an hour of the loop's own timer would be the end of the test
+    if (looks == 1 && !std::exchange(set, true)) {
+      fixture.clock.advance(1h);
+      loop.look_at_clock();
+    }
+    return looks == 2;
+  });
+  EXPECT_EQ(looks, 2);
+}
+
+TEST(ClockWatch, tells_when_the_clock_is_set) {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  if (::clock_settime(CLOCK_REALTIME, &now) != 0) GTEST_SKIP() << "only root may set the clock";
+  StoreFixture fixture;
+  int told = 0;
+  auto set_and_wait = [&]() -> Task<> {
+    TaskGroup group(co_await asio::this_coro::executor);
+    group.spawn("clock", watch_clock([&] { ++told; }));
+    auto wait = [&]() -> Task<> {
+      for (int expected = 1; expected <= 2; ++expected) {  // and it goes on watching
+        co_await sleep_for(1ms);
+        ::clock_gettime(CLOCK_REALTIME, &now);
+        ::clock_settime(CLOCK_REALTIME, &now);  // to what it is
+        while (told < expected) co_await sleep_for(1ms);
+      }
+    };
+    co_await with_cleanup(wait(), [&group] { return group.stop(); });
+  };
+  fixture.run(set_and_wait());
+  EXPECT_GE(told, 2);
 }
 
 }  // namespace

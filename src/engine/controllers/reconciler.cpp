@@ -54,6 +54,13 @@ Task<std::optional<Time>> Reconciler::deployment(std::string ns, std::string nam
     for (auto& pod : store_.list_controlled(res::pods, ns, kube::uid_of(*set))) pods.push_back(std::move(pod));
   }
   auto plan = plan_deployment(object, sets, pods, clock_.now());
+  const auto results = co_await perform(context("deployment-controller"), std::move(plan.actions));
+  const auto is_taken = [](const Created& c) { return c.error && c.error->detail() == "AlreadyExists"; };
+  if (!std::any_of(results.begin(), results.end(), is_taken)) co_return plan.again;
+  // A set of somebody else has the name that the new one was to have: only now all of the namespace matter.
+  const auto current = store_.find(res::deployments, ns, name);
+  if (!current) co_return std::nullopt;
+  plan = plan_deployment(current, store_.list(res::replica_sets, ns), pods, clock_.now());
   co_await perform(context("deployment-controller"), std::move(plan.actions));
   co_return plan.again;
 }

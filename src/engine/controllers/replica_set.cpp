@@ -54,6 +54,17 @@ json::object status_of(const json::object& set, const Objects& pods, const std::
   return status;
 }
 
+// A pod whose labels no longer match is let go: it runs on, and belongs to nobody.
+Merge let_go(const json::object& pod, const std::string& uid) {
+  json::array others;
+  for (const auto& owner : array_at(pod, {"metadata", "ownerReferences"})) {
+    if (owner.is_object() && text_at(owner.get_object(), {"uid"}) != uid) others.push_back(owner);
+  }
+  json::value left = others.empty() ? json::value() : json::value(std::move(others));
+  return {&res::pods, kube::namespace_of(pod), kube::name_of(pod), kube::uid_of(pod),
+          json::object{{"metadata", json::object{{"ownerReferences", std::move(left)}}}}};
+}
+
 }  // namespace
 
 ReplicaSetPlan plan_replica_set(const json::object& set, const Objects& all, const std::string& failure, Time now) {
@@ -63,7 +74,9 @@ ReplicaSetPlan plan_replica_set(const json::object& set, const Objects& all, con
   Objects pods;
   for (const auto& pod : all) {
     const auto owner = controller_uid(*pod);
-    if (owner == uid) {
+    if (owner == uid && !leaving && !kube::is_being_deleted(*pod) && !selects(set, *pod)) {
+      plan.actions.push_back(let_go(*pod, uid));
+    } else if (owner == uid) {
       pods.push_back(pod);
     } else if (owner.empty() && !leaving && is_pod_active(*pod) && selects(set, *pod)) {
       auto owners = array_at(*pod, {"metadata", "ownerReferences"});

@@ -37,6 +37,11 @@ TEST(ReplicaSet, makes_and_gives_up_pods) {
       {"what does not serve goes first", set(1), {ready, starting}, {"remove pods starting"}},
       {"all of them", set(0), {ready, starting}, {"remove pods starting", "remove pods ready"}},
       {"on its way out", set(2, ", deletionTimestamp: \"2026-01-01T00:00:00Z\""), {ready}, {}},
+      {"lets go of what it no longer selects",
+       set(1),
+       {pod_of({.name = "lost", .labels = "{app: other}"})},
+       {R"(merge pods lost {"metadata":{"ownerReferences":null}})", "create pods set-*"}},
+      {"but not of what is leaving", set(0), {pod_of({.name = "lost", .labels = "{}", .leaving = true})}, {}},
       {"adopts what it selects",
        set(1),
        {nobodys},
@@ -47,9 +52,10 @@ TEST(ReplicaSet, makes_and_gives_up_pods) {
 }
 
 TEST(ReplicaSet, counts_what_it_has) {
-  const auto object = set(3);
-  const Objects pods{pod_of({.name = "a"}), pod_of({.name = "b", .ready = false}),
-                     pod_of({.name = "c", .labels = "{app: other}"})};
+  auto object = set(3);
+  child(child(child(child(object, "spec"), "template"), "metadata"), "labels")["tier"] = "front";
+  const Objects pods{pod_of({.name = "a", .labels = "{app: web, tier: front}"}),
+                     pod_of({.name = "b", .labels = "{app: web, tier: front}", .ready = false}), pod_of({.name = "c"})};
   const auto status =
       status_after(res::replica_sets, object, plan_replica_set(object, pods, "", at("2026-03-01T10:00:00Z")).actions);
   EXPECT_EQ(status, (json::object{{"replicas", 3},
