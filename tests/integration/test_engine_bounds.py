@@ -3,17 +3,15 @@
 import json
 import pathlib
 import re
-import socket
 import stat
 import sys
-import time
+import threading
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from engine_under_test import Engine  # noqa: E402
-from workflow_testing import wait_for  # noqa: E402
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -99,8 +97,6 @@ def test_keyed_lists_of_tens_of_thousands_are_written_in_every_way(engine):
 
 def test_changes_of_a_large_object_that_race_are_all_kept(engine):
     """A large object is worked on beside the loop: another change may come first, and neither is lost."""
-    import threading
-
     assert engine.api.send("POST", DEPLOYMENTS, deployment("raced", 4_000))[0] == 201
     answers = []
 

@@ -113,8 +113,9 @@ class PretendedNode(threading.Thread):
 
 
 class Engine:
-    def __init__(self, state):
+    def __init__(self, state, env=None):
         self.state = pathlib.Path(state)
+        self.env = {**os.environ, **(env or {})}
         self.port = free_port()
         self.process = None
         self.start()
@@ -122,7 +123,8 @@ class Engine:
     def start(self):
         self.log = open(self.state / "engine.log", "a")
         self.process = subprocess.Popen(
-            [WORKFLOW, "engine", "--state", self.state, "--api-port", str(self.port), "--api-only"], stdout=self.log, stderr=self.log)
+            [WORKFLOW, "engine", "--state", self.state, "--api-port", str(self.port), "--api-only"],
+            stdout=self.log, stderr=self.log, env=self.env)
         wait_for(self.answers, 20, "the engine answers")
         self.api = Api(self.state / "kubeconfig")
 
