@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,6 +40,14 @@ void check_state_path(const fs::path& state) {
                                {"the path may have " + std::to_string(limit) + " characters and has " +
                                 std::to_string(size) + ": sockets below it could not be opened"}}});
   }
+}
+
+// What large objects held goes back to the system when they go, and the pool's threads share few arenas: without it a
+// burst of large writes leaves the process with their memory for good.
+void give_memory_back() {
+  constexpr int most_arenas = 2, own_mapping_from = 128 << 10;
+  ::mallopt(M_ARENA_MAX, most_arenas);
+  ::mallopt(M_MMAP_THRESHOLD, own_mapping_from);
 }
 
 ApiServerConfig api_config(const Options& options, const NodeConfig& node) {
@@ -146,6 +155,7 @@ int engine_main(int argc, char** argv) {
     if (!options.api_only && !options.teardown) check_state_path(options.state);
     keep_private(options.state);
     raise_descriptor_limit();
+    give_memory_back();
     if (options.api_only) return run_main([&](Executor executor) { return run_api_only(executor, options); });
     if (options.teardown) return run_main([&](Executor) { return teardown(node_config_of(options)); });
     return run_main([&](Executor executor) { return run_engine(executor, options); });
