@@ -54,8 +54,8 @@ Routers::Routers(kube::Client& client, std::string platform_namespace, std::uint
       port_(port),
       http_(client.executor(), {.connect_timeout = 2s, .idle_timeout = 10s}) {}
 
-Task<> Routers::ask(Round& round, std::string router, std::string address, std::size_t route,
-                    std::chrono::seconds wait) {
+Task<> Routers::ask(Round& round, Question question) {
+  const auto& [router, address, route, wait] = question;
   const auto& wanted = round.routes[route];
   http::ClientRequest request{.timeout = wait + 5s};
   request.url = {.scheme = "http", .host = address, .path = path_of(wanted), .query = query_of(wanted, wait)};
@@ -94,7 +94,7 @@ Task<std::string> Routers::wait_for(std::vector<Route> routes, std::chrono::mill
     TaskGroup asking(kube_.executor());
     for (const auto& [name, address] : routers) {
       for (std::size_t i = 0; i < routes.size(); ++i) {
-        if (!round.in_effect.contains({name, i})) asking.spawn("ask a router", ask(round, name, address, i, wait));
+        if (!round.in_effect.contains({name, i})) asking.spawn("ask a router", ask(round, {name, address, i, wait}));
       }
     }
     co_await with_cleanup(asking.join(), [&asking] { return asking.stop(); });

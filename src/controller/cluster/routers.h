@@ -33,7 +33,12 @@ class Routers {
 
  private:
   struct Round;
-  Task<> ask(Round& round, std::string router, std::string address, std::size_t route, std::chrono::seconds wait);
+  struct Question {
+    std::string router, address;
+    std::size_t route = 0;  // of the round's
+    std::chrono::seconds wait{};
+  };
+  Task<> ask(Round& round, Question question);
 
   kube::Client& kube_;
   std::string namespace_;
