@@ -1,8 +1,13 @@
 #include "builder/build.h"
 
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "lib/archive/zstd.h"
+#include "lib/async/process.h"
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
-#include "lib/kube/yaml.h"
+#include "lib/procfile/procfile.h"
 
 namespace workflow::builder {
 namespace {
@@ -52,13 +57,9 @@ std::string minutes_text(std::chrono::milliseconds time) {
   return seconds % 60 ? std::to_string(seconds) + " seconds" : std::to_string(seconds / 60) + " minutes";
 }
 
-json::object procfile_from(std::string_view yaml) {
-  const auto document = kube::parse_yaml(yaml);
-  if (!document.is_object()) throw Error(ErrorKind::unprocessable, "the build's process types are not a mapping");
+json::object procfile_from(std::string_view text) {
   json::object procfile;
-  for (const auto& [type, command] : document.get_object()) {
-    procfile[type] = command.is_string() ? command : json::value(print_json(command));
-  }
+  for (const auto& [type, command] : procfile::parse(text)) procfile[type] = command;
   return procfile;
 }
 
@@ -69,7 +70,7 @@ class Build {
         job_(job),
         output_(output),
         phases_(phases),
-        keys_(build_keys(job.app, job.commit)),
+        keys_(build_keys(job.app, job.commit, random_hex(16))),
         pod_{.ns = parts.config.ns,
              .name = build_pod_name(job.app, job.commit, random_hex(8)),
              .app = job.app,
@@ -81,26 +82,28 @@ class Build {
   Task<> run() {
     const auto limit = "the build took longer than " + minutes_text(parts_.config.build_timeout) + " and was stopped";
     co_await with_deadline(parts_.config.build_timeout, limit, make_slug());
-    co_await together(parts_.executor, remove_traces(), release());
   }
 
-  ReleaseVersion version() const { return *version_; }
+  Built result() {
+    return {.build = {.app = job_.app,
+                      .user = job_.user,
+                      .commit = job_.commit,
+                      .image = keys_.slug,
+                      .procfile = std::move(procfile_)},
+            .leftovers = leftovers_};
+  }
 
-  // Deletes the pod and the secret, if they are there.
-  Task<> remove_traces() {
-    if (has_pod_)
-      co_await quietly(parts_.kube.remove(kube::resources::pods, pod_.ns, pod_.name, {.grace_period_seconds = 1}),
-                       "pod");
-    has_pod_ = false;
-    if (has_secret_)
-      co_await quietly(parts_.kube.remove(kube::resources::secrets, pod_.ns, build_secret_name(job_.app)), "secret");
-    has_secret_ = false;
+  // A build that failed leaves no slug either.
+  Task<> remove_all() {
+    leftovers_.objects.push_back(keys_.slug);
+    co_await remove(parts_, leftovers_);
   }
 
  private:
   Task<> make_slug() {
     auto begin = Clock::now();
-    co_await together(parts_.executor, upload(), check_type(), patiently([this] { return create_secret(); }),
+    co_await together(parts_.executor, check_refs(), upload(), check_type(),
+                      patiently([this] { return create_secrets(); }),
                       patiently([this] { return find_ca_certificates(); }), patiently([this] { return drop_cache(); }));
     phases_.upload = Clock::now() - begin;
     begin = Clock::now();
@@ -109,27 +112,55 @@ class Build {
     phases_.build = Clock::now() - begin;
   }
 
-  Task<> upload() {
-    const auto file = co_await parts_.git.archive(job_.app, job_.commit, job_.quarantine);
-    auto remove_file = [file]() -> Task<> {
-      std::filesystem::remove(file);
-      co_return;
-    };
-    co_await with_cleanup(patiently([this, file] { return upload_file(file); }), remove_file);
+  // What git would refuse in the end is refused at once.
+  Task<> check_refs() {
+    const auto refusal = co_await parts_.git.refusal_to_store(job_.app, job_.stores, job_.quarantine);
+    if (refusal) throw Error(ErrorKind::unprocessable, "git cannot store this push: " + *refusal);
   }
 
-  Task<> upload_file(std::filesystem::path file) {
+  Task<> upload() {
+    leftovers_.objects = {keys_.tar, keys_.procfile};
+    co_await patiently([this] { return upload_once(); });
+  }
+
+  Task<> upload_once() {
     const auto& bucket = parts_.config.bucket;
     bool no_bucket = false;
     try {
-      co_await parts_.store.put_file(bucket, keys_.tar, file.string());
+      co_await upload_source();
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::not_found) throw;
       no_bucket = true;
     }
     if (!no_bucket) co_return;
     co_await parts_.store.create_bucket(bucket);
-    co_await parts_.store.put_file(bucket, keys_.tar, file.string());
+    co_await upload_source();
+  }
+
+  // From git's tar straight into the object store. A small push can hold what unpacks to more than any disk.
+  Task<> upload_source() {
+    ChildProcess git(parts_.git.archive(job_.app, job_.commit, job_.quarantine));
+    asio::posix::stream_descriptor tar(parts_.executor, git.out().release());
+    archive::ZstdStream zstd;
+    std::string piece(256 << 10, '\0');
+    std::uint64_t left = parts_.config.max_push_bytes;
+    bool ended = false;
+    auto read = [&]() -> Task<std::string> {
+      for (std::string packed; !ended;) {
+        const auto [error, size] =
+            co_await tar.async_read_some(asio::buffer(piece), asio::as_tuple(asio::use_awaitable));
+        if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
+        if (size > left) throw Error(ErrorKind::too_large, "the source is larger than a push may be");
+        left -= size;
+        ended = static_cast<bool>(error);
+        if (ended && co_await exited(git) != 0)
+          throw Error(ErrorKind::unprocessable, "git cannot pack the commit " + job_.commit.brief());
+        packed = ended ? zstd.end() : zstd.add(std::string_view(piece).substr(0, size));
+        if (!packed.empty()) co_return packed;
+      }
+      co_return "";
+    };
+    co_await parts_.store.put_stream(parts_.config.bucket, keys_.tar, read);
   }
 
   Task<> check_type() {
@@ -141,10 +172,33 @@ class Build {
                     job_.app.text() + "'");
   }
 
-  Task<> create_secret() {
-    auto secret = build_secret(pod_.ns, job_.app, job_.config);
+  // Good for this build's objects, and as long as the build may take.
+  BuildUrls presigned_urls() const {
+    const auto& store = parts_.store;
+    const auto& bucket = parts_.config.bucket;
+    const auto time = std::min(pod_.deadline, s3::longest_presign);
+    BuildUrls urls{{"TAR_URL", store.presigned_get(bucket, keys_.tar, time)},
+                   {"SLUG_PUT_URL", store.presigned_put(bucket, keys_.slug, time)},
+                   {"PROCFILE_PUT_URL", store.presigned_put(bucket, keys_.procfile, time)}};
+    if (!job_.config.has("DEIS_DISABLE_CACHE")) {
+      urls["CACHE_GET_URL"] = store.presigned_get(bucket, keys_.cache, time);
+      urls["CACHE_PUT_URL"] = store.presigned_put(bucket, keys_.cache, time);
+    }
+    return urls;
+  }
+
+  Task<> create_secrets() {
+    const auto urls = presigned_urls();
+    pod_.urls.clear();
+    for (const auto& [name, url] : urls) pod_.urls.push_back(name);
+    leftovers_.secrets = {build_secret_name(job_.app), urls_secret_name(job_.app)};
+    co_await together(parts_.executor, create_secret(build_secret(pod_.ns, job_.app, job_.config)),
+                      create_secret(urls_secret(pod_.ns, job_.app, urls)));
+  }
+
+  // In the place of one that an earlier build left.
+  Task<> create_secret(json::object secret) {
     bool exists = false;
-    has_secret_ = true;
     try {
       co_await parts_.kube.create(kube::resources::secrets, pod_.ns, secret);
     } catch (const Error& error) {
@@ -152,7 +206,7 @@ class Build {
       exists = true;
     }
     if (!exists) co_return;
-    co_await parts_.kube.remove(kube::resources::secrets, pod_.ns, build_secret_name(job_.app));
+    co_await parts_.kube.remove(kube::resources::secrets, pod_.ns, kube::name_of(secret));
     co_await parts_.kube.create(kube::resources::secrets, pod_.ns, std::move(secret));
   }
 
@@ -164,7 +218,7 @@ class Build {
 
   Task<> drop_cache() {
     if (job_.drop_cache || job_.config.has("DEIS_DISABLE_CACHE"))
-      co_await parts_.store.remove(parts_.config.bucket, keys_.cache + "/cache.tgz");
+      co_await parts_.store.remove(parts_.config.bucket, keys_.cache);
   }
 
   // The watch may tell of the pod only after the answer to its creation: until then absent does not mean deleted. A pod
@@ -198,7 +252,7 @@ class Build {
   }
 
   Task<> create_pod() {
-    has_pod_ = true;
+    leftovers_.pod = pod_.name;
     auto pod = build_pod(pod_, parts_.config.build, job_.config);
     try {
       co_await parts_.kube.create(kube::resources::pods, pod_.ns, std::move(pod));
@@ -277,37 +331,7 @@ class Build {
   }
 
   Task<> fetch_process_types() {
-    procfile_ = procfile_from(co_await parts_.store.get(parts_.config.bucket, keys_.push + "/Procfile", 1u << 20));
-  }
-
-  Task<> release() {
-    output_.line("Build complete.");
-    output_.line("Launching App...");
-    const auto begin = Clock::now();
-    NewBuild build{.app = job_.app,
-                   .user = job_.user,
-                   .commit = job_.commit,
-                   .image = keys_.push + "/slug.tgz",
-                   .procfile = std::move(procfile_)};
-    std::string trouble;
-    try {
-      version_ = co_await parts_.controller.release(std::move(build));
-    } catch (const Error& error) {
-      trouble = error.message();
-    }
-    phases_.release = Clock::now() - begin;
-    if (!trouble.empty()) {
-      throw Error(ErrorKind::unprocessable, "The controller returned an error when publishing the release: " + trouble);
-    }
-  }
-
-  Task<> quietly(Task<> removal, std::string_view what) {
-    try {
-      co_await with_deadline(20s, "the Kubernetes API does not answer", std::move(removal));
-    } catch (const Error& error) {
-      log::warn("what a build left could not be removed", kv("what", what), kv("pod", pod_.name),
-                kv("error", error.message()));
-    }
+    procfile_ = procfile_from(co_await parts_.store.get(parts_.config.bucket, keys_.procfile, 1u << 20));
   }
 
   Parts& parts_;
@@ -316,20 +340,69 @@ class Build {
   Phases& phases_;
   BuildKeys keys_;
   BuildPod pod_;
-  bool has_pod_ = false, has_secret_ = false;
+  Leftovers leftovers_;
   std::string waits_for_;        // as the pusher was told
   std::uint64_t log_shown_ = 0;  // bytes
   bool log_ended_ = false;
   json::object procfile_;
-  std::optional<ReleaseVersion> version_;
 };
+
+Task<> remove_quietly(Task<> removal, std::string what) {
+  try {
+    co_await with_deadline(20s, "no answer", std::move(removal));
+  } catch (const Error& error) {
+    log::warn("what a build left could not be removed", kv("what", what), kv("error", error.message()));
+  }
+}
 
 }  // namespace
 
-Task<ReleaseVersion> build_and_release(Parts& parts, BuildJob job, Output& output, Phases& phases) {
+Task<> remove(Parts& parts, Leftovers leftovers) {
+  const auto& ns = parts.config.ns;
+  if (!leftovers.pod.empty()) {
+    auto removal = parts.kube.remove(kube::resources::pods, ns, leftovers.pod, {.grace_period_seconds = 1});
+    co_await remove_quietly(std::move(removal), leftovers.pod);
+  }
+  for (const auto& name : leftovers.secrets) {
+    auto removal = parts.kube.remove(kube::resources::secrets, ns, name);
+    co_await remove_quietly(std::move(removal), name);
+  }
+  for (const auto& key : leftovers.objects) {
+    auto removal = parts.store.remove(parts.config.bucket, key);
+    co_await remove_quietly(std::move(removal), key);
+  }
+}
+
+Task<Built> build_slug(Parts& parts, BuildJob job, Output& output, Phases& phases) {
   Build build(parts, job, output, phases);
-  co_await with_cleanup(build.run(), [&build] { return build.remove_traces(); });
-  co_return build.version();
+  bool built = false;
+  auto run = [&]() -> Task<> {
+    co_await build.run();
+    built = true;
+  };
+  auto clean_up = [&]() -> Task<> {
+    if (!built) co_await build.remove_all();
+  };
+  co_await with_cleanup(run(), clean_up);
+  co_return build.result();
+}
+
+Task<ReleaseVersion> release(Parts& parts, NewBuild build, Output& output, Phases& phases) {
+  output.line("Build complete.");
+  output.line("Launching App...");
+  const auto begin = Clock::now();
+  std::optional<ReleaseVersion> version;
+  std::optional<Error> trouble;
+  try {
+    version = co_await parts.controller.release(std::move(build));
+  } catch (const Error& error) {
+    trouble = error;
+  }
+  phases.release = Clock::now() - begin;
+  if (version) co_return *version;
+  const bool unsure = trouble->kind() == ErrorKind::unavailable || trouble->kind() == ErrorKind::timeout;
+  throw Error(unsure ? trouble->kind() : ErrorKind::unprocessable,
+              "The controller returned an error when publishing the release: " + trouble->message());
 }
 
 Task<> remove_leftovers(Parts& parts) {

@@ -13,7 +13,7 @@ namespace workflow::builder {
 struct Parts {
   Executor executor;
   const Config& config;
-  const Git& git;
+  Git& git;
   Controller& controller;
   kube::Client& kube;
   kube::Informer& build_pods;  // those with the label build_label
@@ -26,14 +26,31 @@ struct BuildJob {
   AppName app;
   UserName user;
   ObjectId commit;
+  std::vector<RefUpdate> stores;  // what git must be able to store for the push to stand
   AppConfig config;
   Quarantine quarantine;
   bool drop_cache = false;  // what is stored is of an earlier app of that name
 };
 
-// Returns when the release serves. Throws Error with words for the pusher. Pod and secret are gone in the end, whatever
-// happened. Fills in the phases upload, build and release.
-Task<ReleaseVersion> build_and_release(Parts& parts, BuildJob job, Output& output, Phases& phases);
+// What a build had, and nobody needs once it has ended.
+struct Leftovers {
+  std::string pod;                   // "": none
+  std::vector<std::string> secrets;  // names
+  std::vector<std::string> objects;  // keys
+};
+// As much of it as can be had: what stays is logged, and removed at the next start.
+Task<> remove(Parts& parts, Leftovers leftovers);
+
+// A slug that waits to be released.
+struct Built {
+  NewBuild build;
+  Leftovers leftovers;  // the caller removes them
+};
+// Throws Error with words for the pusher, and then has left nothing. Fills in the phases upload and build.
+Task<Built> build_slug(Parts& parts, BuildJob job, Output& output, Phases& phases);
+// Returns when the release serves. Throws Error with words for the pusher: unavailable or timeout when it may yet come
+// to serve. Fills in the phase release.
+Task<ReleaseVersion> release(Parts& parts, NewBuild build, Output& output, Phases& phases);
 
 // Removes pods and secrets of builds that an earlier process did not end.
 Task<> remove_leftovers(Parts& parts);

@@ -9,7 +9,7 @@ namespace workflow::builder {
 namespace {
 
 constexpr std::string_view ca_folder = "/var/run/workflow/ca", ca_file = "/var/run/workflow/ca/ca.crt";
-constexpr std::string_view credentials = "/var/run/secrets/deis/objectstore/creds";
+constexpr int slug_user = 2000;  // of the stack image
 
 json::object env_entry(std::string_view name, std::string_view value) { return {{"name", name}, {"value", value}}; }
 
@@ -22,21 +22,16 @@ json::array build_env(const BuildPod& build, const BuildSettings& settings, cons
     }
   }
   for (const auto& [name, value] : settings.env) env[name] = value;
-  const auto keys = build_keys(build.app, build.commit);
-  env["TAR_PATH"] = keys.tar;
-  env["PUT_PATH"] = keys.push;
   env["SOURCE_VERSION"] = build.commit.brief();
-  if (!config.has("DEIS_DISABLE_CACHE")) env["CACHE_PATH"] = keys.cache;
   for (const auto* name : {"BUILDPACK_URL", "DEIS_BUILDPACK_DEBUG"}) {
     if (config.has(name)) env[name] = config.value(name);
   }
-  env["S3_ENDPOINT"] = settings.store_endpoint;
-  env["S3_REGION"] = settings.store_region;
-  env["S3_ACCESS_KEY_FILE"] = std::string(credentials) + "/accesskey";
-  env["S3_SECRET_KEY_FILE"] = std::string(credentials) + "/secretkey";
-  env["BUILDER_BUCKET"] = settings.bucket;
   json::array entries;
   for (const auto& [name, value] : env) entries.push_back(env_entry(name, value));
+  for (const auto& name : build.urls) {
+    json::object reference{{"name", urls_secret_name(build.app)}, {"key", name}};
+    entries.push_back(json::object{{"name", name}, {"valueFrom", {{"secretKeyRef", std::move(reference)}}}});
+  }
   return entries;
 }
 
@@ -71,10 +66,6 @@ BuildSettings BuildSettings::from(Env& env) {
     env.problem("SLUGBUILDER_IMAGE_PULL_POLICY",
                 "must be Always, IfNotPresent or Never, not \"" + settings.pull_policy + "\"");
   }
-  settings.store_endpoint = env.required("S3_ENDPOINT");
-  settings.store_region = env.text("S3_REGION", "us-east-1");
-  settings.bucket = env.text("BUILDER_BUCKET", "builder");
-  settings.store_secret = env.text("OBJECTSTORE_SECRET", "objectstorage-keyfile");
   settings.ca_config_map = env.text("CA_CERTIFICATES_CONFIG_MAP", "workflow-ca-certificates");
   settings.memory_limit = env.text("BUILD_MEMORY_LIMIT", "2Gi");
   settings.cpu_limit = env.text("BUILD_CPU_LIMIT", "");
@@ -121,9 +112,13 @@ BuildType build_type(const SourceTree& tree, const AppConfig& config) {
   return tree.has_dockerfile ? BuildType::dockerfile : BuildType::buildpack;
 }
 
-BuildKeys build_keys(const AppName& app, const ObjectId& commit) {
-  const auto version = "home/" + app.text() + ":git-" + commit.brief();
-  return {version + "/tar", version + "/push", "home/" + app.text() + "/cache"};
+BuildKeys build_keys(const AppName& app, const ObjectId& commit, std::string_view unique) {
+  auto folder = "home/" + app.text() + ":git-" + commit.text() + "-" + std::string(unique) + "/";
+  return {.folder = folder,
+          .tar = folder + "tar",
+          .slug = folder + "push/slug.tgz",
+          .procfile = folder + "push/Procfile",
+          .cache = "home/" + app.text() + "/cache/cache.tgz"};
 }
 
 std::string build_secret_name(const AppName& app) { return app.text() + "-build-env"; }
@@ -131,6 +126,13 @@ std::string build_secret_name(const AppName& app) { return app.text() + "-build-
 json::object build_secret(const std::string& ns, const AppName& app, const AppConfig& config) {
   return kube::make_secret(ns, build_secret_name(app), {{"heritage", "deis"}, {std::string(build_label), app.text()}},
                            config.values);
+}
+
+std::string urls_secret_name(const AppName& app) { return app.text() + "-build-urls"; }
+
+json::object urls_secret(const std::string& ns, const AppName& app, const BuildUrls& urls) {
+  return kube::make_secret(ns, urls_secret_name(app), {{"heritage", "deis"}, {std::string(build_label), app.text()}},
+                           urls);
 }
 
 std::string build_pod_name(const AppName& app, const ObjectId& commit, std::string_view unique) {
@@ -144,18 +146,16 @@ json::object build_pod(const BuildPod& build, const BuildSettings& settings, con
     volumes.push_back(std::move(source));
     mounts.push_back(json::object{{"name", name}, {"mountPath", path}, {"readOnly", true}});
   };
-  mount("objectstore-creds", {{"secret", {{"secretName", settings.store_secret}, {"defaultMode", 0400}}}}, credentials);
-  mount("build-env", {{"secret", {{"secretName", build_secret_name(build.app)}, {"defaultMode", 0400}}}}, "/tmp/env");
+  mount("build-env", {{"secret", {{"secretName", build_secret_name(build.app)}, {"defaultMode", 0440}}}}, "/tmp/env");
   if (build.has_ca_certificates)
     mount("ca-certificates", {{"configMap", {{"name", settings.ca_config_map}, {"optional", true}}}}, ca_folder);
 
-  // The slugbuilder keeps the storage credentials to itself: it runs as root with as little as that takes, and runs the
-  // app's scripts as another user.
-  json::object security{
-      {"runAsUser", 0},
-      {"runAsGroup", 0},
-      {"allowPrivilegeEscalation", false},
-      {"capabilities", {{"drop", {"ALL"}}, {"add", {"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"}}}}};
+  // What runs here was pushed by somebody: it gets no credentials and no right beyond those of any user.
+  json::object security{{"runAsUser", slug_user},
+                        {"runAsGroup", slug_user},
+                        {"runAsNonRoot", true},
+                        {"allowPrivilegeEscalation", false},
+                        {"capabilities", {{"drop", {"ALL"}}}}};
   json::object container{{"name", build_container},
                          {"image", settings.image},
                          {"imagePullPolicy", settings.pull_policy},
@@ -167,7 +167,7 @@ json::object build_pod(const BuildPod& build, const BuildSettings& settings, con
   json::object spec{{"restartPolicy", "Never"},           {"automountServiceAccountToken", false},
                     {"enableServiceLinks", false},        {"activeDeadlineSeconds", build.deadline.count()},
                     {"terminationGracePeriodSeconds", 1}, {"containers", json::array{std::move(container)}},
-                    {"volumes", std::move(volumes)}};
+                    {"volumes", std::move(volumes)},      {"securityContext", {{"fsGroup", slug_user}}}};
   if (!settings.node_selector.empty()) spec["nodeSelector"] = kube::to_json(settings.node_selector);
   // `heritage` is how the original found its pods again; others may look for it.
   auto pod = kube::make_object(kube::resources::pods, build.ns, build.name,

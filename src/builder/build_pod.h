@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "builder/refs.h"
 #include "lib/base/domain.h"
@@ -16,12 +17,8 @@ namespace workflow::builder {
 
 // What all builds share.
 struct BuildSettings {
-  std::string image;           // SLUGBUILDER_IMAGE: the stack image
-  std::string pull_policy;     // SLUGBUILDER_IMAGE_PULL_POLICY: Always, IfNotPresent (default) or Never
-  std::string store_endpoint;  // S3_ENDPOINT, S3_REGION, BUILDER_BUCKET: as build pods are to know them
-  std::string store_region;
-  std::string bucket;
-  std::string store_secret;                // OBJECTSTORE_SECRET: default objectstorage-keyfile
+  std::string image;                       // SLUGBUILDER_IMAGE: the stack image
+  std::string pull_policy;                 // SLUGBUILDER_IMAGE_PULL_POLICY: Always, IfNotPresent (default) or Never
   std::string ca_config_map;               // CA_CERTIFICATES_CONFIG_MAP: default workflow-ca-certificates
   kube::Labels node_selector;              // BUILDER_POD_NODE_SELECTOR: "pool:builds,disk:ssd"
   std::string memory_limit;                // BUILD_MEMORY_LIMIT: of a build's pod, default 2Gi; "" = none
@@ -46,11 +43,15 @@ struct SourceTree {
 // BUILDPACK_URL decides first, then HEPHY_BUILDER (procfile or dockerfile), then whether there is a Dockerfile.
 BuildType build_type(const SourceTree& tree, const AppConfig& config);
 
-// Where a build's objects lie in the bucket.
+// Where a build's objects lie in the bucket. The folder is this one build's: its name has the whole id of what is
+// built, and `unique`, since a commit may be built again into something else. What a release runs is never written
+// again.
 struct BuildKeys {
-  std::string tar, push, cache;
+  std::string folder;  // ends with "/"; `tar`, `slug` and `procfile` lie in it
+  std::string tar, slug, procfile;
+  std::string cache;  // the app's
 };
-BuildKeys build_keys(const AppName& app, const ObjectId& commit);
+BuildKeys build_keys(const AppName& app, const ObjectId& commit, std::string_view unique);
 
 inline constexpr std::string_view build_label = "builder.deis.io/app";  // on pods and secrets of builds
 inline constexpr std::string_view build_container = "deis-slugbuilder";
@@ -58,10 +59,17 @@ inline constexpr std::string_view build_container = "deis-slugbuilder";
 std::string build_secret_name(const AppName& app);
 json::object build_secret(const std::string& ns, const AppName& app, const AppConfig& config);
 
+// All that a build may do with the object store, by the names of the slugbuilder's settings: presigned URLs, each for
+// one object and one method, until the build's time is over. They lie in a Secret that lives as long as the build.
+using BuildUrls = std::map<std::string, std::string>;
+std::string urls_secret_name(const AppName& app);
+json::object urls_secret(const std::string& ns, const AppName& app, const BuildUrls& urls);
+
 struct BuildPod {
   std::string ns, name;
   AppName app;
   ObjectId commit;
+  std::vector<std::string> urls;  // the names of the BuildUrls
   bool has_ca_certificates = false;
   std::chrono::seconds deadline{};
 };

@@ -14,8 +14,7 @@ const AppName peachy = *AppName::parse("peachy");
 const ObjectId commit = *ObjectId::parse("0123456789abcdef0123456789abcdef01234567");
 
 BuildSettings settings_of(std::map<std::string, std::string> more = {}) {
-  more.insert(
-      {{"SLUGBUILDER_IMAGE", "localhost/workflow/stack:1"}, {"S3_ENDPOINT", "http://deis-objectstore.deis:9000"}});
+  more.insert({{"SLUGBUILDER_IMAGE", "localhost/workflow/stack:1"}});
   Env env(more);
   auto settings = BuildSettings::from(env);
   env.done();
@@ -27,6 +26,7 @@ BuildPod build_of_peachy() {
           .name = build_pod_name(peachy, commit, "89abcdef"),
           .app = peachy,
           .commit = commit,
+          .urls = {"TAR_URL", "SLUG_PUT_URL"},
           .deadline = std::chrono::minutes(30)};
 }
 
@@ -64,11 +64,21 @@ TEST(BuildSecret, holds_the_config_and_nothing_else) {
   EXPECT_EQ(kube::secret_values(secret), (std::map<std::string, std::string>{{"A", "1"}, {"B", "two\nlines"}}));
 }
 
-TEST(BuildKeys, are_those_of_releases_that_run) {
-  const auto keys = build_keys(peachy, commit);
-  EXPECT_EQ(keys.tar, "home/peachy:git-01234567/tar");
-  EXPECT_EQ(keys.push, "home/peachy:git-01234567/push");
-  EXPECT_EQ(keys.cache, "home/peachy/cache");
+TEST(BuildUrls, are_in_a_secret_of_the_builds) {
+  const auto secret = urls_secret("deis", peachy, {{"TAR_URL", "http://store/x?signed"}});
+  EXPECT_EQ(kube::name_of(secret), "peachy-build-urls");
+  EXPECT_EQ(kube::secret_values(secret), (std::map<std::string, std::string>{{"TAR_URL", "http://store/x?signed"}}));
+  auto build = build_of_peachy();
+  EXPECT_EQ(print_json(build_pod(build, settings_of(), {})).find("signed"), std::string::npos);
+}
+
+TEST(BuildKeys, are_one_builds_alone) {
+  const auto keys = build_keys(peachy, commit, "0011223344556677");
+  EXPECT_EQ(keys.folder, "home/peachy:git-0123456789abcdef0123456789abcdef01234567-0011223344556677/");
+  EXPECT_EQ(keys.tar, keys.folder + "tar");
+  EXPECT_EQ(keys.slug, keys.folder + "push/slug.tgz");
+  EXPECT_EQ(keys.procfile, keys.folder + "push/Procfile");
+  EXPECT_EQ(keys.cache, "home/peachy/cache/cache.tgz");
 }
 
 TEST(BuildType, is_what_the_tree_and_the_config_say) {
@@ -113,8 +123,8 @@ TEST(BuildSettings, name_every_problem) {
     env.done();
     FAIL() << "accepted";
   } catch (const Error& error) {
-    for (const std::string name : {"SLUGBUILDER_IMAGE", "SLUGBUILDER_IMAGE_PULL_POLICY", "S3_ENDPOINT",
-                                   "BUILDER_POD_NODE_SELECTOR", "BUILD_ENV_9"}) {
+    for (const std::string name :
+         {"SLUGBUILDER_IMAGE", "SLUGBUILDER_IMAGE_PULL_POLICY", "BUILDER_POD_NODE_SELECTOR", "BUILD_ENV_9"}) {
       EXPECT_TRUE(error.fields().contains(name)) << name;
     }
     EXPECT_EQ(error.fields().at("BUILDER_POD_NODE_SELECTOR")[0], "Invalid BuilderPodNodeSelector value format: pool");

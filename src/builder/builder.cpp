@@ -5,7 +5,9 @@
 #include "builder/cleaner.h"
 #include "builder/pushes.h"
 #include "builder/sshd.h"
+#include "lib/async/accept.h"
 #include "lib/async/component.h"
+#include "lib/async/supervisor.h"
 #include "lib/base/file.h"
 
 namespace workflow::builder {
@@ -46,18 +48,9 @@ std::string client_program() {
   return program;
 }
 
-Task<> clean_up(Parts& parts) {
-  for (auto pause = 200ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 30s)) {
-    std::string trouble;
-    try {
-      co_await remove_leftovers(parts);
-      co_return;
-    } catch (const Error& error) {
-      trouble = error.message();
-    }
-    log::warn("what earlier builds left cannot be removed yet", kv("error", trouble));
-    co_await sleep_for(pause);
-  }
+Task<Supervisor::Next> clean_up(Parts& parts) {
+  co_await remove_leftovers(parts);
+  co_return Supervisor::Next::done;
 }
 
 }  // namespace
@@ -73,7 +66,7 @@ Config Config::from(Env& env) {
   config.builder_key = env.secret_or_file("BUILDER_KEY");
   config.build = BuildSettings::from(env);
   config.store = s3::Endpoint::from(env);
-  config.bucket = config.build.bucket;
+  config.bucket = env.text("BUILDER_BUCKET", "builder");
   config.host_keys_dir = env.text("BUILDER_SSH_HOST_KEYS_DIR", "/var/run/secrets/deis/builder/ssh");
   config.repos_dir = env.text("BUILDER_REPOS_DIR", "/home/git");
   config.run_dir = env.text("BUILDER_RUN_DIR", "/run/workflow-builder");
@@ -104,8 +97,10 @@ Task<> serve(Executor executor, Config config) {
   Git git({.user = git_user,
            .repos = config.repos_dir,
            .hooks = config.run_dir + "/hooks",
+           .program = program,
+           .socket = git_path,
            .max_push_bytes = config.max_push_bytes});
-  git.prepare(program, git_path);
+  git.prepare();
   Controller controller(executor, *http::Url::parse(config.controller_url), config.builder_key, config.release_timeout);
   kube::Client kube(executor, kube::Connection::from_env(config.environment));
   kube::Informer build_pods(kube, kube::resources::pods, config.ns, {.label_selector = std::string(build_label)});
@@ -119,7 +114,8 @@ Task<> serve(Executor executor, Config config) {
   http::Metrics metrics;
   Parts parts{executor, config, git, controller, kube, build_pods, namespaces, store, metrics};
 
-  TaskGroup background(executor), calls(executor), listening(executor);
+  TaskGroup background(executor), calls(executor);
+  Supervisor supervisor(executor);
   Pushes pushes(parts, background);
   Cleaner cleaner(parts, pushes, destroyed);
   metrics.gauge("builder_pushes_under_way", "Pushes being received, built or released",
@@ -131,6 +127,7 @@ Task<> serve(Executor executor, Config config) {
   ControlSocket git_socket(executor, git_path, git_user.uid, calls, [&](Call call) -> Task<int> {
     if (call.fields[0] == "session") co_return co_await pushes.session(std::move(call));
     if (call.fields[0] == "pre-receive") co_return co_await pushes.pre_receive(std::move(call));
+    if (call.fields[0] == "reference-transaction") co_return co_await pushes.reference_transaction(std::move(call));
     co_return 2;
   });
   Sshd sshd({.port = config.ssh_port,
@@ -146,18 +143,19 @@ Task<> serve(Executor executor, Config config) {
   auto why_not_ready = [&]() -> std::optional<std::string> {
     if (!sshd.listening()) return "sshd does not listen yet";
     if (!build_pods.synced()) return "the Kubernetes API has not answered yet";
-    return std::nullopt;
+    return supervisor.problem();
   };
-  http::add_health(*routes, why_not_ready, [&] { return metrics.text(); });
+  http::add_health(*routes, why_not_ready, [&] { return metrics.text() + supervisor.metrics(); });
   http::Server health(executor, {.port = config.health_port, .drain_timeout = 1s}, http::handler_of(routes));
 
   background.spawn("health", health.serve());
-  background.spawn("watch build pods", build_pods.run());
-  background.spawn("watch namespaces", namespaces.run());
-  background.spawn("clean up", clean_up(parts));
-  background.spawn("clean up after apps", cleaner.run());
-  listening.spawn("keys", keys_socket.serve());
-  listening.spawn("git", git_socket.serve());
+  const Supervisor::Options housekeeping{.role = Supervisor::Role::housekeeping};
+  supervisor.keep("watch build pods", [&] { return build_pods.run(); });
+  supervisor.keep("watch namespaces", [&] { return namespaces.run(); });
+  supervisor.keep("clean up after apps", [&] { return cleaner.run(); }, housekeeping);
+  background.spawn("clean up", supervisor.until_done("clean up", [&] { return clean_up(parts); }, housekeeping));
+  supervisor.keep("hear sshd", [&] { return keys_socket.serve(); }, accept_pauses());
+  supervisor.keep("hear git", [&] { return git_socket.serve(); }, accept_pauses());
   log::info("builder started", kv("ssh", config.ssh_port), kv("repositories", config.repos_dir));
   // What was begun is finished, as long as we may.
   auto stop = [&]() -> Task<> {
@@ -169,7 +167,7 @@ Task<> serve(Executor executor, Config config) {
     } catch (const Error& error) {
       log::warn("pushes are broken off", kv("pushes", pushes.size()));
     }
-    co_await listening.stop();
+    co_await supervisor.stop();
     co_await calls.stop();
     co_await background.stop();
   };

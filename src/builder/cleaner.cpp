@@ -22,6 +22,16 @@ std::optional<AppName> app_of_key(std::string_view key) {
   return AppName::parse(folder.substr(0, colon));
 }
 
+std::vector<std::string> abandoned(const std::vector<s3::ObjectInfo>& objects, Time before) {
+  std::vector<std::string> keys;
+  for (const auto& object : objects) {
+    const bool is_builds = object.key.ends_with("/tar") || object.key.ends_with("/push/Procfile");
+    if (is_builds && object.key.contains(":git-") && app_of_key(object.key) && object.modified < before)
+      keys.push_back(object.key);
+  }
+  return keys;
+}
+
 std::vector<AppName> without_namespace(const std::set<AppName>& found,
                                        const std::function<bool(const AppName&)>& has_namespace) {
   std::vector<AppName> gone;
@@ -50,9 +60,13 @@ Task<> Cleaner::sweep() {
   std::set<AppName> found;
   for (auto& app : parts_.git.repositories()) found.insert(std::move(app));
   try {
-    for (const auto& object : co_await parts_.store.list(parts_.config.bucket, std::string(home))) {
+    const auto objects = co_await parts_.store.list(parts_.config.bucket, std::string(home));
+    for (const auto& object : objects) {
       if (auto app = app_of_key(object.key)) found.insert(*std::move(app));
     }
+    const auto longest_build = parts_.config.build_timeout + 5min;
+    for (const auto& key : abandoned(objects, SystemClock().now() - longest_build))
+      co_await parts_.store.remove(parts_.config.bucket, key);
   } catch (const Error& error) {
     // No bucket: nothing was ever pushed. Else the next start looks again.
     if (error.kind() != ErrorKind::not_found)

@@ -11,8 +11,12 @@
 
 namespace workflow::builder {
 
-// The app that an object of the bucket belongs to: "home/<app>:git-<sha8>/…" and "home/<app>/cache/…".
+// The app that an object of the bucket belongs to: "home/<app>:git-…/…" and "home/<app>/cache/…".
 std::optional<AppName> app_of_key(std::string_view key);
+
+// Sources and process types of builds that ended without removing them, as when the builder was killed: older than
+// `before`. Slugs are not among them, since a release may run them.
+std::vector<std::string> abandoned(const std::vector<s3::ObjectInfo>& objects, Time before);
 
 // What is there without a namespace of its name: perhaps of destroyed apps.
 std::vector<AppName> without_namespace(const std::set<AppName>& found,

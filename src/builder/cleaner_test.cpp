@@ -27,5 +27,23 @@ TEST(WithoutNamespace, leaves_out_apps_that_have_one) {
   EXPECT_THAT(without_namespace({a, b}, [&](const AppName& app) { return app == a; }), testing::ElementsAre(b));
 }
 
+TEST(Abandoned, is_what_only_a_build_needs_once_none_can_be_under_way) {
+  const Time now{std::chrono::hours(1000)};
+  auto at = [&](std::string key, std::chrono::minutes age) {
+    s3::ObjectInfo object{.key = std::move(key)};
+    object.modified = now - age;
+    return object;
+  };
+  using namespace std::chrono_literals;
+  const std::vector<s3::ObjectInfo> objects{at("home/a:git-01234567/tar", 60min),
+                                            at("home/a:git-01234567/push/Procfile", 60min),
+                                            at("home/a:git-01234567/push/slug.tgz", 60min),
+                                            at("home/a:git-89abcdef/tar", 10min),
+                                            at("home/a/cache/tar", 60min),
+                                            at("home/A:git-01234567/tar", 60min)};
+  EXPECT_EQ(abandoned(objects, now - 35min),
+            (std::vector<std::string>{"home/a:git-01234567/tar", "home/a:git-01234567/push/Procfile"}));
+}
+
 }  // namespace
 }  // namespace workflow::builder

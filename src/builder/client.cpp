@@ -49,6 +49,18 @@ std::optional<int> call(const std::string& socket_path, const std::string& messa
 
 void say(int fd, std::string_view text) { [[maybe_unused]] const auto written = ::write(fd, text.data(), text.size()); }
 
+int run_hook(const std::string& name, const std::vector<std::string>& words) {
+  const auto push = variable(push_variable);
+  // Git tells of each transaction three times, also of those that are no push's.
+  if (name == "reference-transaction" && (push.empty() || words.empty() || words[0] != "prepared")) return 0;
+  std::vector<std::string> fields{name, push};
+  for (const char* variable_name : {"GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"})
+    fields.push_back(variable(variable_name));
+  if (const auto status = call(variable(socket_variable), print_call(fields))) return *status;
+  say(STDERR_FILENO, "The builder is being restarted: push again in a moment\n");
+  return 1;
+}
+
 }  // namespace
 
 std::string print_call(const std::vector<std::string>& fields) {
@@ -77,27 +89,23 @@ std::string git_error(std::string_view message) {
 
 int client_main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
+  const std::string_view program = argc > 0 ? argv[0] : "";
+  const auto name = program.substr(program.rfind('/') + 1);
+  if (name == "pre-receive" || name == "reference-transaction") return run_hook(std::string(name), words);
   if (words.size() < 2) {
     say(STDERR_FILENO, "sshd and git start this for `workflow builder`\n");
     return 2;
   }
   const auto& what = words[0];
-  const auto& socket_path = words[1];
   std::vector<std::string> fields{what};
   if (what == "keys") {
     fields.insert(fields.end(), words.begin() + 2, words.end());
-  } else if (what == "session") {
-    for (const char* name : {pusher_variable, "SSH_ORIGINAL_COMMAND", "SSH_CONNECTION"})
-      fields.push_back(variable(name));
   } else {
-    for (const char* name :
-         {push_variable, "GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"}) {
-      fields.push_back(variable(name));
-    }
+    for (const char* variable_name : {pusher_variable, "SSH_ORIGINAL_COMMAND", "SSH_CONNECTION"})
+      fields.push_back(variable(variable_name));
   }
-  if (const auto status = call(socket_path, print_call(fields))) return *status;
+  if (const auto status = call(words[1], print_call(fields))) return *status;
   if (what == "session") say(STDOUT_FILENO, git_error("The builder is being restarted: push again in a moment"));
-  if (what == "pre-receive") say(STDERR_FILENO, "The builder is being restarted: push again in a moment\n");
   return 1;
 }
 

@@ -11,7 +11,8 @@ namespace workflow::builder {
 
 // workflow-push keys SOCKET TYPE KEY    sshd's AuthorizedKeysCommand
 // workflow-push session SOCKET          sshd's forced command
-// workflow-push pre-receive SOCKET      git's hook
+// pre-receive                           git's hooks are links to the program, with the socket in their environment
+// reference-transaction prepared
 int client_main(int argc, char** argv);
 
 inline constexpr std::size_t longest_call = 64 << 10;
@@ -24,5 +25,6 @@ std::string git_error(std::string_view message);
 // The environment variables through which a push finds its way from sshd to the hook.
 inline constexpr const char* pusher_variable = "WORKFLOW_PUSHER";  // signed by us, set by sshd
 inline constexpr const char* push_variable = "WORKFLOW_PUSH";      // names a push, set by us for git
+inline constexpr const char* socket_variable = "WORKFLOW_SOCKET";  // where its hooks find us
 
 }  // namespace workflow::builder

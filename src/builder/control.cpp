@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "builder/client.h"
+#include "lib/async/accept.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
@@ -85,12 +86,10 @@ Task<> ControlSocket::serve() {
   for (;;) {
     co_await listener_.async_wait(stream_descriptor::wait_read, asio::use_awaitable);
     Fd connection(::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (connection) {
+    if (connection)
       calls_.spawn("call", with_request_id(random_hex(8), answer(std::move(connection))));
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
-      log::warn("too many open files to take another call");
-      co_await sleep_for(100ms);
-    }
+    else
+      check_accepted({errno, boost::system::system_category()});
   }
 }
 

@@ -24,7 +24,7 @@ class ControlSocket {
   // Listens from construction on. `calls` owns what was called; it outlives this.
   ControlSocket(Executor executor, std::string path, int uid, TaskGroup& calls, Handler handler);
   ~ControlSocket();
-  Task<> serve();  // until cancelled; calls under way go on
+  Task<> serve();  // until cancelled, or it cannot go on (Supervisor); calls under way do
 
  private:
   Task<> answer(Fd connection);

@@ -8,8 +8,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto quick = 15s;     // for what only reads the database
-constexpr auto patience = 60s;  // with a controller that is being restarted during a release
+constexpr auto quick = 15s;            // for what only reads the database
+constexpr auto longest_absence = 60s;  // of a controller that is being restarted during a release
+constexpr auto worked_on = 10s;        // longer than it takes to find out that nobody answers
 
 Error error_from(int status, const std::string& text) {
   const auto body = parse_json(text);
@@ -36,6 +37,11 @@ AppConfig config_from(const json::value& body) {
 }
 
 }  // namespace
+
+bool Patience::goes_on(Time attempt_began, Time now) {
+  if (!until_ || now - attempt_began >= worked_on) until_ = now + limit_;
+  return now < *until_;
+}
 
 Controller::Controller(Executor executor, http::Url url, Secret builder_key, std::chrono::milliseconds release_timeout)
     : client_(executor, {.user_agent = "deis-builder"}),
@@ -92,18 +98,20 @@ Task<ReleaseVersion> Controller::release(NewBuild build) {
                           {"procfile", build.procfile},       {"dockerfile", ""}};
   // The deploy belongs to the controller and outlives a connection to it; the key brings us back to it.
   const auto key = random_uuid();
-  std::optional<std::chrono::steady_clock::time_point> away_until;
+  Patience patience(longest_absence);
+  const auto until = std::chrono::steady_clock::now() + release_timeout_;
   for (auto pause = 100ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 5s)) {
+    const auto begin = std::chrono::steady_clock::now();
     try {
-      const auto answer = co_await send("POST", "/v2/hooks/build/", body, release_timeout_, key);
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - begin);
+      const auto answer =
+          co_await send("POST", "/v2/hooks/build/", body, std::max<std::chrono::milliseconds>(left, 1s), key);
       const auto version = find_integer(answer, {"release", "version"});
       if (!version) throw Error(ErrorKind::internal, "the controller's answer names no release");
       co_return ReleaseVersion{*version};
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::unavailable) throw;
       const auto now = std::chrono::steady_clock::now();
-      if (!away_until) away_until = now + patience;
-      if (now + pause > *away_until) throw;
+      if (error.kind() != ErrorKind::unavailable || now > until || !patience.goes_on(begin, now)) throw;
       log::warn("the controller is away during a release", kv("app", build.app), kv("error", error.message()),
                 kv("detail", error.detail()));
     }

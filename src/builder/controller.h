@@ -2,6 +2,8 @@
 //   Throws  Error: forbidden, not_found, unavailable, timeout; unprocessable with the controller's own words for the
 //   rest.
 #pragma once
+#include <chrono>
+#include <optional>
 #include <string>
 
 #include "builder/build_pod.h"
@@ -18,6 +20,20 @@ struct NewBuild {
   json::object procfile;
 };
 
+// How long a controller that is away is waited for.
+class Patience {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+  explicit Patience(std::chrono::milliseconds limit) : limit_(limit) {}
+  // Whether to ask again after an attempt that failed. One that it worked on for a while shows that it was there until
+  // then: a controller that goes away a second time is waited for as long as the first time.
+  bool goes_on(Time attempt_began, Time now);
+
+ private:
+  std::chrono::milliseconds limit_;
+  std::optional<Time> until_;
+};
+
 class Controller {
  public:
   Controller(Executor executor, http::Url url, Secret builder_key, std::chrono::milliseconds release_timeout);
@@ -25,7 +41,7 @@ class Controller {
   Task<std::optional<UserName>> find_user(std::string fingerprint);
   // Whether the user may push to the app is decided here: forbidden and not_found are the refusals.
   Task<AppConfig> get_config(AppName app, UserName user);
-  // Returns when the release serves. A controller that goes away meanwhile is asked again for a minute.
+  // Returns when the release serves. A controller that goes away meanwhile is asked again for a minute, each time.
   Task<ReleaseVersion> release(NewBuild build);
   Task<bool> app_exists(AppName app);
 

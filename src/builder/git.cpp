@@ -5,7 +5,6 @@
 
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <system_error>
 
 #include "builder/client.h"
@@ -14,6 +13,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
+#include "lib/base/utf8.h"
 
 namespace workflow::builder {
 namespace {
@@ -31,6 +31,23 @@ void give_to(const fs::path& path, const SystemUser& user) {
   }
 }
 
+// What a process that was killed may leave in its repository: locks, which git takes for another process's, and objects
+// of pushes that never were accepted. Only for a repository that nobody uses.
+void remove_remains(const fs::path& repository) {
+  std::error_code absent;
+  std::vector<fs::path> remains;
+  for (fs::recursive_directory_iterator at(repository / "refs", absent), end; !absent && at != end; ++at) {
+    if (at->path().extension() == ".lock") remains.push_back(at->path());
+  }
+  for (const auto* name : {"HEAD.lock", "config.lock", "packed-refs.lock", "packed-refs.new", "shallow.lock", "gc.pid"})
+    remains.push_back(repository / name);
+  for (fs::directory_iterator at(repository / "objects", absent), end; !absent && at != end; ++at) {
+    const auto name = at->path().filename().string();
+    if (name.starts_with("tmp_objdir-") || name.starts_with("incoming-")) remains.push_back(at->path());
+  }
+  for (const auto& path : remains) fs::remove_all(path);
+}
+
 }  // namespace
 
 SystemUser get_user(const std::string& name) {
@@ -43,27 +60,32 @@ SystemUser get_user(const std::string& name) {
   return {static_cast<int>(entry.pw_uid), static_cast<int>(entry.pw_gid)};
 }
 
-void Git::prepare(const std::string& program, const std::string& socket) const {
+void Git::prepare() const {
   fs::create_directories(settings_.repos);
   give_to(settings_.repos, settings_.user);
   fs::remove_all(work_folder());
   fs::create_directories(work_folder());
   give_to(work_folder(), settings_.user);
+  fs::remove_all(settings_.hooks);
   fs::create_directories(settings_.hooks);
-  write_file_atomically(settings_.hooks / "pre-receive", "#!/bin/sh\nexec " + program + " pre-receive " + socket + "\n",
-                        0755);
+  for (const auto* hook : {"pre-receive", "reference-transaction"})
+    fs::create_symlink(settings_.program, settings_.hooks / hook);
 }
 
-std::map<std::string, std::string> Git::environment() const {
+std::map<std::string, std::string> Git::environment(Hooks hooks) const {
   const std::pair<const char*, std::string> settings[] = {
-      {"core.hooksPath", settings_.hooks.string()},
+      {"core.hooksPath", hooks == Hooks::ours ? settings_.hooks.string() : "/dev/null"},
       {"receive.autogc", "false"},  // done after the pusher has the answer
       {"receive.maxInputSize", std::to_string(settings_.max_push_bytes)},
       {"receive.denyDeleteCurrent", "ignore"},  // the hook decides, and says why
+      // What a push from a shallow clone leaves out is never needed: nobody fetches from here.
+      {"receive.shallowUpdate", "true"},
+      {"receive.keepAlive", "1"},  // seconds: its sign that it works on what has arrived
   };
   std::map<std::string, std::string> env{{"PATH", "/usr/bin:/bin"},          {"LANG", "C.UTF-8"},
                                          {"HOME", "/nonexistent"},           {"GIT_CONFIG_NOSYSTEM", "1"},
-                                         {"GIT_CONFIG_GLOBAL", "/dev/null"}, {"GIT_TERMINAL_PROMPT", "0"}};
+                                         {"GIT_CONFIG_GLOBAL", "/dev/null"}, {"GIT_TERMINAL_PROMPT", "0"},
+                                         {socket_variable, settings_.socket}};
   int count = 0;
   for (const auto& [key, value] : settings) {
     env["GIT_CONFIG_KEY_" + std::to_string(count)] = key;
@@ -74,9 +96,9 @@ std::map<std::string, std::string> Git::environment() const {
   return env;
 }
 
-ProcessSpec Git::command(std::vector<std::string> arguments, Quarantine quarantine) const {
+ProcessSpec Git::command(std::vector<std::string> arguments, Quarantine quarantine, Hooks hooks) const {
   ProcessSpec spec{.argv = {"git"},
-                   .env = environment(),
+                   .env = environment(hooks),
                    .cwd = settings_.repos.string(),
                    .new_session = true,
                    .die_with_parent = true};
@@ -88,8 +110,9 @@ ProcessSpec Git::command(std::vector<std::string> arguments, Quarantine quaranti
   return spec;
 }
 
-Task<bool> Git::ensure_repository(AppName app, std::string incarnation) const {
+Task<bool> Git::ensure_repository(AppName app, std::string incarnation) {
   const auto target = repository(app);
+  if (touched_.insert(app).second) co_await offload([target] { remove_remains(target); });
   const auto mark = target / "workflow-incarnation";
   const bool exists = fs::exists(target / "HEAD");
   const auto before = find_file(mark).value_or("");
@@ -110,9 +133,30 @@ Task<bool> Git::ensure_repository(AppName app, std::string incarnation) const {
 }
 
 ProcessSpec Git::receive_pack(const AppName& app, const std::string& push_id) const {
-  auto spec = command({"receive-pack", repository(app).string()}, {{push_variable, push_id}});
+  auto spec = command({"receive-pack", repository(app).string()}, {{push_variable, push_id}}, Hooks::ours);
   spec.in = spec.out = spec.err = ProcessSpec::Stream::pipe;
   return spec;
+}
+
+Task<std::optional<std::string>> Git::refusal_to_store(AppName app, std::vector<RefUpdate> updates,
+                                                       Quarantine quarantine) const {
+  std::string transaction = "start\n";
+  for (const auto& [before, after, ref] : updates) {
+    if (!after.is_null())
+      transaction += "update " + ref + " " + after.text() + " " + before.text() + "\n";
+    else if (!before.is_null())
+      transaction += "delete " + ref + " " + before.text() + "\n";
+  }
+  // In a quarantine git prepares no transaction, whatever becomes of it.
+  quarantine.erase("GIT_QUARANTINE_PATH");
+  auto update = command({"--git-dir=" + repository(app).string(), "update-ref", "--stdin"}, std::move(quarantine));
+  auto tried = co_await run(std::move(update), quick, transaction + "prepare\nabort\n");
+  if (tried.status == 0) co_return std::nullopt;
+  std::string_view words = trim(tried.err);
+  for (const std::string_view part : {"fatal: ", "prepare: "}) {
+    if (words.starts_with(part)) words.remove_prefix(part.size());
+  }
+  co_return printable(words.substr(0, 500));
 }
 
 Task<SourceTree> Git::inspect(AppName app, ObjectId commit, Quarantine quarantine) const {
@@ -130,21 +174,12 @@ Task<SourceTree> Git::inspect(AppName app, ObjectId commit, Quarantine quarantin
   co_return tree;
 }
 
-Task<fs::path> Git::archive(AppName app, ObjectId commit, Quarantine quarantine) const {
-  const auto file = work_folder() / (app.text() + "-" + random_hex(8) + ".tar.gz");
-  auto pack = command(
-      {"--git-dir=" + repository(app).string(), "archive", "--format=tar.gz", "-1", "-o", file.string(), commit.text()},
-      std::move(quarantine));
-  // A small push can hold what unpacks to more than the disk.
-  pack.argv.insert(pack.argv.begin(),
-                   {"prlimit", "--core=0", "--fsize=" + std::to_string(settings_.max_push_bytes), "--"});
-  auto packed = co_await run(std::move(pack), patient);
-  if (packed.status != 0) {
-    fs::remove(file);
-    if (packed.status == 128 + SIGXFSZ) throw Error(ErrorKind::too_large, "the source is larger than a push may be");
-    throw Error(ErrorKind::unprocessable, "git cannot pack the commit " + commit.brief()).with_detail(packed.err);
-  }
-  co_return file;
+ProcessSpec Git::archive(const AppName& app, const ObjectId& commit, Quarantine quarantine) const {
+  auto spec = command({"--git-dir=" + repository(app).string(), "archive", "--format=tar", commit.text()},
+                      std::move(quarantine));
+  spec.out = ProcessSpec::Stream::pipe;
+  spec.err = ProcessSpec::Stream::null;
+  return spec;
 }
 
 Task<> Git::collect_garbage(AppName app) const {

@@ -3,7 +3,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "builder/build_pod.h"
 #include "builder/refs.h"
@@ -20,6 +23,7 @@ struct GitSettings {
   SystemUser user;
   std::filesystem::path repos;  // a bare repository per app: <app>.git
   std::filesystem::path hooks;  // core.hooksPath
+  std::string program, socket;  // what the hooks run, and where it finds us
   std::uint64_t max_push_bytes = 0;
 };
 
@@ -30,28 +34,33 @@ using Quarantine = std::map<std::string, std::string>;
 class Git {
  public:
   explicit Git(GitSettings settings) : settings_(std::move(settings)) {}
-  // Makes the folders and the hook, which runs `program` with `socket`; forgets what an earlier process left half done.
-  void prepare(const std::string& program, const std::string& socket) const;
+  // Makes the folders and the hooks; forgets what an earlier process left half done.
+  void prepare() const;
   std::filesystem::path repository(const AppName& app) const { return settings_.repos / (app.text() + ".git"); }
   // `incarnation` tells apps of one name apart that follow one another; "" when it is not known. A repository of an
   // earlier one is replaced by an empty one, so that what was pushed to it is not taken for deployed. Returns whether
-  // it was.
-  Task<bool> ensure_repository(AppName app, std::string incarnation) const;
-  // The process that speaks to the pusher's git over its standard streams; its hook knows the push by `push_id`.
+  // it was. The first time, locks and objects that a killed process left in it are removed.
+  Task<bool> ensure_repository(AppName app, std::string incarnation);
+  // The process that speaks to the pusher's git over its standard streams; its hooks know the push by `push_id`.
   ProcessSpec receive_pack(const AppName& app, const std::string& push_id) const;
+  // Why git would not store what is pushed, in its words; nullopt when it would. Changes nothing.
+  Task<std::optional<std::string>> refusal_to_store(AppName app, std::vector<RefUpdate> updates,
+                                                    Quarantine quarantine) const;
   Task<SourceTree> inspect(AppName app, ObjectId commit, Quarantine quarantine) const;
-  // A gzip tar of the commit's tree, without what is marked export-ignore. The caller removes the file.
-  Task<std::filesystem::path> archive(AppName app, ObjectId commit, Quarantine quarantine) const;
+  // The process that writes a tar of the commit's tree, without what is marked export-ignore, to its standard output.
+  ProcessSpec archive(const AppName& app, const ObjectId& commit, Quarantine quarantine) const;
   Task<> collect_garbage(AppName app) const;
   void remove_repository(const AppName& app) const;
   std::vector<AppName> repositories() const;
 
  private:
-  std::map<std::string, std::string> environment() const;
-  ProcessSpec command(std::vector<std::string> arguments, Quarantine quarantine) const;
+  enum class Hooks { none, ours };
+  std::map<std::string, std::string> environment(Hooks hooks) const;
+  ProcessSpec command(std::vector<std::string> arguments, Quarantine quarantine, Hooks hooks = Hooks::none) const;
   std::filesystem::path work_folder() const { return settings_.repos / ".work"; }
 
   GitSettings settings_;
+  std::set<AppName> touched_;  // repositories that this process has looked after
 };
 
 }  // namespace workflow::builder

@@ -3,11 +3,21 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/write.hpp>
 #include <cstdio>
+#include <memory>
 #include <utility>
 
 #include "lib/base/error.h"
 
 namespace workflow::builder {
+namespace {
+
+Task<bool> write_to(asio::posix::stream_descriptor& to, std::string_view bytes) {
+  const auto [error, size] = co_await asio::async_write(to, asio::buffer(bytes), asio::as_tuple(asio::use_awaitable));
+  if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
+  co_return !error;
+}
+
+}  // namespace
 
 std::string LinePrefixer::feed(std::string_view bytes) {
   constexpr std::string_view prefix = "\x1b[1G\x1b[K";
@@ -31,8 +41,34 @@ std::string phases_text(const Phases& phases) {
          seconds_text(phases.total);
 }
 
-Output::Output(Executor executor, Fd fd, std::chrono::milliseconds heartbeat)
-    : fd_(executor, fd.release()), heartbeat_(heartbeat), said_(executor), written_(executor) {}
+Sink sink_to(Executor executor, Fd fd) {
+  auto to = std::make_shared<asio::posix::stream_descriptor>(executor, fd.release());
+  return [to](std::string bytes) -> Task<bool> { co_return co_await write_to(*to, bytes); };
+}
+
+Task<bool> PacketRelay::write(std::string_view bytes) {
+  writing_ = true;
+  gone_ = !co_await write_to(to_, bytes);
+  writing_ = false;
+  turns_.notify_all();
+  co_return !gone_;
+}
+
+Task<bool> PacketRelay::relay(std::string_view bytes) {
+  while (writing_) co_await turns_.wait(turns_.version());
+  if (gone_) co_return false;
+  packets_.skip(bytes);
+  co_return co_await write(bytes);
+}
+
+Task<bool> PacketRelay::put(std::string packets) {
+  while (!gone_ && (writing_ || !packets_.at_boundary())) co_await turns_.wait(turns_.version());
+  if (gone_) co_return false;
+  co_return co_await write(packets);
+}
+
+Output::Output(Executor executor, Sink sink, std::chrono::milliseconds heartbeat)
+    : sink_(std::move(sink)), heartbeat_(heartbeat), said_(executor), written_(executor) {}
 
 void Output::raw(std::string_view bytes) {
   if (gone_) return;
@@ -42,13 +78,6 @@ void Output::raw(std::string_view bytes) {
 
 Task<> Output::flushed() {
   while (!gone_ && (writing_ || !pending_.empty())) co_await written_.wait(written_.version());
-}
-
-Task<> Output::write(std::string bytes) {
-  const auto [error, size] = co_await asio::async_write(fd_, asio::buffer(bytes), asio::as_tuple(asio::use_awaitable));
-  if (!error || error == asio::error::operation_aborted) co_return;
-  gone_ = true;
-  pending_.clear();
 }
 
 Task<> Output::run() {
@@ -63,7 +92,8 @@ Task<> Output::run() {
       if (silence) raw(prefixer_.at_line_start() ? "...\n" : "\n...\n");
     }
     writing_ = true;
-    co_await write(std::exchange(pending_, ""));
+    gone_ = !co_await sink_(std::exchange(pending_, "")) || gone_;
+    if (gone_) pending_.clear();
     writing_ = false;
     written_.notify_all();
   }

@@ -6,6 +6,7 @@
 #include "builder/client.h"
 #include "builder/command.h"
 #include "builder/keys.h"
+#include "builder/packets.h"
 #include "builder/refs.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -13,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace workflow::builder;
   if (size == 0) return 0;
   const std::string text(reinterpret_cast<const char*>(data + 1), size - 1);
-  switch (data[0] % 5) {
+  switch (data[0] % 6) {
     case 0: {
       const auto command = parse_command(text);
       if (const auto* push = std::get_if<ReceivePack>(&command)) WF_CHECK(AppName::parse(push->app.text()));
@@ -39,6 +40,21 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 3: {
       const auto fields = parse_call(text);
       if (!fields.empty()) WF_CHECK(print_call(fields) == text);
+      break;
+    }
+    case 4: {
+      // Whatever pieces it comes in, a stream means the same.
+      PacketReader whole, pieces;
+      PushRequest request, slow;
+      whole.skip(text);
+      request.feed(text);
+      for (const char& c : text) {
+        pieces.skip({&c, 1});
+        slow.feed({&c, 1});
+      }
+      WF_CHECK(whole.at_boundary() == pieces.at_boundary());
+      WF_CHECK(request.can("atomic") == slow.can("atomic"));
+      parse_transaction(text);
       break;
     }
     default: app_of_key(text);

@@ -1,7 +1,9 @@
 #include "builder/pushes.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/write.hpp>
 #include <csignal>
@@ -67,16 +69,34 @@ Task<std::string> read_all(Executor executor, Fd fd, std::size_t limit) {
 }  // namespace
 
 struct Pushes::Push {
+  Push(Executor executor, AppName name, UserName pusher)
+      : id(random_hex(32)), app(std::move(name)), user(std::move(pusher)), tidying(std::move(executor)) {}
+
   std::string id;
   AppName app;
   UserName user;
   AppConfig config;
   Clock::time_point began = Clock::now();
+  Clock::time_point last_sign = began;  // of life, from the pusher or from a git that works on what it has
+  PushRequest request;
   bool received = false;  // the hook runs: all of the pack is here
-  bool deciding = false;  // the hook, and with it the build, is under way
-  bool refused = false;   // the hook said no
+  bool deciding = false;  // a hook, and with it the build or the release, is under way
+  bool refused = false;   // a hook said no
   bool pusher_gone = false;
   bool is_first = false;  // to this app; an earlier one of the name may have left a cache
+  Sink words;             // to the pusher, once the pack is here
+  Phases phases;
+  std::vector<RefUpdate> updates;
+  std::set<std::string> stored;    // the refs of updates that git was let store
+  bool broken_off = false;         // git was not let store one, and dies of that
+  std::vector<RefUpdate> deploys;  // the branches whose storing releases what was built
+  std::optional<Built> built;
+  std::optional<ReleaseVersion> version;
+  bool may_yet_serve = false;  // the release's fate is not known
+  TaskGroup tidying;
+
+  bool has_sideband() const { return request.can("side-band-64k"); }
+  bool wants_report() const { return request.can("report-status") || request.can("report-status-v2"); }
 };
 
 class Pushes::Lock {
@@ -140,7 +160,7 @@ Task<int> Pushes::session(Call call) {
 
 Task<int> Pushes::receive(Call call, Identity who, AppName app) {
   if (refusing_) co_return refuse_git(call, "The builder is being restarted: push again in a moment");
-  auto push = std::make_shared<Push>(random_hex(32), app, who.user);
+  auto push = std::make_shared<Push>(parts_.executor, app, who.user);
   std::string refusal;
   try {
     push->config = co_await parts_.controller.get_config(app, who.user);
@@ -170,32 +190,65 @@ Task<int> Pushes::receive(Call call, Identity who, AppName app) {
   int status = 1;
   auto receiving = [&]() -> Task<> {
     status = co_await receive_pack(std::move(call), push);
-    // Should git die before its hook has ended, the build is still the app's one push.
+    // Should git die before its hooks have ended, what they do is still the app's one push.
     while (push->deciding) co_await changes_.wait(changes_.version());
   };
-  auto forget = [&]() -> Task<> {
-    pushes_.erase(push->id);
-    co_return;
-  };
-  co_await with_cleanup(receiving(), forget);
+  co_await with_cleanup(receiving(), [this, push] { return forget(push); });
   background_.spawn("collect garbage", parts_.git.collect_garbage(app));
   co_return status;
 }
 
+// The end of a push, whatever became of it.
+Task<> Pushes::forget(std::shared_ptr<Push> push) {
+  pushes_.erase(push->id);
+  co_await push->tidying.join();
+  if (!push->built || push->version || push->may_yet_serve) co_return;
+  if (!push->refused) {
+    count("failed");
+    log::warn("git did not store what was built", kv("app", push->app), kv("commit", push->built->build.commit));
+  }
+  co_await remove(parts_, {.objects = {push->built->build.image}});
+}
+
 Task<int> Pushes::receive_pack(Call call, std::shared_ptr<Push> push) {
   ChildProcess git(parts_.git.receive_pack(push->app, push->id));
-  stream_descriptor in(parts_.executor, call.in.release()), out(parts_.executor, call.out.release()),
-      err(parts_.executor, call.err.release());
+  stream_descriptor in(parts_.executor, call.in.release());
   stream_descriptor git_in(parts_.executor, git.in().release());
   stream_descriptor git_out(parts_.executor, git.out().release()), git_err(parts_.executor, git.err().release());
+  auto out = std::make_shared<PacketRelay>(parts_.executor, std::move(call.out));
+  const auto err = sink_to(parts_.executor, std::move(call.err));
+  push->words = [push = push.get(), out, err](std::string text) {
+    return push->has_sideband() ? out->put(sideband_packets(text)) : err(std::move(text));
+  };
   TaskGroup reading(parts_.executor), telling(parts_.executor);
   reading.spawn("read the pusher", read_pusher(push, in, std::move(git_in), git));
-  telling.spawn("tell the pusher", tell_pusher(push, std::move(git_out), out));
-  telling.spawn("tell the pusher of errors", tell_pusher(push, std::move(git_err), err));
+  Sink relay = [out, push = push.get()](std::string bytes) -> Task<bool> {
+    push->last_sign = Clock::now();
+    co_return co_await out->relay(bytes);
+  };
+  telling.spawn("tell the pusher", tell_pusher(push, std::move(git_out), std::move(relay)));
+  Sink errors = [err, push = push.get()](std::string bytes) -> Task<bool> {
+    if (push->broken_off) co_return true;  // of its death, which is none of the pusher's business
+    co_return co_await err(std::move(bytes));
+  };
+  telling.spawn("tell the pusher of errors", tell_pusher(push, std::move(git_err), std::move(errors)));
+  auto tell_end = [&]() -> Task<> {
+    co_await telling.join();
+    if (!push->broken_off || !push->wants_report()) co_return;
+    std::vector<RefResult> results;
+    for (const auto& update : push->updates)
+      results.push_back({update.ref, push->stored.contains(update.ref) ? "" : "release failed"});
+    co_await out->put(report_packets(results, push->has_sideband() ? Sideband::yes : Sideband::no));
+  };
   int status = 1;
   auto wait = [&]() -> Task<> {
     status = co_await exited(git);
-    co_await telling.join();
+    // Somebody who keeps the connection and reads nothing does not keep the app's turn.
+    try {
+      co_await with_deadline(parts_.config.receive_timeout, "the pusher does not listen", tell_end());
+    } catch (const Error& error) {
+      log::info("the end of a push was not heard", kv("app", push->app), kv("error", error.message()));
+    }
   };
   auto stop = [&]() -> Task<> {
     git.signal(SIGKILL);
@@ -206,6 +259,26 @@ Task<int> Pushes::receive_pack(Call call, std::shared_ptr<Push> push) {
   co_return push->refused ? 1 : status;
 }
 
+// What the pusher sends next. Throws timeout when he is silent for too long. Silence is his only while git has taken
+// all that he sent, and says nothing itself: a git that unpacks does.
+Task<std::size_t> Pushes::read_piece(Push& push, stream_descriptor& from, stream_descriptor& to, std::string& piece) {
+  for (;;) {
+    const auto patience = push.last_sign + parts_.config.receive_timeout - Clock::now();
+    try {
+      auto reading = from.async_read_some(asio::buffer(piece), asio::use_awaitable);
+      const auto size = co_await with_deadline(patience, "the pusher is silent", std::move(reading));
+      push.last_sign = Clock::now();
+      co_return size;
+    } catch (const Error&) {
+      int unread = 0;
+      const bool is_read = ::ioctl(to.native_handle(), FIONREAD, &unread) != 0 || unread == 0;
+      if (!is_read || push.received) push.last_sign = Clock::now();
+      if (push.last_sign + parts_.config.receive_timeout < Clock::now()) throw;
+      if (!is_read) log::debug("git has not yet taken what the pusher sent", kv("app", push.app), kv("bytes", unread));
+    }
+  }
+}
+
 // From the pusher to git. A pusher who goes silent before the pack is complete is given up.
 Task<> Pushes::read_pusher(std::shared_ptr<Push> push, stream_descriptor& from, stream_descriptor to,
                            ChildProcess& git) {
@@ -213,32 +286,29 @@ Task<> Pushes::read_pusher(std::shared_ptr<Push> push, stream_descriptor& from, 
   for (;;) {
     std::size_t size = 0;
     try {
-      auto reading = from.async_read_some(asio::buffer(piece), asio::use_awaitable);
-      size = co_await with_deadline(push->received ? 24h : parts_.config.receive_timeout, "the pusher is silent",
-                                    std::move(reading));
+      size = co_await read_piece(*push, from, to, piece);
     } catch (const boost::system::system_error& error) {
       if (error.code() == asio::error::operation_aborted) throw;
     } catch (const Error&) {
-      if (push->received) continue;
       log::info("the pusher was silent for too long", kv("app", push->app));
-      git.signal(SIGKILL);
+      git.signal(SIGTERM);  // it removes what it has unpacked
     }
     if (size == 0) co_return;  // closes git's input
+    push->request.feed(std::string_view(piece).substr(0, size));
     const auto [error, written] = co_await asio::async_write(to, asio::buffer(piece, size), quietly);
     if (error) co_return;
   }
 }
 
 // From git to the pusher. A pusher who is gone changes nothing for git, which would give up the push otherwise.
-Task<> Pushes::tell_pusher(std::shared_ptr<Push> push, stream_descriptor from, stream_descriptor& to) {
+Task<> Pushes::tell_pusher(std::shared_ptr<Push> push, stream_descriptor from, Sink sink) {
   std::string piece(piece_size, '\0');
   bool gone = false;
   for (;;) {
     const auto [error, size] = co_await from.async_read_some(asio::buffer(piece), quietly);
     if (error) co_return;
     if (gone) continue;
-    const auto [broken, written] = co_await asio::async_write(to, asio::buffer(piece, size), quietly);
-    if (!broken) continue;
+    if (co_await sink(piece.substr(0, size))) continue;
     gone = true;
     if (!std::exchange(push->pusher_gone, true) && push->received) {
       log::info("the pusher is gone, the push goes on", kv("app", push->app));
@@ -254,34 +324,50 @@ Task<int> Pushes::pre_receive(Call call) {
     co_return 1;
   }
   const auto push = found->second;
-  push->received = push->deciding = true;
-  int status = 1;
-  auto answer = [&]() -> Task<> { status = co_await run_hook(push, std::move(call)); };
-  auto end = [&]() -> Task<> {
-    push->refused = status != 0;
-    push->deciding = false;
-    changes_.notify_all();
-    co_return;
-  };
-  co_await with_cleanup(answer(), end);
-  co_return status;
-}
-
-Task<int> Pushes::run_hook(std::shared_ptr<Push> push, Call call) {
+  push->received = true;
   Quarantine quarantine;
   const char* names[] = {"GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"};
   for (std::size_t i = 0; i < 3; ++i) {
     if (!call.fields[i + 2].empty()) quarantine[names[i]] = call.fields[i + 2];
   }
   call.out.reset();
-  Output output(parts_.executor, std::move(call.err), parts_.config.heartbeat);
+  auto work = [&](Output& output) -> Task<int> {
+    auto updates = co_await read_all(parts_.executor, std::move(call.in), most_updates);
+    co_return co_await consider(push, std::move(updates), std::move(quarantine), output);
+  };
+  co_return co_await decide(push, sink_to(parts_.executor, std::move(call.err)), work);
+}
+
+Task<int> Pushes::reference_transaction(Call call) {
+  if (call.fields.size() != 5) co_return 2;
+  const auto found = pushes_.find(call.fields[1]);
+  if (found == pushes_.end()) co_return 1;
+  const auto push = found->second;
+  if (!push->built) co_return 0;
+  const auto updates = parse_transaction(co_await read_all(parts_.executor, std::move(call.in), most_updates));
+  const bool deploys = std::ranges::any_of(updates, [&](const RefUpdate& update) {
+    return std::ranges::any_of(push->deploys, [&](const RefUpdate& one) { return one.ref == update.ref; });
+  });
+  // Several branches of one commit: the first one that is stored releases it.
+  if (deploys && !push->version) {
+    const auto status =
+        co_await decide(push, push->words, [this, push](Output& output) { return release(push, output); });
+    push->broken_off = status != 0;
+    if (push->broken_off) co_return status;
+  }
+  for (const auto& update : updates) push->stored.insert(update.ref);
+  co_return 0;
+}
+
+Task<int> Pushes::decide(std::shared_ptr<Push> push, Sink sink, std::function<Task<int>(Output&)> work) {
+  push->deciding = true;
+  Output output(parts_.executor, std::move(sink), parts_.config.heartbeat);
   TaskGroup words(parts_.executor);
   words.spawn("speak to the pusher", output.run());
   int status = 1;
-  auto work = [&]() -> Task<> {
+  auto answer = [&]() -> Task<> {
     try {
-      auto updates = co_await read_all(parts_.executor, std::move(call.in), most_updates);
-      status = co_await decide(push, std::move(updates), std::move(quarantine), output);
+      status = co_await work(output);
     } catch (const Error& error) {
       output.line(" !     " + error.message());
     }
@@ -291,17 +377,24 @@ Task<int> Pushes::run_hook(std::shared_ptr<Push> push, Call call) {
       log::info("the last words of a push were not heard", kv("app", push->app), kv("error", error.message()));
     }
   };
-  co_await with_cleanup(work(), [&words] { return words.stop(); });
+  auto end = [&]() -> Task<> {
+    co_await words.stop();
+    push->refused = status != 0;
+    push->deciding = false;
+    changes_.notify_all();
+  };
+  co_await with_cleanup(answer(), end);
   co_return status;
 }
 
-Task<int> Pushes::decide(std::shared_ptr<Push> push, std::string text, Quarantine quarantine, Output& output) {
+Task<int> Pushes::consider(std::shared_ptr<Push> push, std::string text, Quarantine quarantine, Output& output) {
   const auto updates = parse_ref_updates(text);
   if (!updates) {
     output.line(" !     git told what changes in a form that the builder does not know");
     co_return 1;
   }
-  const auto plan = plan_push(*updates, deploy_branches(push->config.value("DEIS_DEPLOY_BRANCH")));
+  push->updates = *updates;
+  auto plan = plan_push(*updates, deploy_branches(push->config.value("DEIS_DEPLOY_BRANCH")));
   if (plan.refusal) {
     output.line(" !     " + *plan.refusal);
     co_return 1;
@@ -311,23 +404,49 @@ Task<int> Pushes::decide(std::shared_ptr<Push> push, std::string text, Quarantin
     count("stored");
     co_return 0;
   }
-  co_return co_await build(push, *plan.build, std::move(quarantine), output);
+  co_return co_await build(push, std::move(plan), std::move(quarantine), output);
 }
 
-Task<int> Pushes::build(std::shared_ptr<Push> push, ObjectId commit, Quarantine quarantine, Output& output) {
-  Phases phases;
-  phases.receive = Clock::now() - push->began;
+Task<int> Pushes::build(std::shared_ptr<Push> push, PushPlan plan, Quarantine quarantine, Output& output) {
+  push->phases.receive = Clock::now() - push->began;
   std::exception_ptr failure;
-  std::optional<ReleaseVersion> version;
   try {
-    BuildJob job{push->app, push->user, commit, push->config, std::move(quarantine), push->is_first};
-    version = co_await build_and_release(parts_, std::move(job), output, phases);
+    BuildJob job{.app = push->app, .user = push->user, .commit = *plan.build};
+    // One of several refs that cannot be stored is the others' end only if the pusher wants it so.
+    job.stores = push->request.can("atomic") ? push->updates : plan.deploys;
+    job.config = push->config;
+    job.quarantine = std::move(quarantine);
+    job.drop_cache = push->is_first;
+    push->built = co_await build_slug(parts_, std::move(job), output, push->phases);
   } catch (...) {
     failure = std::current_exception();
     if (is_cancelled(failure)) throw;
   }
+  if (failure) {
+    count("failed");
+    log::warn("push failed", kv("app", push->app), kv("user", push->user), kv("commit", *plan.build),
+              kv("error", describe(failure)));
+    output.line(" !     " + failure_text(failure));
+    co_return 1;
+  }
+  push->deploys = std::move(plan.deploys);
+  push->tidying.spawn("remove what a build left", remove(parts_, push->built->leftovers));
+  co_return 0;
+}
+
+Task<int> Pushes::release(std::shared_ptr<Push> push, Output& output) {
+  const auto& commit = push->built->build.commit;
+  std::exception_ptr failure;
+  push->may_yet_serve = true;  // also when we are ended meanwhile
+  try {
+    push->version = co_await builder::release(parts_, push->built->build, output, push->phases);
+  } catch (const Error& error) {
+    push->may_yet_serve = error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::timeout;
+    failure = std::current_exception();
+  }
+  auto& phases = push->phases;
   phases.total = Clock::now() - push->began;
-  if (!version) {
+  if (failure) {
     count("failed");
     log::warn("push failed", kv("app", push->app), kv("user", push->user), kv("commit", commit),
               kv("error", describe(failure)));
@@ -336,11 +455,11 @@ Task<int> Pushes::build(std::shared_ptr<Push> push, ObjectId commit, Quarantine 
   }
   count("deployed");
   observe(phases);
-  log::info("deployed", kv("app", push->app), kv("release", *version), kv("user", push->user), kv("commit", commit),
-            kv("pusher_gone", push->pusher_gone), kv("receive", seconds_text(phases.receive)),
+  log::info("deployed", kv("app", push->app), kv("release", *push->version), kv("user", push->user),
+            kv("commit", commit), kv("pusher_gone", push->pusher_gone), kv("receive", seconds_text(phases.receive)),
             kv("upload", seconds_text(phases.upload)), kv("build", seconds_text(phases.build)),
             kv("release_time", seconds_text(phases.release)), kv("total", seconds_text(phases.total)));
-  output.line("Done, " + push->app.text() + ":" + version->text() + " deployed to Workflow\n");
+  output.line("Done, " + push->app.text() + ":" + push->version->text() + " deployed to Workflow\n");
   output.line("Use 'deis open' to view this application in your browser\n");
   output.line("To learn more, use 'deis help' or visit https://deis.com/\n");
   output.line(phases_text(phases));

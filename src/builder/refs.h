@@ -33,11 +33,16 @@ struct RefUpdate {
 // The input of a pre-receive hook (githooks(5)): "<old> <new> <ref>" per line. nullopt when it is anything else.
 std::optional<std::vector<RefUpdate>> parse_ref_updates(std::string_view text);
 
+// The input of a reference-transaction hook: the same lines, among others that are none of a push's (of HEAD, of
+// symbolic refs), which are left out.
+std::vector<RefUpdate> parse_transaction(std::string_view text);
+
 // The branches whose push deploys: those of the app's DEIS_DEPLOY_BRANCH, else master and main.
 std::set<std::string> deploy_branches(std::string_view setting);
 
 struct PushPlan {
   std::optional<ObjectId> build;       // the commit to build and release, if any
+  std::vector<RefUpdate> deploys;      // the branches that it is pushed to
   std::vector<std::string> notices;    // what is not built, and why
   std::optional<std::string> refusal;  // then nothing of the push is accepted
   bool operator==(const PushPlan&) const = default;

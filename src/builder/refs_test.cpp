@@ -51,7 +51,9 @@ TEST(DeployBranches, are_master_and_main_unless_the_app_says_otherwise) {
 TEST(PushPlan, builds_the_deploy_branch) {
   const auto branches = deploy_branches("");
   for (const std::string ref : {"refs/heads/master", "refs/heads/main"}) {
-    EXPECT_EQ(plan_push({update(one, two, ref)}, branches), (PushPlan{ObjectId::parse(two), {}, std::nullopt})) << ref;
+    EXPECT_EQ(plan_push({update(one, two, ref)}, branches),
+              (PushPlan{ObjectId::parse(two), {update(one, two, ref)}, {}, std::nullopt}))
+        << ref;
   }
 }
 
@@ -102,6 +104,16 @@ TEST(PushPlan, refuses_what_has_no_one_meaning) {
 TEST(PushPlan, shows_no_terminal_codes_of_a_branchs_name) {
   const auto plan = plan_push({update(none, one, "refs/heads/a\x1b[31m")}, deploy_branches(""));
   for (const auto& notice : plan.notices) EXPECT_EQ(notice.find('\x1b'), std::string::npos);
+}
+
+TEST(Transaction, is_what_it_says_of_refs) {
+  const auto zeros = std::string(40, '0'), ones = std::string(40, '1');
+  const auto updates = parse_transaction(zeros + " " + ones + " refs/heads/master\n" + zeros + " " + ones + " HEAD\n" +
+                                         "ref:refs/heads/x " + zeros + " HEAD\n" + ones + " " + zeros + " refs/tags/a");
+  ASSERT_EQ(updates.size(), 2u);
+  EXPECT_EQ(updates[0], (RefUpdate{*ObjectId::parse(zeros), *ObjectId::parse(ones), "refs/heads/master"}));
+  EXPECT_EQ(updates[1].ref, "refs/tags/a");
+  EXPECT_TRUE(parse_transaction("").empty());
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ std::string sshd_config(const SshdSettings& settings) {
       "Compression no\n"  // packs are compressed already
       "\n"
       "LoginGraceTime 30\n"
-      "MaxAuthTries 10\n"  // an agent may hold many keys
+      "MaxAuthTries 1000\n"  // an agent may hold many keys; the time to log in is what ends
       "MaxSessions 4\n"
       "MaxStartups 100:30:500\n"
       "ClientAliveInterval 15\n"

@@ -1,6 +1,5 @@
 #include <fcntl.h>
-#include <grp.h>
-#include <sys/stat.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,10 +12,13 @@
 #include "lib/base/file.h"
 #include "lib/base/text.h"
 #include "lib/http/http.h"
+#include "lib/procfile/procfile.h"
+#include "lib/s3/presigned.h"
 #include "slugbuilder/buildpacks.h"
 #include "slugbuilder/output.h"
 #include "slugbuilder/slug.h"
 #include "slugbuilder/slugbuilder.h"
+#include "slugbuilder/tree.h"
 
 namespace workflow::slugbuilder {
 namespace {
@@ -24,33 +26,30 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
-constexpr archive::Owner slug_owner{2000, 2000};
+constexpr archive::Owner slug_owner{2000, 2000};  // the user of app containers
 
 // What only we need, or what would tell a build about the platform around it.
 bool is_ours(const std::string& name) {
-  static const std::set<std::string> names = {"TAR_PATH",       "PUT_PATH",        "CACHE_PATH",     "BUILDPACK_URL",
-                                              "BUILDER_BUCKET", "BUILDER_STORAGE", "BUILDPACKS_DIR", "ENV_DIR",
-                                              "WORK_DIR",       "LOG_LEVEL",       "LOG_FORMAT",     "HOSTNAME"};
-  return names.contains(name) || name.starts_with("S3_") || name.starts_with("KUBERNETES_") ||
-         name.starts_with("POD_") || name.starts_with("DEIS_");
+  static const std::set<std::string> names = {"TAR_URL",       "SLUG_PUT_URL",  "PROCFILE_PUT_URL", "CACHE_GET_URL",
+                                              "CACHE_PUT_URL", "BUILDPACK_URL", "BUILDPACKS_DIR",   "ENV_DIR",
+                                              "WORK_DIR",      "LOG_LEVEL",     "LOG_FORMAT",       "HOSTNAME"};
+  return names.contains(name) || name.starts_with("KUBERNETES_") || name.starts_with("POD_") ||
+         name.starts_with("DEIS_");
 }
 
-void make_folder(const fs::path& path, bool clean) {
-  if (clean) fs::remove_all(path);
+enum class Content { kept, removed };
+void make_folder(const fs::path& path, Content before) {
+  if (before == Content::removed) fs::remove_all(path);
   fs::create_directories(path);
-  if (::geteuid() == 0 && ::chown(path.c_str(), slug_owner.uid, slug_owner.gid) != 0) {
-    throw Error(ErrorKind::internal, "cannot give " + path.string() + " to the user of builds");
-  }
 }
 
 class Build {
  public:
   Build(Executor executor, Config config)
       : config_(std::move(config)),
+        store_(executor),
         output_(config_.to_stdout ? STDERR_FILENO : STDOUT_FILENO),
-        runner_(script_env(), output_) {
-    if (config_.store) store_.emplace(executor, *config_.store, clock_);
-  }
+        runner_(script_env(), output_) {}
 
   Task<int> run() {
     try {
@@ -67,6 +66,7 @@ class Build {
   fs::path cache_dir() const { return config_.work_dir / "cache"; }
   fs::path env_dir() const { return config_.work_dir / "environment"; }
   fs::path slug_file() const { return config_.work_dir / "slug.tgz"; }
+  Folder tree() const { return Folder(build_dir()); }
 
   std::map<std::string, std::string> script_env() const {
     auto env = config_.build_env;
@@ -81,12 +81,11 @@ class Build {
   }
 
   Task<> run_steps() {
-    make_folder(config_.app_dir, false);
-    make_folder(build_dir(), true);
-    make_folder(cache_dir(), true);
-    make_folder(env_dir(), true);
+    make_folder(config_.app_dir, Content::kept);
+    for (const auto& folder : {build_dir(), cache_dir(), env_dir()}) make_folder(folder, Content::removed);
     co_await obtain_source();
-    apply_slugignore();
+    co_await offload([this] { apply_slugignore(tree()); });
+    co_await warn_of_lfs_pointers();
     copy_env();
     install_ssh_key();
     co_await restore_cache();
@@ -97,58 +96,40 @@ class Build {
     co_await finish(types);
   }
 
-  Task<> download(std::string key, const Fd& to) {
-    auto stream = co_await store_->get_stream(config_.bucket, std::move(key));
-    for (;;) {
-      auto next = stream->read();
-      const auto piece = co_await with_deadline(60s, "the object store stopped sending", std::move(next));
-      if (piece.empty()) break;
-      std::string_view rest = piece;
-      while (!rest.empty()) {
-        const auto written = ::write(to.get(), rest.data(), rest.size());
-        if (written < 0) throw Error(ErrorKind::unavailable, "the build's disk is full");
-        rest.remove_prefix(static_cast<std::size_t>(written));
-      }
-    }
-    ::lseek(to.get(), 0, SEEK_SET);
-  }
-
   Fd temporary_file() const {
     Fd fd(::open(config_.work_dir.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
     if (!fd) throw Error(ErrorKind::internal, "cannot write to " + config_.work_dir.string());
     return fd;
   }
 
-  Task<> unpack(std::string key, fs::path folder) {
-    auto file = temporary_file();
-    co_await download(std::move(key), file);
-    co_await offload([&file, folder] { archive::extract_tar(file.get(), folder, {.owner = slug_owner}); });
+  Task<> unpack(http::Url url, fs::path folder) {
+    const auto file = temporary_file();
+    co_await s3::download(store_, std::move(url), file);
+    co_await offload([&file, folder] { archive::extract_tar(file.get(), folder); });
   }
 
   Task<> obtain_source() {
-    if (!config_.tar_path.empty()) {
-      co_await unpack(config_.tar_path, build_dir());
+    if (config_.tar_url) {
+      co_await unpack(*config_.tar_url, build_dir());
     } else {
       const auto packed = config_.work_dir / "source.tgz";
       archive::create_tar_gz(config_.app_dir, packed);
       Fd fd(::open(packed.c_str(), O_RDONLY | O_CLOEXEC));
-      archive::extract_tar(fd.get(), build_dir(), {.owner = slug_owner});
+      archive::extract_tar(fd.get(), build_dir());
       fs::remove(packed);
     }
-    make_folder(build_dir() / ".profile.d", false);
+    if (!tree().find(".profile.d")) tree().make_folder(".profile.d");
   }
 
-  void apply_slugignore() const {
-    const auto text = find_file(build_dir() / ".slugignore");
-    if (!text) return;
-    const auto left_out = slugignore(*text);
-    std::vector<fs::path> doomed;
-    for (fs::recursive_directory_iterator at(build_dir()), end; at != end; ++at) {
-      if (!left_out(at->path().lexically_relative(build_dir()).string())) continue;
-      doomed.push_back(at->path());
-      if (at->is_directory() && !at->is_symlink()) at.disable_recursion_pending();
-    }
-    for (const auto& path : doomed) fs::remove_all(path);
+  Task<> warn_of_lfs_pointers() const {
+    const auto pointers = co_await offload([this] { return find_lfs_pointers(tree(), 5); });
+    if (pointers.count == 0) co_return;
+    output_.warning(std::to_string(pointers.count) +
+                    (pointers.count == 1 ? " file is a pointer" : " files are pointers") +
+                    " of git-lfs, and not what it points at: " + join(pointers.some, ", ") +
+                    (pointers.count > pointers.some.size() ? ", …" : ""));
+    output_.warning("git push sends only pointers. To put the content into the repository, and push again:");
+    output_.warning("  git lfs migrate export --include='*' --everything");
   }
 
   // Regular files only: the mounted secret also has folders and links of its own making.
@@ -157,11 +138,7 @@ class Build {
     for (const auto& entry : fs::directory_iterator(config_.env_dir, absent)) {
       const auto name = entry.path().filename().string();
       if (name.starts_with("..") || !entry.is_regular_file()) continue;
-      const auto target = env_dir() / name;
-      write_file_atomically(target, read_file(entry.path()), 0600);
-      if (::geteuid() == 0 && ::chown(target.c_str(), slug_owner.uid, slug_owner.gid) != 0) {
-        throw Error(ErrorKind::internal, "cannot prepare the build's environment");
-      }
+      write_file_atomically(env_dir() / name, read_file(entry.path()), 0600);
     }
   }
 
@@ -171,44 +148,36 @@ class Build {
     const auto key = from_base64(replace_all(std::string(trim(*encoded)), "\n", ""));
     if (!key) throw Error(ErrorKind::invalid, "the config variable SSH_KEY must be a private key in base64");
     const auto folder = config_.app_dir / ".ssh";
-    make_folder(folder, false);
+    make_folder(folder, Content::kept);
     fs::permissions(folder, fs::perms::owner_all);
-    for (const auto& [name, text, mode] : {std::tuple<std::string, std::string, int>{"id_rsa", *key, 0400},
-                                           {"config", "StrictHostKeyChecking no\n", 0600}}) {
-      write_file_atomically(folder / name, text, mode);
-      if (::geteuid() == 0 && ::chown((folder / name).c_str(), slug_owner.uid, slug_owner.gid) != 0) {
-        throw Error(ErrorKind::internal, "cannot install SSH_KEY");
-      }
-    }
+    write_file_atomically(folder / "id_rsa", *key, 0400);
+    write_file_atomically(folder / "config", "StrictHostKeyChecking no\n", 0600);
   }
 
   Task<> restore_cache() {
-    if (config_.cache_path.empty()) co_return;
+    if (!config_.cache_get_url) co_return;
     output_.heading("Restoring cache...");
-    const auto key = config_.cache_path + "/cache.tgz";
     std::string trouble;
     try {
-      const auto found = co_await store_->head(config_.bucket, key);
-      if (found) {
-        co_await unpack(key, cache_dir());
-        output_.detail("Done!");
-      } else {
-        output_.detail("No cache file found. If this is the first deploy, it will be created now.");
-      }
+      co_await unpack(*config_.cache_get_url, cache_dir());
+      output_.detail("Done!");
     } catch (const Error& error) {
-      trouble = error.message();
+      if (error.kind() == ErrorKind::not_found)
+        output_.detail("No cache file found. If this is the first deploy, it will be created now.");
+      else
+        trouble = error.message();
     }
     if (!trouble.empty()) {
       // A cache only saves time: the build goes on, and says what it lacks.
       output_.warning("The cache could not be restored: " + trouble);
-      make_folder(cache_dir(), true);
+      make_folder(cache_dir(), Content::removed);
     }
     cache_before_ = folder_fingerprint(cache_dir());
   }
 
   Task<std::vector<Buildpack>> choose_buildpacks() {
     std::vector<BuildpackSource> sources;
-    const auto list = find_file(build_dir() / ".buildpacks");
+    const auto list = find_text(tree(), ".buildpacks");
     const auto wanted = !config_.buildpack_url.empty() ? config_.buildpack_url : list.value_or("");
     for (const auto& line : split(replace_all(replace_all(wanted, "\t", "\n"), " ", "\n"), '\n')) {
       if (trim(line).empty()) continue;
@@ -233,7 +202,7 @@ class Build {
       packs.push_back(std::move(*found));
       co_return packs;
     }
-    make_folder(config_.work_dir / "custom", true);
+    make_folder(config_.work_dir / "custom", Content::removed);
     for (const auto& source : sources) {
       output_.heading(sources.size() > 1 ? "Fetching buildpack " + source.url : "Fetching custom buildpack");
       const auto target = config_.work_dir / "custom" / std::to_string(packs.size());
@@ -262,7 +231,7 @@ class Build {
     }
   }
 
-  Task<ProcessTypes> compile(std::vector<Buildpack> packs) {
+  Task<procfile::Types> compile(std::vector<Buildpack> packs) {
     std::vector<fs::path> exports;
     std::string release;
     for (const auto& pack : packs) {
@@ -283,20 +252,22 @@ class Build {
       }
       release = std::move(words);
     }
-    write_file_atomically(build_dir() / ".release", release.empty() ? "--- {}\n" : release + "\n");
+    tree().write_file(".release", release.empty() ? "--- {}\n" : release + "\n");
     co_return discover_types(packs.back().name, release);
   }
 
-  ProcessTypes discover_types(const std::string& pack, const std::string& release) const {
+  procfile::Types discover_types(const std::string& pack, const std::string& release) const {
     output_.heading("Discovering process types");
-    auto names = [](const ProcessTypes& types) {
+    auto names = [](const procfile::Types& types) {
       std::vector<std::string> out;
       for (const auto& [name, command] : types) out.push_back(name);
       return join(out, ", ");
     };
-    const auto procfile = find_file(build_dir() / "Procfile");
-    const auto declared = procfile ? parse_process_types(*procfile) : ProcessTypes{};
-    const auto defaults = default_process_types(release);
+    const auto file = find_text(tree(), "Procfile");
+    const auto declared = file ? procfile::parse(*file) : procfile::Types{};
+    check_process_types(declared, "Procfile");
+    const auto defaults = procfile::parse_release(release).default_process_types;
+    check_process_types(defaults, "default_process_types");
     if (!declared.empty()) output_.detail("Procfile declares types -> " + names(declared));
     if (!defaults.empty()) output_.detail("Default process types for " + pack + " -> " + names(defaults));
     auto types = merge(declared, defaults);
@@ -305,11 +276,11 @@ class Build {
       output_.warning("Add a Procfile with a line such as \"web: ./start\", commit it and push again.");
       throw ScriptFailed{1};
     }
-    if (!procfile) write_file_atomically(build_dir() / "Procfile", print_procfile(types));
+    if (!file) tree().write_file("Procfile", procfile::print(types));
     return types;
   }
 
-  Task<> finish(ProcessTypes types) {
+  Task<> finish(procfile::Types types) {
     const auto size = co_await offload([this] {
       return archive::create_tar_gz(build_dir(), slug_file(),
                                     {.owner = slug_owner, .leave_out = [](const std::string& path) {
@@ -322,13 +293,18 @@ class Build {
     }
     co_await store_cache();
     output_.heading("Compiled slug size is " + human_size(size));
-    if (config_.put_path.empty()) co_return;
-    co_await store_->put_file(config_.bucket, config_.put_path + "/slug.tgz", slug_file().string());
-    co_await store_->put(config_.bucket, config_.put_path + "/Procfile", print_procfile(types));
+    if (config_.slug_put_url) co_await upload_file(*config_.slug_put_url, slug_file());
+    if (config_.procfile_put_url) co_await s3::upload(store_, *config_.procfile_put_url, procfile::print(types));
+  }
+
+  Task<> upload_file(http::Url url, fs::path path) {
+    auto file = std::make_shared<Fd>(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!*file) throw Error(ErrorKind::internal, "cannot read " + path.string());
+    co_await s3::upload(store_, std::move(url), std::move(file));
   }
 
   Task<> store_cache() {
-    if (config_.cache_path.empty()) co_return;
+    if (!config_.cache_put_url) co_return;
     output_.heading("Checking for changes inside the cache directory...");
     const auto now = folder_fingerprint(cache_dir());
     if (now.empty()) {
@@ -342,7 +318,7 @@ class Build {
           co_await offload([this, file] { return archive::create_tar_gz(cache_dir(), file, {.owner = slug_owner}); });
       std::string trouble;
       try {
-        co_await store_->put_file(config_.bucket, config_.cache_path + "/cache.tgz", file.string());
+        co_await upload_file(*config_.cache_put_url, file);
         output_.detail("Done: Uploaded cache (" + human_size(size) + ")");
       } catch (const Error& error) {
         trouble = error.message();
@@ -352,8 +328,7 @@ class Build {
   }
 
   Config config_;
-  SystemClock clock_;
-  std::optional<s3::Client> store_;
+  http::Client store_;
   Output output_;
   Runner runner_;
   std::string cache_before_;
@@ -364,20 +339,25 @@ class Build {
 
 Config Config::from(Env& env) {
   Config config;
-  config.tar_path = env.text("TAR_PATH", "");
-  config.put_path = env.text("PUT_PATH", "");
-  config.cache_path = env.text("CACHE_PATH", "");
+  const auto url = [&env](const char* name) -> std::optional<http::Url> {
+    const auto text = env.text(name, "");
+    auto parsed = http::Url::parse(text);
+    if (!parsed && !text.empty()) env.problem(name, "must be a URL");
+    return parsed;
+  };
+  config.tar_url = url("TAR_URL");
+  config.slug_put_url = url("SLUG_PUT_URL");
+  config.procfile_put_url = url("PROCFILE_PUT_URL");
+  config.cache_get_url = url("CACHE_GET_URL");
+  config.cache_put_url = url("CACHE_PUT_URL");
   config.buildpack_url = env.text("BUILDPACK_URL", "");
   config.source_version = env.text("SOURCE_VERSION", "");
   config.stack = env.text("STACK", "workflow-12");
-  config.bucket = env.text("BUILDER_BUCKET", "builder");
   config.buildpacks_dir = env.text("BUILDPACKS_DIR", "/tmp/buildpacks");
   config.env_dir = env.text("ENV_DIR", "/tmp/env");
   config.app_dir = env.text("APP_DIR", "/app");
   config.work_dir = env.text("WORK_DIR", "/tmp");
   config.debug = equal_ignoring_case(env.text("DEIS_BUILDPACK_DEBUG", ""), "true");
-  if (!config.tar_path.empty() || !config.put_path.empty() || !config.cache_path.empty())
-    config.store = s3::Endpoint::from(env);
   for (const auto& [name, value] : env.all()) {
     if (!is_ours(name)) config.build_env.emplace(name, value);
   }
@@ -390,10 +370,14 @@ Task<int> build(Executor executor, Config config) {
 }
 
 int slugbuilder_main(int argc, char** argv) {
+  // Build scripts run as the same user: the kernel keeps them from our memory, our environment and our files.
+  ::prctl(PR_SET_DUMPABLE, 0);
   auto env = Env::from_process();
   int status = 1;
   try {
     configure_log("slugbuilder", env);
+    if (::geteuid() == 0)
+      throw Error(ErrorKind::forbidden, "a build runs what was pushed: start it as another user than root");
     auto config = Config::from(env);
     config.to_stdout = argc > 1 && std::string_view(argv[1]) == "-";
     env.done();

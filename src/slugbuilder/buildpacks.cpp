@@ -19,7 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
-constexpr int slug_user = 2000;
 // Sources $2…, as many as $1 says, then becomes the rest.
 constexpr const char* with_exports =
     R"(n=$1; shift; while [ "$n" -gt 0 ]; do . "$1"; shift; n=$((n - 1)); done; exec "$@")";
@@ -36,7 +35,6 @@ ProcessSpec spec_of(Script script, const std::map<std::string, std::string>& env
                    .cwd = script.cwd.string(),
                    .new_session = true,
                    .die_with_parent = true};
-  if (::geteuid() == 0) spec.uid = spec.gid = slug_user;
   return spec;
 }
 
@@ -100,7 +98,7 @@ Task<fs::path> fetch_buildpack(const Runner& runner, BuildpackSource source, fs:
     if (const int status = co_await runner.run_shown(std::move(download), true)) throw ScriptFailed{status};
     fs::create_directories(target);
     Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-    archive::extract_tar(fd.get(), target, {.owner = archive::Owner{slug_user, slug_user}, .max_bytes = 1ull << 30});
+    archive::extract_tar(fd.get(), target, {.max_bytes = 1ull << 30});
     // An archive of a release often holds one folder that holds the rest.
     if (!fs::exists(target / "bin")) {
       for (const auto& entry : fs::directory_iterator(target)) {

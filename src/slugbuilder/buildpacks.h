@@ -1,4 +1,4 @@
-// src/slugbuilder/buildpacks.h: finding buildpacks and running their scripts as the unprivileged user of builds.
+// src/slugbuilder/buildpacks.h: finding buildpacks and running their scripts.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -34,7 +34,7 @@ struct Script {
   std::filesystem::path cwd;
   std::vector<std::filesystem::path> exports;  // sourced first: `export` files of earlier buildpacks
 };
-// Runs build scripts as uid and gid 2000 when we are root, with only the given environment.
+// Runs build scripts with only the given environment.
 class Runner {
  public:
   Runner(std::map<std::string, std::string> env, Output output) : env_(std::move(env)), output_(output) {}

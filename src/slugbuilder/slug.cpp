@@ -4,46 +4,17 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <set>
 
 #include "lib/base/domain.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/text.h"
-#include "lib/json/json.h"
-#include "lib/kube/yaml.h"
 
 namespace workflow::slugbuilder {
 namespace {
 
 namespace fs = std::filesystem;
-
-json::value yaml_of(std::string_view text, const std::string& where) {
-  try {
-    return kube::parse_yaml(text);
-  } catch (const Error& error) {
-    throw Error(ErrorKind::invalid, where + " is not valid YAML: " + error.message());
-  }
-}
-
-ProcessTypes types_of(const json::value* value, const std::string& where) {
-  ProcessTypes types;
-  if (!value || value->is_null()) return types;
-  const auto* object = value->if_object();
-  if (!object) throw Error(ErrorKind::invalid, where + " must have lines of the form \"web: command\"");
-  for (const auto& [key, command] : *object) {
-    const std::string name(key);
-    if (!ProcessType::parse(name)) {
-      throw Error(ErrorKind::invalid,
-                  where + ": the process type \"" + name + "\" must be " + std::string(ProcessType::rule()));
-    }
-    const auto text = command.is_string() ? std::string(command.get_string()) : json::serialize(command);
-    if (command.is_null() || command.is_structured() || trim(text).empty()) {
-      throw Error(ErrorKind::invalid, where + ": the process type \"" + name + "\" needs a command");
-    }
-    types.emplace_back(name, text);
-  }
-  return types;
-}
 
 bool matches(const std::string& pattern, const std::string& path) {
   return fnmatch(pattern.c_str(), path.c_str(), 0) == 0;
@@ -51,30 +22,23 @@ bool matches(const std::string& pattern, const std::string& path) {
 
 }  // namespace
 
-ProcessTypes parse_process_types(std::string_view yaml) {
-  const auto document = yaml_of(yaml, "Procfile");
-  return types_of(&document, "Procfile");
-}
-
-ProcessTypes default_process_types(std::string_view release_yaml) {
-  const auto document = yaml_of(release_yaml, "The output of bin/release");
-  return types_of(find_path(document, {"default_process_types"}), "default_process_types");
-}
-
-ProcessTypes merge(ProcessTypes procfile, const ProcessTypes& defaults) {
-  for (const auto& type : defaults) {
-    const bool has = std::ranges::any_of(procfile, [&](const auto& own) { return own.first == type.first; });
-    if (!has) procfile.push_back(type);
+void check_process_types(const procfile::Types& types, const std::string& where) {
+  std::set<std::string> seen;
+  for (const auto& [name, command] : types) {
+    const auto which = where + ": the process type \"" + name + "\" ";
+    if (!ProcessType::parse(name))
+      throw Error(ErrorKind::invalid, which + "must be " + std::string(ProcessType::rule()));
+    if (!seen.insert(name).second) throw Error(ErrorKind::invalid, which + "is there twice");
+    if (trim(command).empty()) throw Error(ErrorKind::invalid, which + "needs a command");
   }
-  return procfile;
 }
 
-std::string print_procfile(const ProcessTypes& types) {
-  if (types.empty()) return "{}\n";
-  // JSON's quoted text is YAML's too, and needs no thought about what a plain scalar may hold.
-  std::string out;
-  for (const auto& [name, command] : types) out += name + ": " + json::serialize(json::value(command)) + "\n";
-  return out;
+procfile::Types merge(procfile::Types types, const procfile::Types& defaults) {
+  for (const auto& type : defaults) {
+    const bool has = std::ranges::any_of(types, [&](const auto& own) { return own.first == type.first; });
+    if (!has) types.push_back(type);
+  }
+  return types;
 }
 
 std::function<bool(const std::string&)> slugignore(std::string_view text) {

@@ -8,17 +8,15 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/procfile/procfile.h"
+
 namespace workflow::slugbuilder {
 
-using ProcessTypes = std::vector<std::pair<std::string, std::string>>;  // in the file's order
-
-// Throws `invalid` that names the file and what is wrong with it: not YAML, not a mapping, a bad name, an empty
+// Throws `invalid` that names what is wrong with a process type of `where`: its name, a name that comes twice, an empty
 // command.
-ProcessTypes parse_process_types(std::string_view yaml);
-ProcessTypes default_process_types(std::string_view release_yaml);
+void check_process_types(const procfile::Types& types, const std::string& where);
 // The Procfile's types win one by one over the buildpack's defaults.
-ProcessTypes merge(ProcessTypes procfile, const ProcessTypes& defaults);
-std::string print_procfile(const ProcessTypes& types);  // YAML; "{}" when there is none
+procfile::Types merge(procfile::Types types, const procfile::Types& defaults);
 
 // Whether .slugignore leaves a path (relative, without "./") out: shell patterns, "/x" only at the root, "x/" only
 // folders (taken for anything of that name), a pattern without a slash at any depth; blank lines and # comments say

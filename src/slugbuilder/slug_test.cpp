@@ -10,37 +10,26 @@
 namespace workflow::slugbuilder {
 namespace {
 
-TEST(ProcessTypes, keep_the_files_order) {
-  const auto types = parse_process_types("web: python app.py\nworker: \"a: b\"\nclock: 5\n");
-  EXPECT_EQ(types, (ProcessTypes{{"web", "python app.py"}, {"worker", "a: b"}, {"clock", "5"}}));
-}
-
 TEST(ProcessTypes, that_cannot_be_are_named) {
-  const std::pair<std::string, std::string> cases[] = {{"Web: x\n", "\"Web\""},
-                                                       {"a_b: x\n", "\"a_b\""},
-                                                       {"web:\n", "needs a command"},
-                                                       {"- x\n", "of the form"},
-                                                       {"web: [\n", "YAML"}};
-  for (const auto& [procfile, named] : cases) {
+  const std::pair<procfile::Types, std::string> cases[] = {
+      {{{"Web", "x"}}, "Procfile: the process type \"Web\" must be lower-case"},
+      {{{"a_b", "x"}}, "\"a_b\" must be"},
+      {{{"web", " "}}, "Procfile: the process type \"web\" needs a command"},
+      {{{"web", "a"}, {"b", "c"}, {"web", "a"}}, "Procfile: the process type \"web\" is there twice"}};
+  for (const auto& [types, named] : cases) {
     try {
-      parse_process_types(procfile);
-      ADD_FAILURE() << procfile;
+      check_process_types(types, "Procfile");
+      ADD_FAILURE() << named;
     } catch (const Error& error) {
       EXPECT_NE(error.message().find(named), std::string::npos) << error.message();
     }
   }
+  EXPECT_NO_THROW(check_process_types({{"web", "a"}, {"b", "c"}}, "Procfile"));
 }
 
 TEST(ProcessTypes, of_the_procfile_win_one_by_one) {
   EXPECT_EQ(merge({{"web", "mine"}}, {{"web", "default"}, {"rake", "rake"}}),
-            (ProcessTypes{{"web", "mine"}, {"rake", "rake"}}));
-}
-
-TEST(ProcessTypes, come_back_as_they_were_printed) {
-  const ProcessTypes types{{"web", "echo \"hi: there\" # $PORT \\ 'x'"}, {"b", "- x"}};
-  EXPECT_EQ(parse_process_types(print_procfile(types)), types);
-  EXPECT_EQ(print_procfile({}), "{}\n");
-  EXPECT_TRUE(parse_process_types("{}\n").empty());
+            (procfile::Types{{"web", "mine"}, {"rake", "rake"}}));
 }
 
 TEST(Slugignore, means_what_people_write) {

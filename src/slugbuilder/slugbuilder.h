@@ -1,6 +1,8 @@
 // src/slugbuilder/slugbuilder.h: one build: source archive → buildpack → slug in the object store.
-//   Needs   the object store; the buildpacks of the stack image; /tmp/env with a file per config variable.
-//   Speaks  S3; the classic buildpack interface (bin/detect, bin/compile, bin/release) to the buildpacks.
+//   Needs   presigned URLs for its objects, and no credentials; the buildpacks of the stack image; /tmp/env with a file
+//           per config variable. Runs as the user that runs the app (uid 2000 in the stack image), never as root.
+//   Speaks  HTTP to the object store; the classic buildpack interface (bin/detect, bin/compile, bin/release) to the
+//           buildpacks.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -9,19 +11,20 @@
 
 #include "lib/async/task.h"
 #include "lib/base/settings.h"
-#include "lib/s3/s3.h"
+#include "lib/http/http.h"
 
 namespace workflow::slugbuilder {
 
 struct Config {
-  std::string tar_path;                  // TAR_PATH: key of the source; "": what is in /app
-  std::string put_path;                  // PUT_PATH: prefix of the results; "": nothing is uploaded
-  std::string cache_path;                // CACHE_PATH: prefix of the cache; "": no cache
+  // Presigned: whoever has them has the objects. Build scripts do not get to see them.
+  std::optional<http::Url> tar_url;       // TAR_URL: the source; absent: what is in APP_DIR
+  std::optional<http::Url> slug_put_url;  // SLUG_PUT_URL, PROCFILE_PUT_URL: the results; absent: nothing is uploaded
+  std::optional<http::Url> procfile_put_url;
+  std::optional<http::Url> cache_get_url;  // CACHE_GET_URL, CACHE_PUT_URL; absent: no cache
+  std::optional<http::Url> cache_put_url;
   std::string buildpack_url;             // BUILDPACK_URL: git URL[#ref] or a .tgz URL; "": the stack's own buildpacks
   std::string source_version;            // SOURCE_VERSION: the commit
   std::string stack;                     // STACK: name told to buildpacks, default workflow-12
-  std::string bucket;                    // BUILDER_BUCKET: default builder
-  std::optional<s3::Endpoint> store;     // S3_ENDPOINT, S3_REGION, S3_ACCESS_KEY_FILE, S3_SECRET_KEY_FILE
   std::filesystem::path buildpacks_dir;  // BUILDPACKS_DIR: default /tmp/buildpacks
   std::filesystem::path env_dir;         // ENV_DIR: default /tmp/env
   std::filesystem::path app_dir;         // APP_DIR: default /app

@@ -5,14 +5,18 @@ import itertools
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.parse
+import urllib.request
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from builder_under_test import BuildCluster, Builder, Pusher, skip_without_programs  # noqa: E402
+from builder_under_test import BuildCluster, Builder, Pusher, open_folder, skip_without_programs  # noqa: E402
 from controller_under_test import postgres, start_controller  # noqa: E402, F401
 from objectstore_under_test import ACCESS, SECRET, ObjectStore  # noqa: E402
 from workflow_testing import WORKFLOW, run, wait_for  # noqa: E402
@@ -137,9 +141,10 @@ def test_a_push_builds_releases_and_says_how_long_each_part_took(alice, app, sto
     for phase in ("receive", "upload", "build", "release", "total"):
         assert re.search(rf"{phase} \d+\.\d\d s", output), output
     assert releases(alice.api, app) == ["v2", "v1"]
-    sha = alice.git(app, "rev-parse", "HEAD").stdout[:8]
+    commit = alice.git(app, "rev-parse", "HEAD").stdout.strip()
     build = alice.api.get(f"/v2/apps/{app}/builds/").json()["results"][0]
-    assert build["sha"] == sha and build["image"] == f"home/{app}:git-{sha}/push/slug.tgz"
+    assert build["sha"] == commit[:8]
+    assert re.fullmatch(rf"home/{app}:git-{commit}-[0-9a-f]{{16}}/push/slug\.tgz", build["image"])
     assert build["procfile"] == {"web": "./serve"} and not build["dockerfile"]
     assert store.client().head_object(Bucket="builder", Key=build["image"])["ContentLength"] > 0
 
@@ -213,15 +218,28 @@ def test_apps_are_pushed_to_side_by_side(alice, app, held):
 # --- what a build gets
 
 
-def test_the_source_and_the_config_are_there_while_it_builds_and_the_config_is_gone_afterwards(alice, app, cluster, store, held):
+def objects_of(store, app):
+    return [o["Key"] for o in store.client().list_objects_v2(Bucket="builder", Prefix=f"home/{app}").get("Contents", [])]
+
+
+def source_of(store, app, folder):
+    """The files of the source that is being built."""
+    [key] = [key for key in objects_of(store, app) if key.endswith("/tar")]
+    store.client().download_file("builder", key, str(folder / "tar"))
+    return run("tar", "-tf", folder / "tar").stdout.split()
+
+
+def test_the_source_and_the_config_are_there_while_it_builds_and_are_gone_afterwards(alice, app, cluster, store, held, tmp_path):
     set_config(alice.api, app, PASSWORD="s3cret", MULTILINE="a\nb")
     push = alice.start_push(app, app)
     read_until(push, "Starting build")
+    assert "Procfile" in source_of(store, app, tmp_path)
+    [pod] = wait_for(lambda: cluster.objects("pods"), what="the build's pod")
+    secrets = {secret["metadata"]["name"]: secret for secret in cluster.objects("secrets")}
+    assert set(secrets) == {f"{app}-build-env", f"{app}-build-urls"}
+    config = secrets[f"{app}-build-env"]["data"]
+    assert {k: base64.b64decode(v).decode() for k, v in config.items()} == {"PASSWORD": "s3cret", "MULTILINE": "a\nb"}
     sha = alice.git(app, "rev-parse", "HEAD").stdout[:8]
-    assert store.client().head_object(Bucket="builder", Key=f"home/{app}:git-{sha}/tar")
-    [pod], [secret] = wait_for(lambda: cluster.objects("pods"), what="the build's pod"), cluster.objects("secrets")
-    assert secret["metadata"]["name"] == f"{app}-build-env"
-    assert {k: base64.b64decode(v).decode() for k, v in secret["data"].items()} == {"PASSWORD": "s3cret", "MULTILINE": "a\nb"}
     assert re.fullmatch(rf"slugbuild-{app}-{sha}-[0-9a-f]{{8}}", pod["metadata"]["name"])
     assert "s3cret" not in str(pod)
     held.set()
@@ -230,13 +248,141 @@ def test_the_source_and_the_config_are_there_while_it_builds_and_the_config_is_g
     assert cluster.names("pods") == [] and cluster.names("secrets") == []
 
 
-def test_what_is_marked_export_ignore_is_not_built(alice, app, store, tmp_path):
-    alice.commit(app, {".gitattributes": "secret export-ignore\n", "secret": "x", "open": "y"})
+def test_a_build_has_no_credentials_and_no_more_rights_than_any_user(alice, app, cluster, store, held):
+    push = alice.start_push(app, app)
+    read_until(push, "Starting build")
+    [pod] = wait_for(lambda: cluster.objects("pods"), what="the build's pod")
+    assert "objectstorage-keyfile" not in str(pod) and SECRET not in str(pod) and "X-Amz-Signature" not in str(pod)
+    assert [volume["secret"]["secretName"] for volume in pod["spec"]["volumes"]] == [f"{app}-build-env"]
+    security = pod["spec"]["containers"][0]["securityContext"]
+    assert security["runAsUser"] == 2000 and security["runAsNonRoot"] and not security["allowPrivilegeEscalation"]
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    urls = cluster.node.secret("deis", f"{app}-build-urls")
+    assert SECRET not in str(urls)
+    held.set()
+    assert push.wait(timeout=60) == 0
+    # Each URL is for one object and one method.
+    requests = {name: urllib.parse.urlsplit(url.decode()) for name, url in urls.items()}
+    keys = {name: urllib.parse.unquote(url.path).removeprefix("/builder/") for name, url in requests.items()}
+    image = alice.api.get(f"/v2/apps/{app}/builds/").json()["results"][0]["image"]
+    folder = image.removesuffix("push/slug.tgz")
+    assert keys == {"TAR_URL": folder + "tar", "SLUG_PUT_URL": image, "PROCFILE_PUT_URL": folder + "push/Procfile",
+                    "CACHE_GET_URL": f"home/{app}/cache/cache.tgz", "CACHE_PUT_URL": f"home/{app}/cache/cache.tgz"}
+    for url in requests.values():
+        assert 0 < int(urllib.parse.parse_qs(url.query)["X-Amz-Expires"][0]) <= 31 * 60
+        for target in (f"/builder/{image}", "/builder/home/other/cache/cache.tgz", "/builder/", "/"):
+            if urllib.parse.unquote(url.path) == target:
+                continue
+            forged = urllib.request.Request(f"{store.url}{target}?{url.query}")
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(forged, timeout=10)
+            assert refused.value.code == 403
+
+
+STEAL = """#!/bin/sh
+for place in /proc/[0-9]*; do
+  [ "$(tr '\\0' ' ' < $place/cmdline 2>/dev/null | grep -c slugbuilder)" = 1 ] || continue
+  cat $place/environ $place/mem 2>&1 | grep -a X-Amz && echo "the URLs were read"
+  echo "looked at a slugbuilder"
+done
+env | grep -a X-Amz && echo "the URLs were read"
+true
+"""
+
+
+def test_what_is_pushed_cannot_read_the_builds_urls(alice, app):
+    alice.commit(app, {"bin/pre-compile": STEAL})
+    output = alice.push(app, app).stdout
+    assert "looked at a slugbuilder" in output and "the URLs were read" not in output and "X-Amz" not in output
+
+
+@pytest.mark.parametrize(("name", "target"), [
+    (".buildpacks", "{outside}/secret"), (".buildpacks", "/proc/self/environ"), (".slugignore", "../../../../../../../..{outside}/secret"),
+    ("Procfile", "{outside}/secret"), ("Procfile", "{outside}"), (".profile.d", "{outside}"), (".release", "{outside}/secret"),
+    ("bin", "{outside}")])
+def test_no_link_that_is_pushed_leads_out_of_the_tree(alice, app, name, target):
+    """Whether the build fails or not: nothing outside is shown or changed."""
+    outside = open_folder("workflow-outside-")
+    try:
+        (outside / "secret").write_text("the platform's secret\n")
+        (outside / "secret").chmod(0o644)
+        before = (outside.stat(), (outside / "secret").stat())
+        link = alice.folder / app / name
+        if link.is_file():
+            link.unlink()
+        link.symlink_to(target.format(outside=outside))
+        alice.git(app, "add", "-A")
+        alice.git(app, "commit", "-q", "-m", "a link")
+        output = alice.push(app, app, check=False).stdout
+        assert "platform's secret" not in output and "X-Amz" not in output
+        if name in (".buildpacks", ".slugignore", "Procfile") and target != "{outside}":
+            assert f"{name} must be a file" in output
+        assert (outside / "secret").read_text() == "the platform's secret\n" and [p.name for p in outside.iterdir()] == ["secret"]
+        for old, new in zip(before, (outside.stat(), (outside / "secret").stat())):
+            assert (old.st_uid, old.st_gid, old.st_mode, old.st_mtime_ns) == (new.st_uid, new.st_gid, new.st_mode, new.st_mtime_ns)
+    finally:
+        shutil.rmtree(outside)
+
+
+def test_a_procfile_may_be_a_link_within_the_tree(alice, app):
+    alice.commit(app, {"deploy/Procfile": "web: ./elsewhere\n"})
+    (alice.folder / app / "Procfile").unlink()
+    (alice.folder / app / "Procfile").symlink_to("deploy/Procfile")
+    alice.commit(app, {})
     alice.push(app, app)
-    sha = alice.git(app, "rev-parse", "HEAD").stdout[:8]
-    store.client().download_file("builder", f"home/{app}:git-{sha}/tar", str(tmp_path / "tar"))
-    names = run("tar", "-tzf", tmp_path / "tar").stdout.split()
+    assert alice.api.get(f"/v2/apps/{app}/builds/").json()["results"][0]["procfile"] == {"web": "./elsewhere"}
+
+
+def test_a_commit_that_is_built_again_leaves_what_older_releases_run(alice, app, store):
+    """The same commit under another branch name is built again, here with another outcome."""
+    alice.commit(app, {"bin/pre-compile": "#!/bin/sh\ndate +%s%N > built-at\n"})
+    alice.push(app, app)
+    first = alice.api.get(f"/v2/apps/{app}/builds/").json()["results"][0]["image"]
+    before = store.client().get_object(Bucket="builder", Key=first)["Body"].read()
+    alice.push(app, app, "master:main")
+    second = alice.api.get(f"/v2/apps/{app}/builds/").json()["results"][0]["image"]
+    assert first != second
+    assert store.client().get_object(Bucket="builder", Key=first)["Body"].read() == before
+    assert store.client().get_object(Bucket="builder", Key=second)["Body"].read() != before
+
+
+PROCFILE = """web: MSG="a: b" OPT="x # y" ./serve --opt a: b
+worker:./work
+clock: "./tick --every '5 m'"
+"""
+
+
+def test_a_procfiles_lines_are_the_shells_byte_for_byte(alice, app):
+    alice.commit(app, {"Procfile": PROCFILE})
+    output = alice.push(app, app).stdout
+    assert "Procfile declares types -> web, worker, clock" in output
+    assert alice.api.get(f"/v2/apps/{app}/builds/").json()["results"][0]["procfile"] == {
+        "web": 'MSG="a: b" OPT="x # y" ./serve --opt a: b', "worker": "./work", "clock": "./tick --every '5 m'"}
+
+
+def test_a_procfile_that_cannot_be_read_is_named_with_its_line(alice, app):
+    alice.commit(app, {"Procfile": "web: ./serve\nworker= x\n"})
+    refused = alice.push(app, app, check=False)
+    assert refused.returncode == 1 and 'Procfile line 2 must be of the form "web: command"' in refused.stdout
+
+
+def test_pointers_of_git_lfs_are_told_with_the_remedy(alice, app):
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 1234567\n"
+    # As git-lfs leaves it: whoever pushes need not have the program.
+    alice.commit(app, {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "a/large.bin": pointer, "b.bin": pointer})
+    output = alice.push(app, app).stdout
+    assert "2 files are pointers of git-lfs" in output and "a/large.bin, b.bin" in output
+    assert "git lfs migrate export --include='*' --everything" in output
+
+
+def test_what_is_marked_export_ignore_is_not_built(alice, app, store, held, tmp_path):
+    alice.commit(app, {".gitattributes": "secret export-ignore\n", "secret": "x", "open": "y"})
+    push = alice.start_push(app, app)
+    read_until(push, "Starting build")
+    names = source_of(store, app, tmp_path)
     assert "open" in names and "secret" not in names and "Procfile" in names
+    held.set()
+    assert push.wait(timeout=60) == 0
 
 
 def test_the_operators_settings_reach_every_build(own_builder):
@@ -251,12 +397,108 @@ def test_builds_trust_the_certificates_that_the_machine_trusts(alice, app, clust
     push = alice.start_push(app, app)
     read_until(push, "Starting build")
     [pod] = wait_for(lambda: cluster.objects("pods"), what="the build's pod")
-    env = {entry["name"]: entry["value"] for entry in pod["spec"]["containers"][0]["env"]}
+    env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
     assert env["SSL_CERT_FILE"] == env["PIP_CERT"] == env["NODE_EXTRA_CA_CERTS"] == "/var/run/workflow/ca/ca.crt"
     assert any(volume.get("configMap", {}).get("name") == "workflow-ca-certificates" for volume in pod["spec"]["volumes"])
     cluster.engine.api.send("DELETE", path + "/workflow-ca-certificates")
     held.set()
     assert push.wait(timeout=60) == 0
+
+
+# --- a push that git refuses is not released
+
+
+def push_shallow(alice, app, origin):
+    """A push from a clone that has but the last commit."""
+    run("git", "clone", "-q", "--depth=1", f"file://{origin}", alice.folder / f"{app}-shallow", env=alice.env)
+    alice.commit(f"{app}-shallow", {"more": "1"})
+    return alice.push(f"{app}-shallow", app)
+
+
+def test_a_push_from_a_shallow_clone_is_deployed_and_so_are_whole_ones_after_it(alice, app):
+    for number in range(3):
+        alice.commit(app, {"a": str(number)})
+    output = push_shallow(alice, app, alice.folder / app).stdout
+    assert f"Done, {app}:v2" in output and "* [new branch]" in output, output
+    alice.git(app, "pull", "-q", "--rebase", str(alice.folder / f"{app}-shallow"), "master")
+    alice.commit(app, {"a": "whole"})
+    output = alice.push(app, app).stdout
+    assert f"Done, {app}:v3" in output and "master -> master" in output, output
+    assert releases(alice.api, app) == ["v3", "v2", "v1"]
+
+
+def test_a_shallow_clone_of_what_was_pushed_whole_is_deployed(alice, app):
+    alice.commit(app, {"a": "1"})
+    alice.push(app, app)
+    output = push_shallow(alice, app, alice.folder / app).stdout
+    assert f"Done, {app}:v3" in output and "master -> master" in output, output
+
+
+def test_a_branch_in_the_way_is_told_before_anything_is_built(alice, app):
+    assert "was stored, but not deployed" in alice.push(app, app, "master:master/old").stdout
+    refused = alice.push(app, app, check=False)
+    assert refused.returncode == 1 and "[remote rejected]" in refused.stdout, refused.stdout
+    assert "git cannot store this push: cannot lock ref 'refs/heads/master': 'refs/heads/master/old' exists" in refused.stdout
+    assert "Starting build" not in refused.stdout and releases(alice.api, app) == ["v1"]
+    alice.push(app, app, ":master/old")
+    assert f"{app}:v2" in alice.push(app, app).stdout
+
+
+def test_what_else_is_pushed_counts_when_the_pusher_says_so(alice, app):
+    alice.push(app, app, "master:feature")
+    refused = alice.push(app, app, "--atomic", "master", "master:feature/x", check=False)
+    assert refused.returncode == 1 and "Starting build" not in refused.stdout, refused.stdout
+    assert releases(alice.api, app) == ["v1"]
+    partly = alice.push(app, app, "master", "master:feature/x", check=False)
+    assert partly.returncode == 1 and f"Done, {app}:v2" in partly.stdout and "[remote rejected] master -> feature/x" in partly.stdout
+    assert releases(alice.api, app) == ["v2", "v1"]
+    assert "Everything up-to-date" in alice.push(app, app).stdout
+
+
+def test_what_git_cannot_store_after_the_build_is_not_released(alice, app, builder, store, held):
+    push = alice.start_push(app, app)
+    read_until(push, "Starting build")
+    lock = builder.repos / f"{app}.git" / "refs" / "heads" / "master.lock"
+    lock.touch()
+    held.set()
+    output = push.communicate(timeout=60)[0]
+    assert push.returncode == 1 and "[remote rejected] master -> master (failed to update ref)" in output, output
+    assert "Done" not in output and releases(alice.api, app) == ["v1"]
+    wait_for(lambda: not [key for key in objects_of(store, app) if "/cache/" not in key], what="the slug is gone")
+    lock.unlink()
+    assert f"{app}:v2" in alice.push(app, app).stdout
+
+
+def test_a_release_that_fails_is_reported_as_git_reports_a_refused_branch(alice, mallory, app, store, held):
+    mallory.make(app)
+    assert alice.api.post(f"/v2/apps/{app}/perms/", {"username": "mallory"}).status_code == 201
+    push = mallory.start_push(app, app, "master:refs/heads/a-branch", "master", "master:refs/tags/after")
+    read_until(push, "Starting build")
+    assert alice.api.delete(f"/v2/apps/{app}/perms/mallory").status_code == 204
+    held.set()
+    output = push.communicate(timeout=60)[0]
+    assert push.returncode == 1, output
+    assert "remote: \x1b[1G\x1b[K !     The controller returned an error when publishing the release" in output
+    assert "! [remote rejected] master -> master (release failed)" in output, output
+    assert "hung up" not in output and "fatal" not in output and "Done" not in output
+    assert releases(alice.api, app) == ["v1"]
+    assert [key for key in objects_of(store, app) if key.endswith("slug.tgz")] == []
+    alice.make(f"{app}-again")
+    assert f"{app}:v2" in alice.push(f"{app}-again", app).stdout  # nothing was stored as master, and no lock is left
+
+
+def test_locks_of_a_git_that_was_killed_are_in_nobodys_way(own_builder):
+    own = own_builder()
+    own.pusher.push(own.app, own.app)
+    assert own.stop() == 0
+    repository = own.repos / f"{own.app}.git"
+    for lock in ("refs/heads/master.lock", "packed-refs.lock", "shallow.lock"):
+        (repository / lock).touch()
+    (repository / "objects" / "tmp_objdir-incoming-x").mkdir()
+    own.start()
+    own.pusher.commit(own.app, {"a": "1"})
+    assert f"{own.app}:v3" in own.pusher.push(own.app, own.app).stdout
+    assert not list(repository.rglob("*.lock")) and not list((repository / "objects").glob("tmp_objdir-*"))
 
 
 # --- what fails
@@ -433,6 +675,39 @@ def test_a_pusher_who_is_silent_loses_his_turn(own_builder):
     assert f"{own.app}:v2" in own.pusher.push(own.app, own.app).stdout
 
 
+def test_a_pusher_who_waits_for_git_is_not_silent(own_builder):
+    """Git is stopped before it has read the last bytes, as on a machine that has no time for it."""
+    own = own_builder(BUILDER_RECEIVE_TIMEOUT="1s")
+    commit = own.pusher.git(own.app, "rev-parse", "HEAD").stdout.strip()
+    pack = subprocess.run(["git", "-C", own.pusher.folder / own.app, "pack-objects", "--stdout", "--revs", "-q"], check=True,
+                          input=f"{commit}\n".encode(), stdout=subprocess.PIPE, env=own.pusher.env).stdout
+    push = subprocess.Popen([*own.pusher.ssh_command(), "-p", str(own.ssh_port), "git@127.0.0.1", f"git-receive-pack '/{own.app}.git'"],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    while (length := int(push.stdout.read(4), 16)) > 0:  # what there is: nothing yet
+        push.stdout.read(length - 4)
+    command = f"{'0' * 40} {commit} refs/heads/master\0 report-status side-band-64k".encode()
+    push.stdin.write(f"{len(command) + 4:04x}".encode() + command + b"0000" + pack[:-20])
+    push.stdin.flush()
+
+    def unpacker():
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if b"unpack-objects" in (folder / "cmdline").read_bytes() and os.readlink(folder / "cwd").startswith(str(own.repos)):
+                    return int(folder.name)
+            except OSError:
+                pass
+        return None
+
+    git = wait_for(unpacker, what="git unpacks")
+    os.kill(git, signal.SIGSTOP)
+    push.stdin.write(pack[-20:])
+    push.stdin.flush()
+    wait_for(lambda: own.output().count("git has not yet taken") >= 2, 20, "twice the time of silence")
+    os.kill(git, signal.SIGCONT)
+    output = push.communicate(timeout=60)[0].decode()
+    assert f"Done, {own.app}:v2" in output and "ok refs/heads/master" in output, output
+
+
 # --- ends and beginnings
 
 
@@ -469,7 +744,7 @@ def test_a_builder_that_was_killed_starts_clean_and_keeps_repositories(own_build
     read_until(push, "Starting build")
     own.kill()
     assert push.wait(timeout=30) != 0
-    assert len(cluster.names("pods", own.ns)) == 1 and len(cluster.names("secrets", own.ns)) == 1
+    assert len(cluster.names("pods", own.ns)) == 1 and len(cluster.names("secrets", own.ns)) == 2
     held.set()
     own.start()
     wait_for(lambda: not cluster.names("pods", own.ns) and not cluster.names("secrets", own.ns), 20, "what the builds left is gone")
@@ -562,6 +837,14 @@ def test_keys_of_every_kind_and_size_that_is_safe_are_let_in(alice, builder, tmp
         alice.api.delete(f"/v2/keys/{kind}")
 
 
+def test_an_agent_may_hold_many_keys(alice, tmp_path):
+    others = []
+    for number in range(25):
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / f"key-{number}")
+        others += ["-i", str(tmp_path / f"key-{number}")]
+    assert alice.ssh("ping", options=["-o", "IdentitiesOnly=yes", *others]).stdout == "pong"
+
+
 @pytest.mark.parametrize("option", ["KexAlgorithms=diffie-hellman-group1-sha1", "Ciphers=3des-cbc", "MACs=hmac-sha1", "HostKeyAlgorithms=ssh-rsa"])
 def test_broken_algorithms_are_refused(alice, option):
     cipher = [] if not option.startswith("MACs") else ["-o", "Ciphers=aes128-ctr"]  # the others need no MAC
@@ -610,6 +893,40 @@ def test_no_secret_is_in_the_log_or_in_a_command_line(builder, alice, app, held)
     for secret in ("s3cret-value", builder.env["BUILDER_KEY"], SECRET):
         assert secret not in builder.output()
         assert lines and not any(secret.encode() in line for line in lines)
+
+
+def zombies_of(pid):
+    found = []
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = stat.read_text().rpartition(")")
+        except OSError:
+            continue
+        state, parent = rest.split()[:2]
+        if state == "Z" and int(parent) == pid:
+            found.append(name)
+    return found
+
+
+def test_no_process_is_left_of_those_who_came_and_went(cluster, store, controller, alice, app, tmp_path):
+    """As the first process of its pod, the builder is the parent of what sshd leaves behind."""
+    builder = Builder(controller.url, store, cluster.builder_kubeconfig)
+    builder.launch(as_first_process=True)
+    wait_for(builder.ready, 30, "the builder is ready")
+    first = builder.first_process()
+    try:
+        pusher = alice.at(builder, tmp_path / "here")
+        pusher.make(app)
+        for number in range(3):
+            pusher.commit(app, {"a": str(number)})
+            pusher.push(app, app)
+        for _ in range(20):
+            assert pusher.ssh("ping").stdout == "pong"
+        wait_for(lambda: not zombies_of(first), 10, "what ended is gone")
+    finally:
+        os.kill(first, signal.SIGTERM)
+        assert builder.process.wait(timeout=60) == 0, builder.output()
+        shutil.rmtree(builder.folder)
 
 
 def test_bad_settings_are_all_named_at_once():

@@ -37,6 +37,9 @@ class BuildNode(AppsNode):
     def __init__(self, api, name):
         super().__init__(api, name)
         self.folder = open_folder("workflow-builds-")
+        # Builds run as another user, who may not enter every folder that a checkout can be in.
+        self.program = shutil.copy(BIN / "slugbuilder", self.folder)
+        self.buildpacks = shutil.copytree(ROOT / "buildpacks", self.folder / "buildpacks")
         self.running = {}  # by pod name
         self.may_build, self.may_serve = threading.Event(), threading.Event()  # builds, and pods of apps, wait for these
         self.may_build.set()
@@ -55,20 +58,24 @@ class BuildNode(AppsNode):
         work = self.folder / name
         for folder in ("env", "app", "work"):
             (work / folder).mkdir(parents=True)
-        secret = next(v["secret"]["secretName"] for v in pod["spec"]["volumes"] if v["name"] == "build-env")
-        found, answer = self.api.send("GET", f"/api/v1/namespaces/{pod['metadata']['namespace']}/secrets/{secret}")
-        if found != 200:
-            return  # the builder has given up
-        data = answer.get("data") or {}
-        for key, value in data.items():
-            (work / "env" / key).write_bytes(base64.b64decode(value))
-        env = {"PATH": os.environ["PATH"], **{entry["name"]: entry["value"] for entry in container["env"]}}
-        for variable in ("S3_ACCESS_KEY_FILE", "S3_SECRET_KEY_FILE"):
-            del env[variable]
-        env.update(S3_ACCESS_KEY=ACCESS, S3_SECRET_KEY=SECRET, ENV_DIR=str(work / "env"), APP_DIR=str(work / "app"),
-                   WORK_DIR=str(work / "work"), BUILDPACKS_DIR=str(ROOT / "buildpacks"))
+        ns = pod["metadata"]["namespace"]
+        config = self.secret(ns, next(v["secret"]["secretName"] for v in pod["spec"]["volumes"] if v["name"] == "build-env"))
+        env = {"PATH": os.environ["PATH"]}
+        for entry in container["env"]:
+            if "value" in entry:
+                env[entry["name"]] = entry["value"]
+            else:
+                source = entry["valueFrom"]["secretKeyRef"]
+                env[entry["name"]] = self.secret(ns, source["name"]).get(source["key"], b"").decode()
+        for key, value in config.items():
+            (work / "env" / key).write_bytes(value)
+        env.update(ENV_DIR=str(work / "env"), APP_DIR=str(work / "app"), WORK_DIR=str(work / "work"), BUILDPACKS_DIR=str(self.buildpacks))
+        user = container["securityContext"]["runAsUser"]
+        for own in (work, *work.rglob("*")):
+            os.chown(own, user, user)
         with self.log_of(name).open("wb") as log:
-            process = subprocess.Popen([BIN / "slugbuilder"], env=env, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen([self.program], env=env, stdout=log, stderr=log, start_new_session=True, user=user, group=user,
+                                       extra_groups=[], cwd="/")
         self.running[name] = process
         self.tell(path, pod, "Running", {"running": {"startedAt": self.now()}})
         status = process.wait()
@@ -77,6 +84,11 @@ class BuildNode(AppsNode):
                  "startedAt": self.now(), "finishedAt": self.now()}
         self.tell(path, pod, "Succeeded" if status == 0 else "Failed", {"terminated": ended})
         shutil.rmtree(work, ignore_errors=True)
+
+    def secret(self, ns, name):
+        """Its values; none when the builder has given up meanwhile."""
+        found, answer = self.api.send("GET", f"/api/v1/namespaces/{ns}/secrets/{name}")
+        return {key: base64.b64decode(value) for key, value in (answer.get("data") or {}).items()} if found == 200 else {}
 
     def see(self, pod):
         process = self.running.get(pod["metadata"]["name"])
@@ -228,12 +240,18 @@ class Builder:
         self.log = self.folder / "builder.log"
         self.process = None
 
-    def launch(self):
+    def launch(self, as_first_process=False):
+        """As the first process of a pod, if that is asked for: then it is whom orphans come to."""
         bind = 'mount --bind "$1" /etc/passwd && mount --bind "$2" /mnt && exec /mnt/workflow builder'
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", bind, "sh", self.passwd,
+            own = ["--pid", "--fork", "--mount-proc"] if as_first_process else []
+            self.process = subprocess.Popen(["unshare", "--mount", *own, "--propagation", "private", "sh", "-c", bind, "sh", self.passwd,
                                              BIN], env=self.env, stdout=log, stderr=log)
         return self
+
+    def first_process(self):
+        """Of a builder that is one, as this machine counts it."""
+        return int(pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text())
 
     def start(self):
         self.launch()

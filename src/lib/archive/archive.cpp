@@ -134,10 +134,8 @@ void extract_tar(int fd, const fs::path& folder, const ExtractOptions& options) 
   if (archive_read_open_fd(from.get(), fd, 256u << 10) != ARCHIVE_OK) refuse(from.get(), "this is not a tar archive");
 
   Writer to(archive_write_disk_new(), archive_write_free);
-  int flags = ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_SECURE_SYMLINKS |
-              ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_UNLINK;
-  const bool owned = options.owner && ::geteuid() == 0;
-  if (owned) flags |= ARCHIVE_EXTRACT_OWNER;
+  const int flags = ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_SECURE_SYMLINKS |
+                    ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_UNLINK;
   archive_write_disk_set_options(to.get(), flags);
 
   // The canonical folder: its own path may well lead through links, which SECURE_SYMLINKS would take for the archive's.
@@ -159,12 +157,6 @@ void extract_tar(int fd, const fs::path& folder, const ExtractOptions& options) 
     }
     archive_entry_set_pathname(entry, (base / path).c_str());
     archive_entry_set_perm(entry, archive_entry_perm(entry) & 0777);
-    if (owned) {
-      archive_entry_set_uid(entry, options.owner->uid);
-      archive_entry_set_gid(entry, options.owner->gid);
-      archive_entry_set_uname(entry, nullptr);
-      archive_entry_set_gname(entry, nullptr);
-    }
     const int made = archive_write_header(to.get(), entry);
     if (made < ARCHIVE_WARN) {
       if (archive_errno(to.get()) == ENOSPC) cannot_write(to.get());

@@ -10,19 +10,18 @@
 
 namespace workflow::archive {
 
-struct Owner {
-  int uid = 0, gid = 0;
-};
-
 struct ExtractOptions {
-  std::optional<Owner> owner;             // of everything extracted, when we run as root
   std::uint64_t max_bytes = 20ull << 30;  // of all files together
   std::uint64_t max_entries = 2'000'000;
 };
-// Unpacks a tar from `fd`, plain or compressed with gzip or zstd, below `folder`, which must exist. No entry leaves the
-// folder, not through "..", an absolute path or a symbolic link of the archive; device files are refused.
+// Unpacks a tar from `fd`, plain or compressed with gzip or zstd, below `folder`, which must exist, as our own. No
+// entry leaves the folder, not through "..", an absolute path or a symbolic link of the archive; device files are
+// refused.
 void extract_tar(int fd, const std::filesystem::path& folder, const ExtractOptions& options = {});
 
+struct Owner {
+  int uid = 0, gid = 0;
+};
 struct CreateOptions {
   std::optional<Owner> owner;  // written as every member's owner
   // Paths relative to the folder, without "./"; a folder that is left out is not entered.
