@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/node/node.h"
+#include "engine/node/node_config.h"
+#include "lib/async/task.h"
 
 namespace workflow::engine {
 

@@ -1,6 +1,6 @@
 // src/engine/node/cri_client.h: the Container Runtime Interface (runtime.v1) as plain structs and coroutines, and what
 //   containerd's own services do better: events, and processes with an input that ends.
-//   Owns    the gRPC channel to containerd's socket. All of gRPC is in cri_client.cpp.
+//   Owns    the gRPC channel to containerd's socket. All of gRPC is behind cri_call.h.
 //   Throws  Error by status code: not_found, conflict (already exists), timeout, unavailable, else internal with the
 //           runtime's message. A cancelled call is cancelled at the runtime, too.
 #pragma once

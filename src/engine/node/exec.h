@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "engine/node/cri_client.h"
-#include "engine/node/node.h"
+#include "engine/node/node_config.h"
+#include "engine/node/pod_access.h"
 #include "lib/http/http.h"
 
 namespace workflow::engine {

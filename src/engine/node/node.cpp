@@ -1,15 +1,12 @@
 #include "engine/node/node.h"
 
-#include <sys/statvfs.h>
-#include <sys/utsname.h>
-#include <unistd.h>
-
 #include <set>
 
 #include "engine/node/cgroup.h"
 #include "engine/node/containerd.h"
 #include "engine/node/cri_client.h"
 #include "engine/node/exec.h"
+#include "engine/node/node_object.h"
 #include "engine/node/pod_logs.h"
 #include "engine/node/pod_worker.h"
 #include "engine/node/streams.h"
@@ -25,26 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
-
-std::string host_label() {
-  char name[256] = {};
-  ::gethostname(name, sizeof name - 1);
-  std::string label;
-  for (const char c : lower(name)) label += (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ? c : '-';
-  while (!label.empty() && label.front() == '-') label.erase(0, 1);
-  label = label.substr(0, 63);
-  while (!label.empty() && label.back() == '-') label.pop_back();
-  return label.empty() ? "node" : label;
-}
-
-std::uint64_t meminfo(std::string_view field) {
-  for (const auto& line : split(find_file("/proc/meminfo").value_or(""), '\n')) {
-    if (!line.starts_with(field)) continue;
-    const auto text = trim(std::string_view(line).substr(field.size() + 1));
-    return static_cast<std::uint64_t>(parse_integer(text.substr(0, text.find(' '))).value_or(0)) * 1024;
-  }
-  return 0;
-}
 
 // The uids of pods that have a folder or logs.
 std::set<std::string> pods_with_traces(const fs::path& state) {
@@ -66,71 +43,7 @@ void remove_logs_of(const fs::path& state, const std::string& uid) {
   }
 }
 
-json::object node_object(const NodeConfig& config, const std::string& runtime_version) {
-  utsname kernel{};
-  ::uname(&kernel);
-  struct statvfs disk{};
-  ::statvfs(config.state.c_str(), &disk);
-  const auto cores = std::to_string(::sysconf(_SC_NPROCESSORS_ONLN));
-  json::object capacity{{"cpu", cores},
-                        {"memory", std::to_string(meminfo("MemTotal") / 1024) + "Ki"},
-                        {"ephemeral-storage", std::to_string(disk.f_blocks * disk.f_frsize / 1024) + "Ki"},
-                        {"pods", "250"}};
-  const auto now = rfc3339(SystemClock().now());
-  auto condition = [&](const char* type, const char* status, const char* reason, const char* message) {
-    return json::object{
-        {"type", type},     {"status", status},  {"lastHeartbeatTime", now}, {"lastTransitionTime", now},
-        {"reason", reason}, {"message", message}};
-  };
-  const auto os = find_file("/etc/os-release").value_or("");
-  std::string os_image = "Linux";
-  for (const auto& line : split(os, '\n')) {
-    if (line.starts_with("PRETTY_NAME=")) os_image = replace_all(line.substr(12), "\"", "");
-  }
-  return {{"apiVersion", "v1"},
-          {"kind", "Node"},
-          {"metadata",
-           {{"name", config.node_name},
-            {"labels",
-             {{"kubernetes.io/hostname", config.node_name},
-              {"kubernetes.io/os", "linux"},
-              {"kubernetes.io/arch", "amd64"},
-              {"node-role.kubernetes.io/control-plane", ""}}}}},
-          {"spec", {{"podCIDR", config.network.pod_cidr.text()}, {"podCIDRs", {config.network.pod_cidr.text()}}}},
-          {"status",
-           {{"capacity", capacity},
-            {"allocatable", capacity},
-            {"addresses",
-             {{{"type", "InternalIP"}, {"address", config.network.gateway.text()}},
-              {{"type", "Hostname"}, {"address", config.node_name}}}},
-            {"conditions",
-             {condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "enough memory"),
-              condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "enough disk"),
-              condition("PIDPressure", "False", "KubeletHasSufficientPID", "enough process numbers"),
-              condition("Ready", "True", "KubeletReady", "the node agent runs")}},
-            {"nodeInfo",
-             {{"machineID", std::string(trim(find_file("/etc/machine-id").value_or("")))},
-              {"kernelVersion", kernel.release},
-              {"osImage", os_image},
-              {"containerRuntimeVersion", "containerd://" + runtime_version},
-              {"kubeletVersion", "v1.32.0"},
-              {"kubeProxyVersion", "v1.32.0"},
-              {"operatingSystem", "linux"},
-              {"architecture", "amd64"},
-              {"bootID", std::string(trim(find_file("/proc/sys/kernel/random/boot_id").value_or("")))},
-              {"systemUUID", ""}}}}}};
-}
-
 }  // namespace
-
-NodeConfig node_config(const fs::path& state, std::string_view pod_cidr, std::string_view service_cidr) {
-  NodeConfig config;
-  config.state = fs::absolute(state).lexically_normal();
-  config.node_name = host_label();
-  config.network = network_config(config.state, pod_cidr, service_cidr);
-  config.registry_service = "deis/deis-registry";
-  return config;
-}
 
 struct Node::State {
   State(Executor ex, NodeConfig c, Store& s, Clock& k, TokenIssuer t)
@@ -550,7 +463,7 @@ Task<Usage> Node::node_usage() {
   const auto before = sample_cgroup("", state_->clock.now());
   co_await sleep_for(500ms);
   const auto after = sample_cgroup("", state_->clock.now());
-  co_return Usage{nanocores(before, after), meminfo("MemTotal") - meminfo("MemAvailable")};
+  co_return Usage{nanocores(before, after), memory_of_machine("MemTotal") - memory_of_machine("MemAvailable")};
 }
 
 Task<std::vector<std::string>> Node::import_image(fs::path archive) {

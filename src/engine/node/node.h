@@ -3,61 +3,20 @@
 //   Used by engine.cpp (run), the API server (logs, exec, attach, stats) and `workflow up` (import_image), `down`
 //   (teardown). Rules   containers outlive the engine and containerd; whatever runs when the engine starts is adopted.
 #pragma once
-#include <chrono>
-#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "engine/proxy/network.h"
+#include "engine/node/node_config.h"
+#include "engine/node/pod_access.h"
+#include "engine/node/tokens.h"
 #include "engine/store.h"
 #include "engine/usage.h"
 #include "lib/http/http.h"
 
 namespace workflow::engine {
-
-struct NodeConfig {
-  std::filesystem::path state;  // absolute
-  std::string node_name;        // default: the host's name, made a DNS label
-  NetworkConfig network;
-  std::string service_account_ca_pem;  // ca.crt of the automatic service account volume
-  std::filesystem::path cni_bin = "/usr/lib/cni";
-  std::filesystem::path containerd = "containerd", runc = "runc", ctr = "ctr";  // looked up in PATH
-  std::string registry_host = "localhost:5555";  // images of this host are pulled over plain HTTP …
-  std::optional<std::string> registry_service;   // … from this `namespace/service`, default deis/deis-registry
-  std::uint64_t log_max_bytes = 10u << 20;       // a container's log is rotated at this size …
-  int log_max_files = 5;                         // … and so many are kept
-};
-// A default configuration for a state folder: what teardown needs, and the base of a running engine's.
-NodeConfig node_config(const std::filesystem::path& state, std::string_view pod_cidr, std::string_view service_cidr);
-
-// A token of a service account, bound to a pod.
-struct TokenRequest {
-  std::string ns, service_account;
-  std::vector<std::string> audiences;  // empty: the API server's own
-  std::chrono::seconds lifetime{3607};
-  std::string pod_name, pod_uid;
-};
-struct IssuedToken {
-  Secret token;
-  Time expires;
-};
-using TokenIssuer = std::function<Task<IssuedToken>(TokenRequest)>;
-
-struct PodLogOptions {
-  std::string container;  // "": the only one, else the annotation kubectl.kubernetes.io/default-container
-  bool follow = false, previous = false, timestamps = false;
-  std::optional<std::int64_t> tail_lines, since_seconds, limit_bytes;
-  std::optional<Time> since_time;
-};
-struct ExecOptions {
-  std::string container;
-  std::vector<std::string> command;  // exec only
-  bool in = false, out = true, err = true, tty = false;
-};
 
 class Node {
  public:

@@ -7,9 +7,11 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/node/node.h"
+#include "engine/node/node_config.h"
+#include "engine/node/pod_access.h"
 #include "engine/node/pod_state.h"
 #include "lib/async/task.h"
+#include "lib/http/http.h"
 
 namespace workflow::engine {
 

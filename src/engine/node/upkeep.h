@@ -10,7 +10,8 @@
 #include <vector>
 
 #include "engine/node/cri_client.h"
-#include "engine/node/node.h"
+#include "engine/node/node_config.h"
+#include "engine/store.h"
 
 namespace workflow::engine {
 
