@@ -113,7 +113,7 @@ Task<Sandbox> Client::sandbox_status(std::string id) {
 
 Task<std::vector<Sandbox>> Client::list_sandboxes(Labels labels) {
   rt::ListPodSandboxRequest request;
-  fill(request.mutable_filter()->mutable_label_selector(), labels);
+  request.mutable_filter()->mutable_label_selector()->insert(labels.begin(), labels.end());
   auto response = co_await WF_CRI_CALL(runtime, ListPodSandbox, std::move(request), 30s);
   std::vector<Sandbox> out;
   for (const auto& sandbox : response.items()) out.push_back(sandbox_from(sandbox));
@@ -151,7 +151,7 @@ Task<> Client::remove_container(std::string id) {
 
 Task<std::vector<Container>> Client::list_containers(Labels labels) {
   rt::ListContainersRequest request;
-  fill(request.mutable_filter()->mutable_label_selector(), labels);
+  request.mutable_filter()->mutable_label_selector()->insert(labels.begin(), labels.end());
   auto response = co_await WF_CRI_CALL(runtime, ListContainers, std::move(request), 30s);
   std::vector<Container> out;
   for (const auto& container : response.containers()) out.push_back(container_from(container));
@@ -217,7 +217,7 @@ Task<std::string> Client::pull_image(std::string image, std::optional<Auth> auth
     to->set_password(auth->password.reveal());
     to->set_auth(auth->auth.reveal());
     to->set_identity_token(auth->identity_token.reveal());
-    to->set_server_address(auth->server);
+    // No server_address: these are for this image, and containerd drops them if it is not spelled as its own URL.
   }
   auto response = co_await WF_CRI_CALL(images, PullImage, std::move(request), 30min);
   co_return response.image_ref();

@@ -113,7 +113,6 @@ struct Image {
 struct Auth {
   std::string username;
   Secret password, auth, identity_token;
-  std::string server;
 };
 struct ExecResult {
   std::string out, err;

@@ -53,8 +53,7 @@ std::optional<cri::Auth> auth_for(const std::string& image, const json::value& d
     best = cri::Auth{.username = text("username"),
                      .password = Secret(text("password")),
                      .auth = Secret(text("auth")),
-                     .identity_token = Secret(text("identitytoken")),
-                     .server = std::string(key)};
+                     .identity_token = Secret(text("identitytoken"))};
   }
   return best;
 }
