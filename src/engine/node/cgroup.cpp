@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "engine/fields.h"
+#include "engine/node/container_config.h"
 #include "engine/quantity.h"
 #include "lib/base/file.h"
 #include "lib/base/text.h"
@@ -41,20 +43,27 @@ bool is_version_2() { return fs::exists(root / "cgroup.controllers"); }
 
 }  // namespace
 
-std::int64_t pod_cpu_shares(const json::object& pod) {
-  return std::max<std::int64_t>(2, pod_amount(pod, "requests", "cpu") * 1024 / 1000);
+std::int64_t pod_weight(const json::object& pod, std::int64_t processors) {
+  constexpr std::int64_t processor = 1024, least = 128, most = 262144, below = 4;
+  const auto requested = pod_amount(pod, "requests", "cpu") * processor / 1000;
+  const auto priority = pod_priority(object_at(pod, {"spec"}));
+  if (priority >= critical_priority) return std::clamp(std::max(requested, processors * processor), least, most);
+  if (priority < 0) return std::clamp(requested / below, least / below, most);
+  return std::clamp(requested, least, most);
 }
 
-void prepare_cgroup(const std::string& path, std::int64_t cpu_shares) {
+std::int64_t processors_of_machine() { return std::max<std::int64_t>(1, ::sysconf(_SC_NPROCESSORS_ONLN)); }
+
+void prepare_cgroup(const std::string& path, std::int64_t weight) {
   std::error_code ignored;
   if (is_version_2()) {
     fs::create_directories(root / path, ignored);
-    write_setting(root / path / "cpu.weight", std::clamp<std::int64_t>(1 + (cpu_shares - 2) * 9999 / 262142, 1, 10000));
+    write_setting(root / path / "cpu.weight", std::clamp<std::int64_t>(1 + (weight - 2) * 9999 / 262142, 1, 10000));
     return;
   }
   if (!fs::exists(root / "cpu", ignored)) return;
   fs::create_directories(root / "cpu" / path, ignored);
-  write_setting(root / "cpu" / path / "cpu.shares", cpu_shares);
+  write_setting(root / "cpu" / path / "cpu.shares", weight);
 }
 
 void remove_cgroup(const std::string& path) {

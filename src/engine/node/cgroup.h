@@ -10,11 +10,18 @@
 
 namespace workflow::engine {
 
-// What the pod as a whole weighs against others, from its requests; limits are its containers' own. Pure.
-std::int64_t pod_cpu_shares(const json::object& pod);
+// What the pod as a whole weighs against others when the processors are busy, in cpu.shares: as much as it requests,
+// but
+//   the platform's pods (priority of a critical class) each as much as all others together may request: who logs in
+//   never waits for an app that computes;
+//   pods that request nothing enough to get on beside those that do;
+//   pods below others (a negative priority: builds) a quarter of theirs.
+// Limits are its containers' own. Pure.
+std::int64_t pod_weight(const json::object& pod, std::int64_t processors);
+std::int64_t processors_of_machine();
 
 // `path` is below the hierarchy: workflow-1a2b3c/pod<uid>. Controllers that are not there are left out.
-void prepare_cgroup(const std::string& path, std::int64_t cpu_shares);
+void prepare_cgroup(const std::string& path, std::int64_t weight);
 // Only once it is empty; a group that is not there is fine.
 void remove_cgroup(const std::string& path);
 

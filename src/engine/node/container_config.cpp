@@ -61,26 +61,22 @@ std::string quantity_at(const json::object& container, std::string_view kind, st
 
 }  // namespace
 
+// As Kubernetes does it: a reference ends at the first parenthesis, and one of an unknown name stays as it is, with all
+// that it holds.
 std::string expand_variables(std::string_view text, const std::map<std::string, std::string>& values) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '$' || i + 1 == text.size()) {
+    const auto after = i + 1 < text.size() ? text[i + 1] : '\0';
+    const auto end = after == '(' ? text.find(')', i) : std::string_view::npos;
+    if (text[i] != '$' || (after != '$' && end == std::string_view::npos)) {
       out += text[i];
-    } else if (text[i + 1] == '$') {
+    } else if (after == '$') {
       out += '$';
       ++i;
-    } else if (text[i + 1] == '(') {
-      const auto end = text.find(')', i);
-      const auto found =
-          end == std::string_view::npos ? values.end() : values.find(std::string(text.substr(i + 2, end - i - 2)));
-      if (found == values.end()) {
-        out += '$';
-      } else {
-        out += found->second;
-        i = end;
-      }
     } else {
-      out += '$';
+      const auto found = values.find(std::string(text.substr(i + 2, end - i - 2)));
+      out += found == values.end() ? text.substr(i, end - i + 1) : std::string_view(found->second);
+      i = end;
     }
   }
   return out;
@@ -178,7 +174,16 @@ cri::Resources resources_of(const json::object& container) {
   return out;
 }
 
+std::int64_t pod_priority(const json::object& pod_spec) {
+  const auto name = find_string(pod_spec, {"priorityClassName"}).value_or("");
+  if (name == "system-cluster-critical" || name == "system-node-critical") return 2'000'000'000;
+  return find_integer(pod_spec, {"priority"}).value_or(0);
+}
+
 std::int64_t oom_score_adjustment(const json::object& pod_spec, const json::object& container) {
+  const auto priority = pod_priority(pod_spec);
+  if (priority >= critical_priority) return -997;
+  if (priority < 0) return 1000;
   const auto qos = qos_class(pod_spec);
   if (qos == "Guaranteed") return -997;
   if (qos == "BestEffort") return 1000;

@@ -32,7 +32,12 @@ EnvList service_links(const std::vector<const json::object*>& services, bool all
 cri::Resources resources_of(const json::object& container);
 cri::SecurityContext security_of(const json::object& pod_spec, const json::object& container);
 std::string qos_class(const json::object& pod_spec);
-// Whom the kernel's out-of-memory killer takes first: who promised nothing.
+// From here on a pod is one that the machine cannot do without: the highest that a PriorityClass may have, and
+// Kubernetes' own system-cluster-critical and system-node-critical.
+inline constexpr std::int64_t critical_priority = 1'000'000'000;
+std::int64_t pod_priority(const json::object& pod_spec);
+// Whom the kernel's out-of-memory killer takes first: who promised nothing, and pods below others; last of all critical
+// ones.
 std::int64_t oom_score_adjustment(const json::object& pod_spec, const json::object& container);
 // runAsNonRoot: throws invalid in Kubernetes' words when the image's or the pod's user is root, or cannot be told.
 void check_non_root(const json::object& pod_spec, const json::object& container, const cri::Image& image);

@@ -12,9 +12,21 @@ TEST(Variables, are_expanded_as_kubernetes_does) {
   struct Case {
     const char *text, *expected;
   };
-  const Case cases[] = {
-      {"$(A)", "one"}, {"x$(A)y$(B)z", "xoneyz"}, {"$(C)", "$(C)"}, {"$$(A)", "$(A)"}, {"$A", "$A"}, {"$", "$"},
-      {"$(A", "$(A"}};
+  const Case cases[] = {{"$(A)", "one"},
+                        {"x$(A)y$(B)z", "xoneyz"},
+                        {"$(C)", "$(C)"},
+                        {"$$(A)", "$(A)"},
+                        {"$A", "$A"},
+                        {"$", "$"},
+                        {"$(A", "$(A"},
+                        {"$$$(A)", "$one"},
+                        {"$$$$", "$$"},
+                        {"$a$(A)", "$aone"},
+                        {"$()", "$()"},
+                        {"$(C$(A))", "$(C$(A))"},
+                        {"$(C $$ x)", "$(C $$ x)"},
+                        {"$(A$$", "$(A$"},
+                        {"cost: 5$", "cost: 5$"}};
   for (const auto& [text, expected] : cases) EXPECT_EQ(expand_variables(text, values), expected) << text;
 }
 

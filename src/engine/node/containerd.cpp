@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,10 +11,12 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <fstream>
 
+#include "engine/node/attempt.h"
 #include "engine/node/pause_image.h"
 #include "lib/async/process.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/limits.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
 #include "lib/json/json.h"
@@ -74,26 +77,43 @@ Task<bool> answers(fs::path socket_path) {
 
 fs::path pid_file(const NodeConfig& config) { return containerd_folder(config) / "containerd.pid"; }
 
-// The containerd of this state folder, if it runs.
+bool is_our_containerd(const NodeConfig& config, std::int64_t pid) {
+  const auto command = find_file("/proc/" + std::to_string(pid) + "/cmdline").value_or("");
+  return command.find("--config") != std::string::npos &&
+         command.find((containerd_folder(config) / "config.toml").string()) != std::string::npos;
+}
+
+// The containerd of this state folder, if it runs. On a full disk it may have no file that names it.
 std::optional<int> running_containerd(const NodeConfig& config) {
   const auto text = find_file(pid_file(config));
-  const auto pid = text ? parse_integer(trim(*text)) : std::nullopt;
-  if (!pid) return std::nullopt;
-  const auto command = find_file("/proc/" + std::to_string(*pid) + "/cmdline").value_or("");
-  if (command.find((containerd_folder(config) / "config.toml").string()) == std::string::npos) return std::nullopt;
-  return static_cast<int>(*pid);
+  if (const auto pid = text ? parse_integer(trim(*text)) : std::nullopt; pid && is_our_containerd(config, *pid))
+    return static_cast<int>(*pid);
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
+    const auto pid = parse_integer(entry.path().filename().string());
+    if (pid && is_our_containerd(config, *pid)) return static_cast<int>(*pid);
+  }
+  return std::nullopt;
+}
+
+// What is right already needs no space on the disk.
+void write_setting(const fs::path& file, const std::string& text) {
+  if (find_file(file) != text) write_file_atomically(file, text);
 }
 
 void start(const NodeConfig& config) {
   const auto folder = containerd_folder(config);
-  Fd log(::open((config.state / "log" / "containerd.log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  Fd log(::open(containerd_log(config).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   const std::string program = config.containerd.string(), file = (folder / "config.toml").string();
   const char* arguments[] = {program.c_str(), "--config", file.c_str(), nullptr};
+  const auto open_files = given_open_files();
   const int pid = ::fork();
   if (pid < 0) throw Error(ErrorKind::unavailable, "cannot start containerd: out of memory or process numbers");
   if (pid == 0) {
     ::setsid();
+    if (open_files) ::setrlimit(RLIMIT_NOFILE, &*open_files);
+    ::umask(022);  // what images hold has the modes that they say, whatever ours is
     ::dup2(null.get(), 0);
     ::dup2(log.get(), 1);
     ::dup2(log.get(), 2);
@@ -105,7 +125,11 @@ void start(const NodeConfig& config) {
     ::execvp(arguments[0], const_cast<char**>(arguments));
     ::_exit(127);
   }
-  write_file_atomically(pid_file(config), std::to_string(pid) + "\n");
+  try {
+    write_file_atomically(pid_file(config), std::to_string(pid) + "\n");
+  } catch (const Error& error) {
+    log::warn("containerd runs, but the file of its process number is not written", kv("error", error.message()));
+  }
 }
 
 Task<> gone(int pid) {
@@ -119,6 +143,7 @@ Task<> gone(int pid) {
 }  // namespace
 
 fs::path containerd_folder(const NodeConfig& config) { return config.state / "containerd"; }
+fs::path containerd_log(const NodeConfig& config) { return config.state / "log" / "containerd.log"; }
 fs::path containerd_socket(const NodeConfig& config) { return containerd_folder(config) / "containerd.sock"; }
 
 std::string containerd_toml(const NodeConfig& config, bool lower_oom_score) {
@@ -135,6 +160,8 @@ std::string containerd_toml(const NodeConfig& config, bool lower_oom_score) {
   out += "[grpc]\naddress = " + quoted(containerd_socket(config).string()) + "\n";
   out += "[plugins.\"io.containerd.grpc.v1.cri\"]\n";
   out += "sandbox_image = " + quoted(pause_image) + "\n";
+  // Not /run/netns: whoever runs `ip netns add` on this machine mounts over that.
+  out += "netns_mounts_under_state_dir = true\n";
   out += "disable_tcp_service = true\nstream_server_address = \"127.0.0.1\"\nstream_server_port = \"0\"\n";
   out += "tolerate_missing_hugetlb_controller = true\n";
   out += std::string("restrict_oom_score_adj = ") + (lower_oom_score ? "false" : "true") + "\n";
@@ -185,7 +212,7 @@ void write_registry_hosts(const NodeConfig& config, const std::string& url) {
   fs::create_directories(folder);
   const auto text =
       "server = " + quoted(url) + "\n[host." + quoted(url) + "]\ncapabilities = [\"pull\", \"resolve\"]\n";
-  if (find_file(folder / "hosts.toml") != text) write_file_atomically(folder / "hosts.toml", text);
+  write_setting(folder / "hosts.toml", text);
 }
 
 Task<> ensure_containerd(const NodeConfig& config) {
@@ -196,14 +223,14 @@ Task<> ensure_containerd(const NodeConfig& config) {
   }
   if (!fs::exists(folder / "certs.d" / config.registry_host / "hosts.toml"))
     write_registry_hosts(config, "http://" + config.registry_host);
-  write_file_atomically(folder / "config.toml", containerd_toml(config, may_lower_oom_score()));
-  write_file_atomically(folder / "cni" / "10-workflow.conflist", cni_conflist(config, uplink_mtu()));
+  write_setting(folder / "config.toml", containerd_toml(config, may_lower_oom_score()));
+  write_setting(folder / "cni" / "10-workflow.conflist", cni_conflist(config, uplink_mtu()));
   if (co_await answers(containerd_socket(config))) co_return;
   if (!running_containerd(config)) start(config);
   auto wait = [](fs::path socket) -> Task<> {
     while (!co_await answers(socket)) co_await sleep_for(10ms);  // nothing tells when a socket begins to listen
   };
-  co_await with_deadline(30s, "containerd does not answer; see " + (config.state / "log/containerd.log").string(),
+  co_await with_deadline(30s, "containerd does not answer; see " + containerd_log(config).string(),
                          wait(containerd_socket(config)));
 }
 
@@ -211,14 +238,8 @@ Task<> watch_containerd(const NodeConfig& config) {
   for (;;) {
     if (const auto pid = running_containerd(config)) co_await gone(*pid);
     log::warn("containerd has ended; starting it again");
-    std::string trouble;
-    try {
-      co_await ensure_containerd(config);
-    } catch (const Error& error) {
-      trouble = error.message();
-    }
-    if (!trouble.empty()) {
-      log::error("containerd could not be started", kv("error", trouble));
+    if (const auto trouble = co_await attempt(ensure_containerd(config))) {
+      log::error("containerd could not be started", kv("error", trouble->message()));
       co_await sleep_for(2s);
     }
   }

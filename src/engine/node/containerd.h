@@ -14,6 +14,7 @@ inline constexpr const char* pause_image = "localhost/workflow/pause:1";
 
 std::filesystem::path containerd_folder(const NodeConfig& config);  // <state>/containerd
 std::filesystem::path containerd_socket(const NodeConfig& config);
+std::filesystem::path containerd_log(const NodeConfig& config);
 
 // config.toml and the CNI network list. Pure.
 std::string containerd_toml(const NodeConfig& config, bool may_lower_oom_score);

@@ -95,10 +95,13 @@ Task<> Client::events(std::function<void()> on_open, std::function<void(const Ev
     stream->StartCall();
   };
   co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(initiate, asio::use_awaitable);
-  auto cancelled = (co_await asio::this_coro::cancellation_state).cancelled();
-  co_await asio::this_coro::reset_cancellation_state();
+  const bool throws = co_await asio::this_coro::throw_if_cancelled();
+  co_await keep_waiting();
   co_await greeter.stop();
-  if (cancelled != asio::cancellation_type::none) throw boost::system::system_error(asio::error::operation_aborted);
+  co_await asio::this_coro::throw_if_cancelled(throws);
+  const auto state = co_await asio::this_coro::cancellation_state;
+  if (state.cancelled() != asio::cancellation_type::none)
+    throw boost::system::system_error(asio::error::operation_aborted);
 }
 
 }  // namespace workflow::engine::cri

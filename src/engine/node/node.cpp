@@ -2,15 +2,21 @@
 
 #include <set>
 
+#include "engine/node/attempt.h"
 #include "engine/node/cgroup.h"
 #include "engine/node/containerd.h"
 #include "engine/node/cri_client.h"
 #include "engine/node/exec.h"
+#include "engine/node/log_files.h"
+#include "engine/node/log_rotation.h"
 #include "engine/node/node_object.h"
 #include "engine/node/pod_logs.h"
+#include "engine/node/pod_view.h"
 #include "engine/node/pod_worker.h"
 #include "engine/node/streams.h"
 #include "engine/node/upkeep.h"
+#include "lib/async/bounded_log.h"
+#include "lib/async/supervisor.h"
 #include "lib/base/encoding.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
@@ -36,6 +42,14 @@ std::set<std::string> pods_with_traces(const fs::path& state) {
   return uids;
 }
 
+// What pods keep, and are told, is root's alone on this machine; into their containers it comes by mounts.
+void make_private_folders(const fs::path& state) {
+  for (const char* name : {"pods", "volumes", "logs"}) {
+    fs::create_directories(state / name);
+    fs::permissions(state / name, fs::perms::owner_all);
+  }
+}
+
 void remove_logs_of(const fs::path& state, const std::string& uid) {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(state / "logs" / "pods", ignored)) {
@@ -56,10 +70,12 @@ struct Node::State {
         http(ex, {.tls = {.verify = false}, .connect_timeout = 5s, .max_idle_per_host = 0, .user_agent = "kube-probe"}),
         container_changes(ex),
         parts{config, store, clock, runtime, http, tokens, network_settled, container_changes, ex},
+        supervisor(ex),
         tasks(ex),
         ready_note(ex),
         execs(ex, config, runtime),
-        upkeep(config, store, clock, runtime, [this] { return open_logs(); }) {}
+        upkeep(config, store, clock, runtime),
+        rotation(config, clock, runtime, [this] { return open_logs(); }, container_changes) {}
 
   Executor executor;
   NodeConfig config;
@@ -71,24 +87,25 @@ struct Node::State {
   std::function<Task<>()> network_settled;
   Notifier container_changes;
   NodeParts parts;
+  Supervisor supervisor;
   TaskGroup tasks;
   Notifier ready_note;
   Execs execs;
   Upkeep upkeep;
+  LogRotation rotation;
   bool ready = false;
   std::map<std::string, std::unique_ptr<PodWorker>> workers;  // by pod uid
   std::vector<std::unique_ptr<Store::Subscription>> subscriptions;
   std::map<std::string, CgroupSample> samples;  // the last look at each container's use, by container id
 
-  std::vector<Upkeep::Log> open_logs() const {
-    std::vector<Upkeep::Log> logs;
+  std::vector<OpenLog> open_logs() const {
+    std::vector<OpenLog> logs;
     for (const auto& pod : store.list(kube::resources::pods)) {
       const auto found = workers.find(kube::uid_of(*pod));
       if (found == workers.end()) continue;
       const auto folder = log_folder(config, kube::namespace_of(*pod), kube::name_of(*pod), kube::uid_of(*pod));
       for (const auto& one : found->second->record().containers) {
-        if (one.phase == Phase::running)
-          logs.push_back({one.id, folder / one.name / (std::to_string(one.restarts) + ".log")});
+        if (one.phase == Phase::running) logs.push_back({one.id, log_of_attempt(folder / one.name, one.restarts)});
       }
     }
     return logs;
@@ -132,17 +149,11 @@ struct Node::State {
     auto* raw = worker.get();
     workers[uid] = std::move(worker);
     auto live = [](State& self, PodWorker& its, std::string its_uid) -> Task<> {
-      for (auto pause = 200ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 10s)) {
-        std::string trouble;
-        try {
-          co_await its.run();
-        } catch (const Error& error) {
-          trouble = describe(std::current_exception());
-        }
-        if (trouble.empty()) break;
-        log::error("pod worker failed; starting it again", kv("uid", its_uid), kv("error", trouble));
-        co_await sleep_for(pause);
-      }
+      auto run = [&its]() -> Task<Supervisor::Next> {
+        co_await its.run();
+        co_return Supervisor::Next::done;
+      };
+      co_await self.supervisor.until_done("pod " + its_uid, run, {.role = Supervisor::Role::housekeeping});
       auto bury = [](State& s, std::string dead) -> Task<> {
         co_await sleep_for(0ms);  // not inside its own last step
         s.workers.erase(dead);
@@ -238,47 +249,50 @@ struct Node::State {
           if (worker->owns(event.container_id)) worker->on_runtime_event(event);
         }
       };
-      std::string trouble = "the stream ended";
-      try {
-        co_await runtime.events(on_open, on_event);
-      } catch (const Error& error) {
-        trouble = error.message();
-      }
-      log::debug("containerd's events were interrupted", kv("reason", trouble));
+      const auto trouble = co_await attempt(runtime.events(on_open, on_event));
+      log::debug("containerd's events were interrupted", kv("reason", trouble ? trouble->message() : "it ended"));
       co_await sleep_for(100ms);
     }
   }
 
-  // Tokens grow old; and should an event ever be lost, it is made up for here. More often at first: what the runtime
-  // had begun when the last engine died may come to light only now.
+  // Should an event ever be lost, it is made up for here. More often at first: what the runtime had begun when the last
+  // engine died may come to light only now.
   Task<> look_after() {
     for (auto pause = 2s;; pause = std::min<std::chrono::seconds>(pause * 2, 60s)) {
       co_await sleep_for(pause);
-      for (auto& [uid, worker] : workers) {
-        worker->refresh_volumes();
-        worker->doubt();
+      for (auto step : {&State::compare_with_runtime, &State::sweep_folders}) {
+        if (const auto trouble = co_await attempt((this->*step)()))
+          log::debug("not looked after the pods", kv("error", trouble->message()));
       }
-      std::string trouble;
-      try {
-        co_await sweep();
-        co_await sweep_folders();
-      } catch (const Error& error) {
-        trouble = error.message();
-      }
-      if (!trouble.empty()) log::debug("runtime not swept", kv("error", trouble));
     }
   }
 
-  // Sandboxes of pods that nobody wants.
-  Task<> sweep() {
-    for (auto& [uid, adopted] : co_await running_pods()) {
-      if (workers.contains(uid)) continue;
+  // Two questions for all pods together. Sandboxes of pods that nobody wants get a worker that removes them.
+  Task<> compare_with_runtime() {
+    std::set<std::string> running;
+    std::map<std::string, Adopted> unwanted;
+    for (auto& sandbox : co_await runtime.list_sandboxes()) {
+      if (sandbox.ready) running.insert(sandbox.id);
+      const auto uid = sandbox.labels.find(label_uid);
+      if (uid != sandbox.labels.end() && !workers.contains(uid->second)) unwanted[uid->second].sandbox = sandbox;
+    }
+    for (auto& container : co_await runtime.list_containers()) {
+      if (container.state == cri::ContainerState::running) running.insert(container.id);
+      const auto uid = container.labels.find(label_uid), name = container.labels.find(label_container);
+      if (uid == container.labels.end() || name == container.labels.end() || !unwanted.contains(uid->second)) continue;
+      cri::ContainerStatus status{std::move(container)};
+      status.name = name->second;
+      unwanted[uid->second].containers.push_back(std::move(status));
+    }
+    for (auto& [uid, worker] : workers) worker->compare(running);
+    for (auto& [uid, adopted] : unwanted) {
       const auto labels = adopted.sandbox->labels;
-      const auto object = store.find(kube::resources::pods, labels.at(label_namespace), labels.at(label_pod));
+      const auto ns = labels.find(label_namespace), pod = labels.find(label_pod);
+      if (workers.contains(uid) || ns == labels.end() || pod == labels.end()) continue;
+      const auto object = store.find(kube::resources::pods, ns->second, pod->second);
       if (object && kube::uid_of(*object) == uid) continue;
-      log::info("sandbox of a pod that is gone", kv("pod", labels.at(label_pod)),
-                kv("namespace", labels.at(label_namespace)));
-      start_worker(labels.at(label_namespace), labels.at(label_pod), uid, std::move(adopted));
+      log::info("sandbox of a pod that is gone", kv("pod", pod->second), kv("namespace", ns->second));
+      start_worker(ns->second, pod->second, uid, std::move(adopted));
     }
   }
 
@@ -294,7 +308,11 @@ struct Node::State {
     if (uids.empty()) co_return;
     co_await offload([&settings = config, uids] {
       for (const auto& uid : uids) {
-        remove_volumes(pod_folder(settings, uid));
+        try {
+          remove_volumes(pod_folder(settings, uid));
+        } catch (const Error& error) {
+          log::warn("a folder of a pod that is gone stays", kv("uid", uid), kv("error", error.message()));
+        }
         remove_cgroup(pod_cgroup(settings, uid));
         remove_logs_of(settings.state, uid);
       }
@@ -318,8 +336,11 @@ struct Node::State {
   }
 
   Task<> work() {
+    co_await offload([state = config.state] { make_private_folders(state); });
     co_await ensure_containerd(config);
-    tasks.spawn("containerd", watch_containerd(config));
+    supervisor.keep("containerd", [this] { return watch_containerd(config); });
+    constexpr std::uint64_t longest_own_log = 10u << 20;
+    supervisor.keep("containerd's log", [this] { return bound_log(containerd_log(config), longest_own_log); });
     co_await runtime.wait_ready(30s);
     co_await ensure_pause_image(config);
     co_await register_node();
@@ -340,14 +361,16 @@ struct Node::State {
         start_worker(kube::namespace_of(*pod), kube::name_of(*pod), kube::uid_of(*pod), {});
       }
     }
-    tasks.spawn("runtime events", follow_runtime());
-    tasks.spawn("look after", look_after());
-    tasks.spawn("upkeep", upkeep.run());
+    supervisor.keep("containerd's events", [this] { return follow_runtime(); });
+    supervisor.keep("look after pods", [this] { return look_after(); });
+    supervisor.keep("upkeep", [this] { return upkeep.run(); });
+    supervisor.keep("log rotation", [this] { return rotation.run(); });
     co_await first_reports();
     ready = true;
     ready_note.notify_all();
     log::info("node ready", kv("node", config.node_name), kv("pods", workers.size()));
-    co_await tasks.join();
+    Notifier never(executor);
+    co_await never.wait(never.version());
   }
 };
 
@@ -361,6 +384,7 @@ Task<> Node::run() {
     state->subscriptions.clear();
     co_await state->execs.stop();
     co_await state->tasks.stop();
+    co_await state->supervisor.stop();
     state->workers.clear();
   };
   co_await with_cleanup(state_->work(), stop);

@@ -1,11 +1,7 @@
 // What a pod's sandbox and containers ask of the runtime.
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include "engine/fields.h"
 #include "engine/node/pod_view.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
 #include "lib/base/text.h"
 #include "lib/kube/objects.h"
 
@@ -58,31 +54,20 @@ cri::Mount::Propagation propagation_of(const json::object& mount) {
                                      : cri::Mount::Propagation::private_;
 }
 
-void add_volumes(cri::ContainerConfig& config, const PodView& pod, const json::object& container,
-                 const std::map<std::string, std::string>& env) {
+std::vector<VolumeMount> volume_mounts(const PodView& pod, const json::object& container,
+                                       const std::map<std::string, std::string>& env) {
+  std::vector<VolumeMount> mounts;
   for (const auto& item : array_at(container, {"volumeMounts"})) {
     const auto& mount = item.as_object();
     const auto* volume = volume_named(pod, text_at(mount, {"name"}));
     if (!volume) throw Error(ErrorKind::invalid, "volume \"" + text_at(mount, {"name"}) + "\" not found");
-    auto host = prepare_volume(*volume, pod.ns, volume_places(pod), fs_group(pod));
     auto sub = text_at(mount, {"subPath"});
     if (const auto expression = text_at(mount, {"subPathExpr"}); !expression.empty())
       sub = expand_variables(expression, env);
-    if (!sub.empty()) host = inside(host, sub);
-    config.mounts.push_back(
-        {text_at(mount, {"mountPath"}), host.string(), flag_at(mount, {"readOnly"}), propagation_of(mount)});
+    const bool read_only = flag_at(mount, {"readOnly"}) || kind_of(*volume) == VolumeKind::files;
+    mounts.push_back({*volume, std::move(sub), text_at(mount, {"mountPath"}), read_only, propagation_of(mount)});
   }
-}
-
-// The file in which the container may leave its last words.
-void add_termination_file(cri::ContainerConfig& config, const PodView& pod, const json::object& container) {
-  const auto file = termination_file(pod, config.name, static_cast<int>(config.attempt));
-  fs::create_directories(file.parent_path());
-  Fd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-  if (!fd) throw Error(ErrorKind::unavailable, "cannot write " + file.string() + ": the disk may be full");
-  ::fchmod(fd.get(), 0666);
-  auto path = text_at(container, {"terminationMessagePath"});
-  config.mounts.push_back({path.empty() ? "/dev/termination-log" : path, file.string(), false});
+  return mounts;
 }
 
 }  // namespace
@@ -98,9 +83,6 @@ VolumePlaces volume_places(const PodView& pod) {
   return {pod_folder(pod.config, pod.uid), pod.config.state / "volumes"};
 }
 fs::path hosts_file(const PodView& pod) { return pod_folder(pod.config, pod.uid) / "etc-hosts"; }
-fs::path termination_file(const PodView& pod, const std::string& container, int attempt) {
-  return pod_folder(pod.config, pod.uid) / "termination" / (container + "-" + std::to_string(attempt));
-}
 
 cri::SandboxConfig sandbox_config(const PodView& pod, std::uint32_t attempt) {
   cri::SandboxConfig config;
@@ -146,10 +128,10 @@ std::string hosts_text(const PodView& pod) {
   return text;
 }
 
-cri::ContainerConfig container_config(const PodView& pod, const json::object& container, int attempt,
-                                      const cri::Image& image) {
+ContainerWish container_wish(const PodView& pod, const json::object& container, int attempt, const cri::Image& image) {
   check_non_root(pod.spec(), container, image);
-  cri::ContainerConfig config;
+  ContainerWish wish;
+  auto& config = wish.config;
   config.name = text_at(container, {"name"});
   config.attempt = static_cast<std::uint32_t>(attempt);
   config.image = image.id;
@@ -169,10 +151,15 @@ cri::ContainerConfig container_config(const PodView& pod, const json::object& co
   config.resources = resources_of(container);
   config.resources.oom_score_adj = oom_score_adjustment(pod.spec(), container);
   config.security = security_of(pod.spec(), container);
-  add_volumes(config, pod, container, values);
-  add_termination_file(config, pod, container);
-  if (!pod.is_on_host_network()) config.mounts.push_back({"/etc/hosts", hosts_file(pod).string(), false});
-  return config;
+  wish.files = {.ns = pod.ns,
+                .container = config.name,
+                .attempt = attempt,
+                .volumes = volume_mounts(pod, container, values),
+                .termination_path = text_at(container, {"terminationMessagePath"}),
+                .hosts = pod.is_on_host_network() ? fs::path() : hosts_file(pod),
+                .places = volume_places(pod),
+                .readers = volume_readers(pod)};
+  return wish;
 }
 
 }  // namespace workflow::engine

@@ -83,8 +83,20 @@ std::optional<std::map<std::string, std::string>> secret_data(const PodView& pod
   return kube::secret_values(*object);
 }
 
-std::optional<std::int64_t> fs_group(const PodView& pod) {
-  return integer_at(pod.spec(), {"securityContext", "fsGroup"});
+VolumeReaders volume_readers(const PodView& pod) {
+  VolumeReaders readers{.group = integer_at(pod.spec(), {"securityContext", "fsGroup"}), .user = std::nullopt};
+  const auto common = integer_at(pod.spec(), {"securityContext", "runAsUser"});
+  bool first = true;
+  for (const char* kind : {"initContainers", "containers"}) {
+    for (const auto& item : array_at(pod.spec(), {kind})) {
+      const auto own = integer_at(item.as_object(), {"securityContext", "runAsUser"});
+      const auto user = own ? own : common;
+      if (!user || (!first && user != readers.user)) return {.group = readers.group, .user = std::nullopt};
+      readers.user = user;
+      first = false;
+    }
+  }
+  return readers;
 }
 
 EnvSources env_sources(const PodView& pod, const json::object& container) {

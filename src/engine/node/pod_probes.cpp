@@ -18,6 +18,10 @@ struct PodProbes::State {
     ProbeTarget target;
   };
 
+  static Verdict verdict_of(const Group& group, const char* kind, const char* field, const std::string& why) {
+    return {group.name, kind, why, object_at(group.container, {field})};
+  }
+
   void spawn(Group& group, const char* kind, const char* field, std::string_view interval, bool well,
              std::function<void(bool, const std::string&)> on_change) {
     const auto& probe = object_at(group.container, {field});
@@ -33,8 +37,9 @@ struct PodProbes::State {
         done = true;
         return started(group);
       }
-      told.unwell(group.name, "Startup", why);
-      told.lost(group.name, object_at(group.container, {"startupProbe"}), "startup");
+      const auto verdict = verdict_of(group, "Startup", "startupProbe", why);
+      told.unwell(verdict);
+      told.lost(verdict);
     };
     spawn(group, "startup", "startupProbe", group.start.interval, false, std::move(change));
   }
@@ -43,7 +48,7 @@ struct PodProbes::State {
     told.started(group.name);
     if (group.container.contains("readinessProbe")) {
       auto change = [this, &group](bool well, const std::string& why) {
-        if (!well) told.unwell(group.name, "Readiness", why);
+        if (!well) told.unwell(verdict_of(group, "Readiness", "readinessProbe", why));
         told.ready(group.name, well);
       };
       // What was ready before the engine restarted stays so until a probe says otherwise.
@@ -55,8 +60,9 @@ struct PodProbes::State {
     if (!group.container.contains("livenessProbe")) return;
     auto change = [this, &group](bool well, const std::string& why) {
       if (well) return;
-      told.unwell(group.name, "Liveness", why);
-      told.lost(group.name, object_at(group.container, {"livenessProbe"}), "liveness");
+      const auto verdict = verdict_of(group, "Liveness", "livenessProbe", why);
+      told.unwell(verdict);
+      told.lost(verdict);
     };
     spawn(group, "liveness", "livenessProbe", "", true, std::move(change));
   }

@@ -13,13 +13,18 @@ namespace workflow::engine {
 
 class PodProbes {
  public:
+  // What a probe that failed often enough says.
+  struct Verdict {
+    std::string container, kind;  // Startup, Readiness, Liveness
+    std::string why;              // in Kubernetes' words
+    json::object probe;
+  };
   struct Told {
     // Each is about a container that still runs under the id that was probed.
     std::function<void(const std::string& container, bool ready)> ready;
     std::function<void(const std::string& container)> started;
-    std::function<void(const std::string& container, const char* kind, const std::string& why)> unwell;
-    // A startup or liveness probe gave up on it.
-    std::function<void(const std::string& container, const json::object& probe, const char* kind)> lost;
+    std::function<void(const Verdict&)> unwell;
+    std::function<void(const Verdict&)> lost;  // a startup or liveness probe gave up on it
   };
   PodProbes(Executor executor, cri::Client& runtime, http::Client& http, Told told);
   ~PodProbes();

@@ -1,6 +1,7 @@
 #include "engine/node/pod_state.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/node/container_config.h"
 #include "lib/kube/objects.h"
@@ -106,10 +107,22 @@ void note_end(ContainerRecord& record, const Termination& end) {
   record.last = end;
   if (record.last.started == Time{}) record.last.started = record.started;
   record.ready = record.startup_done = false;
+  // How it ended tells of nobody's mistake where it was made to end: the probe's answer does.
+  if (const auto doom = std::exchange(record.doom, std::nullopt)) {
+    record.last.reason = doom->reason;
+    record.last.message = doom->why + (end.message.empty() ? "" : "; its last words: " + end.message);
+  }
   // At once the first time; then it waits longer and longer.
   record.backoff = record.restarts == 0 ? std::chrono::milliseconds(0)
                                         : next_backoff(record.backoff, record.last.finished - record.last.started);
   record.not_before = record.last.finished + record.backoff;
+}
+
+void shift_plans(PodRecord& pod, std::chrono::nanoseconds jump) {
+  for (auto& one : pod.containers) {
+    if (one.not_before > Time{}) one.not_before += jump;
+    if (one.doom) one.doom->deadline += jump;
+  }
 }
 
 void note_failed_start(ContainerRecord& record, const std::string& reason, const std::string& message, Time now) {

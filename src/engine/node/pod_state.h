@@ -19,6 +19,15 @@ struct Termination {
   bool operator==(const Termination&) const = default;
 };
 
+// A probe gave up on a container: it is to end.
+struct Doom {
+  Time deadline{};     // when it is killed
+  std::string reason;  // LivenessProbeFailed, StartupProbeFailed
+  std::string why;     // what the probe met
+  std::string event;   // in Kubernetes' words
+  bool operator==(const Doom&) const = default;
+};
+
 enum class Phase { waiting, running, terminated };
 // One container of the pod, from its spec's point of view.
 struct ContainerRecord {
@@ -33,7 +42,8 @@ struct ContainerRecord {
   std::string reason = "ContainerCreating", message;  // while waiting
   bool ready = false, startup_done = false;
   std::chrono::milliseconds backoff{0};
-  Time not_before{};  // the next start
+  Time not_before{};         // the next start
+  std::optional<Doom> doom;  // while it runs
 };
 
 struct PodRecord {
@@ -55,6 +65,8 @@ std::chrono::milliseconds next_backoff(std::chrono::milliseconds last, std::chro
 
 // The container has ended: what is known then, and from when on it may start again.
 void note_end(ContainerRecord& record, const Termination& end);
+// The clock of the machine was set: what is planned moves with it, what has happened stays.
+void shift_plans(PodRecord& pod, std::chrono::nanoseconds jump);
 // It could not be started, in Kubernetes' words.
 void note_failed_start(ContainerRecord& record, const std::string& reason, const std::string& message, Time now);
 

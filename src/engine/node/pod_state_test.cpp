@@ -116,6 +116,34 @@ TEST(PodState, waits_longer_after_each_crash) {
   EXPECT_EQ(record.not_before, now);
 }
 
+// An app that obeys SIGTERM exits with 0: that says nothing of why it had to go.
+TEST(PodState, what_a_probe_ended_says_so) {
+  auto record = running("a");
+  record.doom =
+      Doom{.deadline = now, .reason = "LivenessProbeFailed", .why = "Liveness probe failed: HTTP 500", .event = ""};
+  note_end(record, {"id-a", 0, "Completed", "", now - 1min, now});
+  EXPECT_EQ(record.last.reason, "LivenessProbeFailed");
+  EXPECT_EQ(record.last.message, "Liveness probe failed: HTTP 500");
+  EXPECT_EQ(record.last.exit_code, 0);
+  EXPECT_FALSE(record.doom);
+  record.doom = Doom{.deadline = now, .reason = "LivenessProbeFailed", .why = "Liveness probe failed: x", .event = ""};
+  note_end(record, {"id-a", 3, "Error", "bye", now - 1min, now});
+  EXPECT_EQ(record.last.message, "Liveness probe failed: x; its last words: bye");
+}
+
+TEST(PodState, plans_move_with_the_clock) {
+  auto crashed = ended("a", 1);
+  crashed.not_before = now + 20s;
+  auto lost = running("b");
+  lost.doom = Doom{.deadline = now + 30s, .reason = "", .why = "", .event = ""};
+  auto record = pod({crashed, lost, running("c")});
+  shift_plans(record, 1h);
+  EXPECT_EQ(record.containers[0].not_before, now + 1h + 20s);
+  EXPECT_EQ(record.containers[0].last.finished, now);  // it happened when it happened
+  EXPECT_EQ(record.containers[1].doom->deadline, now + 1h + 30s);
+  EXPECT_EQ(record.containers[2].not_before, Time{});
+}
+
 TEST(PodState, a_failed_start_says_why_and_when_it_is_tried_again) {
   auto record = waiting("a");
   record.image = "i";

@@ -8,9 +8,11 @@
 
 #include "engine/node/container_config.h"
 #include "engine/node/cri_client.h"
-#include "engine/node/node.h"
-#include "engine/node/pod_state.h"
+#include "engine/node/node_config.h"
+#include "engine/node/pod_files.h"
+#include "engine/node/tokens.h"
 #include "engine/node/volumes.h"
+#include "engine/store.h"
 
 namespace workflow::engine {
 
@@ -34,7 +36,6 @@ std::filesystem::path log_folder(const NodeConfig& config, const std::string& ns
 std::string pod_cgroup(const NodeConfig& config, const std::string& uid);  // below the hierarchy
 VolumePlaces volume_places(const PodView& pod);
 std::filesystem::path hosts_file(const PodView& pod);
-std::filesystem::path termination_file(const PodView& pod, const std::string& container, int attempt);
 
 // Labels of everything we make in the runtime, as kubelet names them.
 inline constexpr const char* label_pod = "io.kubernetes.pod.name";
@@ -46,18 +47,19 @@ inline constexpr const char* annotation_grace = "io.kubernetes.pod.terminationGr
 // --- what containers are given (pod_inputs.cpp)
 
 EnvSources env_sources(const PodView& pod, const json::object& container);
-// `tokens`: of each audience that the volumes name, issued already.
-using Tokens = std::map<std::string, IssuedToken>;
+// `tokens`: of each audience that the volumes name.
 VolumeSources volume_sources(const PodView& pod, const Tokens& tokens);
 std::optional<std::map<std::string, std::string>> secret_data(const PodView& pod, const std::string& secret);
-std::optional<std::int64_t> fs_group(const PodView& pod);
+VolumeReaders volume_readers(const PodView& pod);
 
 // --- what the runtime is asked for (pod_config.cpp). Throws invalid in Kubernetes' words.
 
 cri::SandboxConfig sandbox_config(const PodView& pod, std::uint32_t attempt);
 std::string hosts_text(const PodView& pod);  // of hosts_file
-// Makes the file for the termination message; blocks, shortly.
-cri::ContainerConfig container_config(const PodView& pod, const json::object& container, int attempt,
-                                      const cri::Image& image);
+struct ContainerWish {
+  cri::ContainerConfig config;  // without its mounts …
+  ContainerFiles files;         // … which are made from these
+};
+ContainerWish container_wish(const PodView& pod, const json::object& container, int attempt, const cri::Image& image);
 
 }  // namespace workflow::engine

@@ -1,28 +1,18 @@
 // src/engine/node/pod_worker.h: runs one pod, from its first volume to its last trace.
+//   One loop: what is to be done is planned (pod_plan.h), begun in the background, and planned anew when something has
+//   happened. Whatever fails is an event of the pod and is tried again; nothing that fails ends a worker.
 #pragma once
-#include <functional>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "engine/node/cri_client.h"
-#include "engine/node/node.h"
+#include "engine/node/node_parts.h"
 #include "engine/node/pod_state.h"
-#include "engine/node/pod_view.h"
 
 namespace workflow::engine {
-
-// What all workers of a node share.
-struct NodeParts {
-  const NodeConfig& config;
-  Store& store;
-  Clock& clock;
-  cri::Client& runtime;
-  http::Client& http;
-  TokenIssuer& tokens;
-  const std::function<Task<>()>& network_settled;  // once policies know the pod's address; empty: nobody minds
-  Notifier& container_changes;                     // told whenever a container of any pod starts or ends
-  Executor executor;
-};
 
 // What the runtime already has of a pod, at the start of the engine.
 struct Adopted {
@@ -40,8 +30,10 @@ class PodWorker {
   void refresh_volumes();                          // something that it mounts changed, or a token grows old
   void on_runtime_event(const cri::Event& event);  // of one of its containers, or of its sandbox
   void doubt();                                    // events may have been missed: asks the runtime about everything
-  bool owns(const std::string& id) const;          // a container, or the sandbox
-  bool has_reported() const;  // the pod's status says how it is now, not how an earlier engine left it
+  // The same for one who has just asked: `running` are the ids of all containers and sandboxes that run.
+  void compare(const std::set<std::string>& running);
+  bool owns(const std::string& id) const;  // a container, or the sandbox
+  bool has_reported() const;               // the pod's status says how it is now, not how an earlier engine left it
   const PodRecord& record() const;
   bool mounts(const std::string& name) const;  // a secret or config map of this name
 

@@ -1,12 +1,12 @@
 // Takes an engine's pods off the machine: everything that `run` made, also what a kill -9 left behind.
 #include <signal.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
 #include <set>
 
 #include "engine/node/containerd.h"
 #include "engine/node/cri_client.h"
+#include "engine/node/mounts.h"
 #include "engine/node/node.h"
 #include "engine/node/pod_view.h"
 #include "lib/async/process.h"
@@ -54,16 +54,6 @@ Task<> stop_pods(const NodeConfig& config) {
   co_await stops.join();
 }
 
-// Mounts below `folder`, deepest first.
-void unmount_below(const fs::path& folder) {
-  std::vector<std::string> points;
-  for (const auto& line : split(find_file("/proc/self/mounts").value_or(""), '\n')) {
-    const auto words = split(line, ' ');
-    if (words.size() > 1 && words[1].starts_with(folder.string() + "/")) points.push_back(words[1]);
-  }
-  for (auto point = points.rbegin(); point != points.rend(); ++point) ::umount2(point->c_str(), MNT_DETACH);
-}
-
 // Processes in our cgroups, should the runtime have lost sight of them.
 void kill_leftovers(const std::string& cgroup) {
   for (const auto& controller : fs::directory_iterator("/sys/fs/cgroup")) {
@@ -94,6 +84,26 @@ void remove_cgroups(const std::string& cgroup) {
     if (fs::exists(controller.path() / cgroup, ignored)) remove_tree(controller.path() / cgroup);
   }
   if (fs::exists(fs::path("/sys/fs/cgroup") / cgroup, ignored)) remove_tree(fs::path("/sys/fs/cgroup") / cgroup);
+}
+
+void unmount_what_goes(const fs::path& folder) {
+  try {
+    unmount_below(folder);
+  } catch (const Error& error) {
+    log::warn("something stays mounted", kv("error", error.message()));
+  }
+}
+
+void remove_pod_folders(const fs::path& pods) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(pods, ignored)) {
+    try {
+      remove_volumes(entry.path());
+    } catch (const Error& error) {
+      log::warn("a pod's folder stays", kv("error", error.message()));
+    }
+  }
+  fs::remove(pods, ignored);
 }
 
 // Shims of our containerd that outlived their containers.
@@ -127,12 +137,14 @@ Task<> teardown(NodeConfig config) {
   const auto cgroup = "workflow-" + config.network.id;
   kill_leftovers(cgroup);
   co_await sleep_for(100ms);  // the kernel takes a moment to empty a cgroup of the dead
-  unmount_below(containerd_folder(config));
-  unmount_below(config.state / "pods");
+  co_await offload([config] {
+    unmount_what_goes(containerd_folder(config));
+    remove_pod_folders(config.state / "pods");
+  });
   remove_cgroups(cgroup);
   co_await offload([config] {
     std::error_code ignored;
-    for (const char* folder : {"pods", "cni", "exec"}) fs::remove_all(config.state / folder, ignored);
+    for (const char* folder : {"cni", "exec"}) fs::remove_all(config.state / folder, ignored);
   });
   co_await remove_network(config.network);
 }

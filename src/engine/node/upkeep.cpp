@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "engine/fields.h"
-#include "engine/node/pod_logs.h"
+#include "engine/node/attempt.h"
 #include "lib/base/error.h"
 #include "lib/base/image_name.h"
 #include "lib/base/log.h"
@@ -104,21 +104,10 @@ ImagePlan plan_images(const std::vector<cri::Image>& images, const std::set<std:
   return plan;
 }
 
-Upkeep::Upkeep(const NodeConfig& config, Store& store, Clock& clock, cri::Client& runtime,
-               std::function<std::vector<Log>()> logs)
-    : config_(config), store_(store), clock_(clock), runtime_(runtime), logs_(std::move(logs)) {}
-
 Task<> Upkeep::run() {
   for (;;) {
-    for (auto step : {&Upkeep::watch_disk, &Upkeep::rotate_logs}) {
-      std::string trouble;
-      try {
-        co_await (this->*step)();
-      } catch (const Error& error) {
-        trouble = error.message();
-      }
-      if (!trouble.empty()) log::warn("upkeep will try again", kv("error", trouble));
-    }
+    if (const auto trouble = co_await attempt(watch_disk()))
+      log::warn("upkeep will try again", kv("error", trouble->message()));
     co_await sleep_for(look_every);
   }
 }
@@ -176,24 +165,6 @@ Task<> Upkeep::remove_images(const DiskUse& disk) {
   for (const auto& id : plan.remove) {
     log::info("image removed: nothing needs it", kv("image", id));
     co_await runtime_.remove_image(id);
-  }
-}
-
-Task<> Upkeep::rotate_logs() {
-  for (const auto& [container, file] : logs_()) {
-    std::error_code absent;
-    const auto size = fs::file_size(file, absent);
-    const auto aside = absent ? std::nullopt : rotated_name(file, size, config_.log_max_bytes, clock_.now());
-    if (!aside) continue;
-    fs::rename(file, *aside, absent);
-    co_await runtime_.reopen_log(container);
-    std::vector<fs::path> rotated;
-    for (const auto& entry : fs::directory_iterator(file.parent_path(), absent)) {
-      if (entry.path().filename().string().starts_with(file.filename().string() + ".")) rotated.push_back(entry.path());
-    }
-    for (const auto& old :
-         surplus_logs(std::move(rotated), static_cast<std::size_t>(std::max(0, config_.log_max_files - 1))))
-      fs::remove(old, absent);
   }
 }
 

@@ -1,5 +1,4 @@
-// src/engine/node/upkeep.h: what must be done now and then: disk space, images that nobody needs, logs that grow too
-// long.
+// src/engine/node/upkeep.h: what must be done now and then: disk space, images that nobody needs.
 //   Decisions are pure (tested with tables); Upkeep looks every few seconds, since nothing tells when a disk fills up.
 #pragma once
 #include <cstdint>
@@ -40,24 +39,18 @@ ImagePlan plan_images(const std::vector<cri::Image>& images, const std::set<std:
 
 class Upkeep {
  public:
-  struct Log {
-    std::string container_id;
-    std::filesystem::path file;
-  };
-  Upkeep(const NodeConfig& config, Store& store, Clock& clock, cri::Client& runtime,
-         std::function<std::vector<Log>()> logs);
+  Upkeep(const NodeConfig& config, Store& store, Clock& clock, cri::Client& runtime)
+      : config_(config), store_(store), clock_(clock), runtime_(runtime) {}
   Task<> run();  // until cancelled
 
  private:
   Task<> watch_disk();
   Task<> remove_images(const DiskUse& disk);
-  Task<> rotate_logs();
 
   const NodeConfig& config_;
   Store& store_;
   Clock& clock_;
   cri::Client& runtime_;
-  std::function<std::vector<Log>()> logs_;
   bool pressure_ = false;
   std::map<std::string, Time> unneeded_since_;
 };

@@ -5,12 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <set>
 
+#include "engine/node/mounts.h"
 #include "engine/quantity.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
+#include "lib/base/folder.h"
 #include "lib/base/text.h"
 #include "lib/kube/objects.h"
 
@@ -25,7 +27,7 @@ std::string text_at(const json::value& value, Path path) { return find_string(va
 
 // A path inside a volume: relative, without "..".
 std::string checked_path(const std::string& path) {
-  if (path.empty() || path.starts_with('/')) refuse("invalid volume path \"" + path + "\"");
+  if (path.empty() || path.starts_with('/') || path.starts_with("..")) refuse("invalid volume path \"" + path + "\"");
   for (const auto& part : split(path, '/')) {
     if (part == "..") refuse("invalid volume path \"" + path + "\"");
   }
@@ -75,59 +77,92 @@ void add_downward(VolumeFiles& files, const json::value& source, int default_mod
   }
 }
 
+// The kernel's own words for what went wrong with a path of ours.
+[[noreturn]] void fail(const std::string& what, const fs::path& path) {
+  const auto kind = errno == ENOSPC || errno == EDQUOT || errno == EROFS ? ErrorKind::unavailable : ErrorKind::invalid;
+  throw Error(kind, "cannot " + what + " " + path.string() + ": " + std::generic_category().message(errno));
+}
+
+// Makes a folder, and those above it, readable by all whatever the umask. True when it was not there.
+bool make_folders(const fs::path& path) {
+  struct stat info{};
+  if (::stat(path.c_str(), &info) == 0) {
+    if (S_ISDIR(info.st_mode)) return false;
+    errno = ENOTDIR;
+    fail("make the folder", path);
+  }
+  if (errno != ENOENT) fail("make the folder", path);
+  if (path.has_parent_path() && path.parent_path() != path) make_folders(path.parent_path());
+  if (::mkdir(path.c_str(), 0755) != 0) {
+    if (errno == EEXIST) return false;
+    fail("make the folder", path);
+  }
+  ::chmod(path.c_str(), 0755);
+  return true;
+}
+
+void make_file(const fs::path& path, mode_t mode) {
+  Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (!fd) fail("make the file", path);
+  ::fchmod(fd.get(), mode);
+}
+
 // Gives a folder, and what is in it, to the group of the pod's processes, as fsGroup asks. One that has it already is
 // left alone, however large it is.
-void give_to_group(const fs::path& folder, std::int64_t group) {
+void give_to_group(const fs::path& path, std::int64_t group) {
+  const Folder folder(path);
   const auto gid = static_cast<gid_t>(group);
   struct stat info{};
-  if (::stat(folder.c_str(), &info) == 0 && info.st_gid == gid && (info.st_mode & S_ISGID) != 0) return;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (::lchown(entry.path().c_str(), static_cast<uid_t>(-1), gid) != 0) continue;
-    if (!entry.is_symlink() && ::stat(entry.path().c_str(), &info) == 0) {
-      ::chmod(entry.path().c_str(), (info.st_mode & 07777) | (entry.is_directory() ? S_ISGID | 070 : 060));
-    }
+  if (::fstat(folder.fd(), &info) == 0 && info.st_gid == gid && (info.st_mode & S_ISGID) != 0) return;
+  folder.change_owner({.gid = gid, .add_to_files = 060, .add_to_folders = S_ISGID | 070});
+}
+
+// A volume of files as kubelet lays it out: "..data" leads to a folder whose name begins with two dots, too, and
+// everything else at the top leads through "..data".
+constexpr std::string_view data_link = "..data";
+
+std::string current_data(const Folder& volume) {
+  const auto link = volume.find(data_link);
+  if (!link || link->kind != Folder::Kind::link) return "";
+  auto target = volume.read_link(data_link);
+  return target.starts_with("..") && target.size() > 2 && target.find('/') == std::string::npos ? target : "";
+}
+
+Folder::NewFile form_of(const VolumeFile& file, const VolumeReaders& readers) {
+  const bool own = file.is_token && (readers.user || readers.group);
+  Folder::NewFile form{.mode = static_cast<mode_t>(own ? 0600 : file.mode)};
+  if (readers.group) {
+    form.mode |= 0440;
+    form.gid = static_cast<gid_t>(*readers.group);
   }
-  // Last, so that one that was cut short begins again.
-  if (::chown(folder.c_str(), static_cast<uid_t>(-1), gid) != 0)
-    refuse("cannot give " + folder.string() + " to its group");
-  ::stat(folder.c_str(), &info);
-  ::chmod(folder.c_str(), (info.st_mode & 07777) | S_ISGID | 070);
+  if (own && readers.user) form.uid = static_cast<uid_t>(*readers.user);
+  return form;
 }
 
-// A mount lies on another device than the folder that it is in.
-bool is_mounted(const fs::path& folder) {
-  struct stat here{}, above{};
-  return ::stat(folder.c_str(), &here) == 0 && ::stat(folder.parent_path().c_str(), &above) == 0 &&
-         here.st_dev != above.st_dev;
-}
-
-void write_files(const fs::path& folder, const VolumeFiles& files, std::optional<std::int64_t> fs_group) {
+void write_files(const Folder& folder, const VolumeFiles& files, const VolumeReaders& readers) {
   for (const auto& [path, file] : files) {
-    const auto target = folder / path;
-    fs::create_directories(target.parent_path());
-    const int mode = fs_group ? file.mode | 0440 : file.mode;
-    Fd fd(::open(target.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd ||
-        ::write(fd.get(), file.content.data(), file.content.size()) != static_cast<ssize_t>(file.content.size())) {
-      throw Error(ErrorKind::unavailable, "cannot write a volume: the disk may be full");
-    }
-    if (fs_group && ::fchown(fd.get(), static_cast<uid_t>(-1), static_cast<gid_t>(*fs_group)) != 0)
-      refuse("cannot give a volume to its group");
-    ::fchmod(fd.get(), static_cast<mode_t>(mode));
+    if (const auto slash = path.rfind('/'); slash != std::string::npos) folder.make_folder(path.substr(0, slash), 0755);
+    folder.write_file(path, file.content, form_of(file, readers));
   }
 }
 
-bool is_current(const fs::path& folder, const VolumeFiles& files) {
-  const auto data = folder / "..data";
-  if (!fs::exists(data)) return false;
+bool is_current(const Folder& data, const VolumeFiles& files, const VolumeReaders& readers) {
   std::size_t count = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(fs::canonical(data))) {
-    if (!entry.is_regular_file()) continue;
+  bool same = true;
+  data.walk([&](const std::string& path, const Folder::Entry& entry) {
+    if (entry.kind == Folder::Kind::folder) return Folder::Next::enter;
     ++count;
-    const auto found = files.find(entry.path().lexically_relative(fs::canonical(data)).string());
-    if (found == files.end() || read_file(entry.path()) != found->second.content) return false;
-  }
-  return count == files.size();
+    const auto found = files.find(path);
+    same = same && found != files.end() && entry.kind == Folder::Kind::file &&
+           entry.size == found->second.content.size() && entry.mode == form_of(found->second, readers).mode &&
+           data.read_file(path, found->second.content.size()) == found->second.content;
+    return Folder::Next::enter;
+  });
+  return same && count == files.size();
+}
+
+void link_to(const Folder& folder, const std::string& target, const std::string& name) {
+  if (::symlinkat(target.c_str(), folder.fd(), name.c_str()) != 0 && errno != EEXIST) fail("make the link", name);
 }
 
 }  // namespace
@@ -155,7 +190,8 @@ std::optional<VolumeFiles> volume_files(const json::object& volume, const Volume
       } else if (const auto* downward_part = find_path(source, {"downwardAPI"})) {
         add_downward(files, *downward_part, mode, sources);
       } else if (const auto* token = find_path(source, {"serviceAccountToken"})) {
-        files[checked_path(text_at(*token, {"path"}))] = {sources.token(text_at(*token, {"audience"})), mode & 0666};
+        files[checked_path(text_at(*token, {"path"}))] = {
+            .content = sources.token(text_at(*token, {"audience"})), .mode = mode & 0666, .is_token = true};
       }
     }
   } else {
@@ -164,90 +200,123 @@ std::optional<VolumeFiles> volume_files(const json::object& volume, const Volume
   return files;
 }
 
-void write_volume(const fs::path& folder, const VolumeFiles& files, std::optional<std::int64_t> fs_group) {
-  fs::create_directories(folder);
-  if (is_current(folder, files)) return;
-  const auto fresh_name = ".." + random_hex(12);
-  fs::create_directory(folder / fresh_name);
-  write_files(folder / fresh_name, files, fs_group);
-  std::error_code ignored;
-  const auto old = fs::read_symlink(folder / "..data", ignored);
-  fs::remove(folder / "..data_tmp", ignored);
-  fs::create_directory_symlink(fresh_name, folder / "..data_tmp");
-  fs::rename(folder / "..data_tmp", folder / "..data");
+void write_volume(const fs::path& place, const VolumeFiles& files, const VolumeReaders& readers) {
+  make_folders(place);
+  const Folder volume(place);
+  const auto old = current_data(volume);
+  if (const auto data = old.empty() ? std::nullopt : volume.find_folder(old); data && is_current(*data, files, readers))
+    return;
+  const auto fresh = ".." + random_hex(12);
+  try {
+    write_files(volume.make_folder(fresh, 0755), files, readers);
+    const std::string aside = std::string(data_link) + "_tmp";
+    volume.remove_all(aside);
+    link_to(volume, fresh, aside);
+    if (::renameat(volume.fd(), aside.c_str(), volume.fd(), std::string(data_link).c_str()) != 0)
+      fail("switch the volume", place);
+  } catch (...) {
+    volume.remove_all(fresh);
+    throw;
+  }
   std::set<std::string> tops;
   for (const auto& [path, file] : files) tops.insert(split(path, '/').front());
-  for (const auto& top : tops) {
-    if (!fs::is_symlink(folder / top)) fs::create_symlink(fs::path("..data") / top, folder / top);
+  for (const auto& top : tops) link_to(volume, std::string(data_link) + "/" + top, top);
+  for (const auto& entry : volume.list()) {
+    const bool keep = entry.name == data_link || entry.name == fresh || tops.contains(entry.name);
+    if (!keep) volume.remove_all(entry.name);
   }
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const auto name = entry.path().filename().string();
-    if (entry.is_symlink() && !name.starts_with("..") && !tops.contains(name)) fs::remove(entry.path(), ignored);
-  }
-  if (!old.empty()) fs::remove_all(folder / old, ignored);
 }
 
-fs::path prepare_volume(const json::object& volume, const std::string& ns, const VolumePlaces& places,
-                        std::optional<std::int64_t> fs_group) {
-  const auto name = text_at(volume, {"name"});
-  const auto own = places.pod / "volumes" / name;
-  if (const auto* empty = find_path(volume, {"emptyDir"})) {
-    const bool fresh = fs::create_directories(own);
-    // In memory, it is gone after the machine was.
-    const bool lost = text_at(*empty, {"medium"}) == "Memory" && !is_mounted(own);
-    const auto limit = thousandths_at(volume, {"emptyDir", "sizeLimit"});
-    const auto options = limit ? "size=" + std::to_string(*limit / 1000) : std::string();
-    if (lost && ::mount("tmpfs", own.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0) {
-      refuse("cannot mount a memory volume");
-    }
-    if (fresh || lost) {
-      ::chmod(own.c_str(), 0777);
-      if (fs_group) give_to_group(own, *fs_group);
-    }
-    return own;
+VolumeKind kind_of(const json::object& volume) {
+  for (const char* kind : {"secret", "configMap", "downwardAPI", "projected"}) {
+    if (volume.contains(kind)) return VolumeKind::files;
   }
-  if (const auto* host = find_path(volume, {"hostPath"})) {
-    const fs::path path = text_at(*host, {"path"});
-    const auto type = text_at(*host, {"type"});
-    if (type == "DirectoryOrCreate") fs::create_directories(path);
-    if (type == "FileOrCreate" && !fs::exists(path)) write_file_atomically(path, "", 0644);
-    const bool wrong = (type.starts_with("Directory") && !fs::is_directory(path)) ||
-                       (type.starts_with("File") && !fs::is_regular_file(path)) ||
-                       (type == "Socket" && !fs::is_socket(path));
-    if (wrong) refuse("hostPath type check failed: " + path.string() + " is not a " + lower(type));
-    if (type.empty() && !fs::exists(path)) fs::create_directories(path);
-    return path;
+  return VolumeKind::folder;
+}
+
+namespace {
+
+fs::path prepare_empty_dir(const json::object& volume, const fs::path& own, const VolumeReaders& readers) {
+  const bool fresh = make_folders(own);
+  // In memory, it is gone after the machine was.
+  const bool lost = text_at(volume, {"emptyDir", "medium"}) == "Memory" && !is_mount_point(own);
+  const auto limit = thousandths_at(volume, {"emptyDir", "sizeLimit"});
+  const auto options = limit ? "size=" + std::to_string(*limit / 1000) : std::string();
+  if (lost && ::mount("tmpfs", own.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0)
+    fail("mount a memory volume on", own);
+  if (fresh || lost) {
+    ::chmod(own.c_str(), 0777);
+    if (readers.group) give_to_group(own, *readers.group);
   }
-  if (const auto* claim = find_path(volume, {"persistentVolumeClaim"})) {
-    const auto path = places.volumes / (ns + "_" + text_at(*claim, {"claimName"}));
-    if (fs::create_directories(path)) ::chmod(path.c_str(), 0755);
-    if (fs_group) give_to_group(path, *fs_group);
-    return path;
-  }
-  fs::create_directories(own);  // a volume of files: written by write_volume
   return own;
 }
 
-void remove_volumes(const fs::path& pod_folder) {
-  std::error_code ignored;
-  if (!fs::exists(pod_folder, ignored)) return;
-  for (const auto& entry : fs::directory_iterator(pod_folder / "volumes", ignored))
-    ::umount2(entry.path().c_str(), MNT_DETACH);
-  fs::remove_all(pod_folder, ignored);
+// The operator's own paths: links there are meant.
+fs::path prepare_host_path(const json::object& volume) {
+  const fs::path path = text_at(volume, {"hostPath", "path"});
+  const auto type = text_at(volume, {"hostPath", "type"});
+  struct stat info{};
+  const bool there = ::stat(path.c_str(), &info) == 0;
+  if (!there && errno != ENOENT) fail("reach the hostPath", path);
+  if (!there && (type.empty() || type == "DirectoryOrCreate")) {
+    make_folders(path);
+  } else if (!there && type == "FileOrCreate") {
+    make_folders(path.parent_path());
+    make_file(path, 0644);
+  }
+  if (type.empty()) return path;
+  if (::stat(path.c_str(), &info) != 0) info.st_mode = 0;
+  const bool right = type.starts_with("Directory") ? S_ISDIR(info.st_mode)
+                     : type.starts_with("File")    ? S_ISREG(info.st_mode)
+                     : type == "Socket"            ? S_ISSOCK(info.st_mode)
+                     : type == "CharDevice"        ? S_ISCHR(info.st_mode)
+                                                   : S_ISBLK(info.st_mode);
+  if (!right) refuse("hostPath type check failed: " + path.string() + " is not a " + lower(type));
+  return path;
 }
 
-fs::path inside(const fs::path& root, const std::string& path) {
-  checked_path(path);
-  // Files of a secret or a config map lie behind the link that switches them all at once.
-  if (std::error_code absent; fs::exists(root / "..data" / path, absent)) return fs::canonical(root / "..data" / path);
-  fs::path at = root;
-  for (const auto& part : split(path, '/')) {
-    if (part.empty() || part == ".") continue;
-    at /= part;
-    if (fs::is_symlink(at)) refuse("subPath leads through a link: " + path);
-    if (!fs::exists(at)) fs::create_directory(at);
+}  // namespace
+
+fs::path prepare_volume(const json::object& volume, const std::string& ns, const VolumePlaces& places,
+                        const VolumeReaders& readers) {
+  const auto own = places.pod / "volumes" / text_at(volume, {"name"});
+  if (volume.contains("emptyDir")) return prepare_empty_dir(volume, own, readers);
+  if (volume.contains("hostPath")) return prepare_host_path(volume);
+  if (const auto claim = text_at(volume, {"persistentVolumeClaim", "claimName"}); !claim.empty()) {
+    const auto path = places.volumes / (ns + "_" + claim);
+    make_folders(path);
+    if (readers.group) give_to_group(path, *readers.group);
+    return path;
   }
-  return at;
+  make_folders(own);  // a volume of files: written by write_volume
+  return own;
+}
+
+void bind_sub_path(const fs::path& place_of_volume, const std::string& path, VolumeKind kind, const fs::path& place) {
+  checked_path(path);
+  const Folder volume(place_of_volume);
+  // Missing folders are as open as the volume itself is.
+  struct stat info{};
+  if (kind == VolumeKind::folder && ::fstat(volume.fd(), &info) == 0 && !volume.find(path))
+    volume.make_folder(path, info.st_mode & 07777);
+  const auto handle = volume.handle(path, kind == VolumeKind::files ? Folder::Links::beneath : Folder::Links::refuse);
+  if (::fstat(handle.get(), &info) != 0) fail("look at", place_of_volume / path);
+  unmount(place);  // of an earlier start; a container that still runs has it in a namespace of its own
+  if (S_ISDIR(info.st_mode)) {
+    make_folders(place);
+  } else {
+    make_folders(place.parent_path());
+    make_file(place, 0644);
+  }
+  if (::mount(path_of(handle).c_str(), place.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
+    fail("mount the subPath " + path + " on", place);
+}
+
+void remove_volumes(const fs::path& pod_folder) {
+  struct stat info{};
+  if (::lstat(pod_folder.c_str(), &info) != 0 && errno == ENOENT) return;
+  unmount_below(pod_folder);
+  Folder(pod_folder.parent_path()).remove_all(pod_folder.filename().string());
 }
 
 }  // namespace workflow::engine

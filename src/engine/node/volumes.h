@@ -1,4 +1,5 @@
 // src/engine/node/volumes.h: the volumes of a pod as folders of this machine. Everything here blocks, shortly.
+//   What a pod may write is reached through lib/base's Folder only: no link of its making leads us anywhere.
 #pragma once
 #include <filesystem>
 #include <functional>
@@ -14,6 +15,7 @@ namespace workflow::engine {
 struct VolumeFile {
   std::string content;
   int mode = 0644;
+  bool is_token = false;  // for the pod's own user alone, where that can be told
   bool operator==(const VolumeFile&) const = default;
 };
 using VolumeFiles = std::map<std::string, VolumeFile>;  // by path inside the volume
@@ -28,9 +30,14 @@ struct VolumeSources {
 // Files of a volume that has some; nullopt for the other kinds. Throws invalid in Kubernetes' words (FailedMount).
 std::optional<VolumeFiles> volume_files(const json::object& volume, const VolumeSources& sources);
 
+// Who is to read the volumes, besides root.
+struct VolumeReaders {
+  std::optional<std::int64_t> group;  // fsGroup
+  std::optional<std::int64_t> user;   // runAsUser, if all containers agree on it
+};
 // Writes the files as kubelet does: a new folder beside the old one, and one rename that switches all of them at once.
 // Does nothing when they are there already.
-void write_volume(const std::filesystem::path& folder, const VolumeFiles& files, std::optional<std::int64_t> fs_group);
+void write_volume(const std::filesystem::path& folder, const VolumeFiles& files, const VolumeReaders& readers);
 
 struct VolumePlaces {
   std::filesystem::path pod;      // <state>/pods/<uid>
@@ -39,11 +46,17 @@ struct VolumePlaces {
 // The folder (or file) on this machine behind a volume, made if it must be. Throws invalid when a hostPath is not what
 // its type says, or the claim is not bound.
 std::filesystem::path prepare_volume(const json::object& volume, const std::string& ns, const VolumePlaces& places,
-                                     std::optional<std::int64_t> fs_group);
-// Unmounts and removes what belongs to the pod alone.
-void remove_volumes(const std::filesystem::path& pod_folder);
+                                     const VolumeReaders& readers);
+// `files`: of Secrets, ConfigMaps, the pod itself. Kubernetes never lets a pod write into these.
+enum class VolumeKind { files, folder };
+VolumeKind kind_of(const json::object& volume);
 
-// `path` inside `root`, for subPath: never outside, not through links. Makes missing folders.
-std::filesystem::path inside(const std::filesystem::path& root, const std::string& path);
+// Binds the part of a volume that `path` names to `place`, for a container's mount. Missing folders are made. Never
+// leads outside of the volume, not even by a rename meanwhile.
+void bind_sub_path(const std::filesystem::path& volume, const std::string& path, VolumeKind kind,
+                   const std::filesystem::path& place);
+
+// Unmounts and removes what belongs to the pod alone. Throws rather than to remove what is behind a mount.
+void remove_volumes(const std::filesystem::path& pod_folder);
 
 }  // namespace workflow::engine
