@@ -69,6 +69,7 @@ BuildSettings BuildSettings::from(Env& env) {
   settings.ca_config_map = env.text("CA_CERTIFICATES_CONFIG_MAP", "workflow-ca-certificates");
   settings.memory_limit = env.text("BUILD_MEMORY_LIMIT", "2Gi");
   settings.cpu_limit = env.text("BUILD_CPU_LIMIT", "");
+  settings.priority_class = env.text("BUILDER_POD_PRIORITY_CLASS", "");
   const auto selector = env.text("BUILDER_POD_NODE_SELECTOR", "");
   if (auto labels = parse_node_selector(selector))
     settings.node_selector = *std::move(labels);
@@ -168,6 +169,7 @@ json::object build_pod(const BuildPod& build, const BuildSettings& settings, con
                     {"enableServiceLinks", false},        {"activeDeadlineSeconds", build.deadline.count()},
                     {"terminationGracePeriodSeconds", 1}, {"containers", json::array{std::move(container)}},
                     {"volumes", std::move(volumes)},      {"securityContext", {{"fsGroup", slug_user}}}};
+  if (!settings.priority_class.empty()) spec["priorityClassName"] = settings.priority_class;
   if (!settings.node_selector.empty()) spec["nodeSelector"] = kube::to_json(settings.node_selector);
   // `heritage` is how the original found its pods again; others may look for it.
   auto pod = kube::make_object(kube::resources::pods, build.ns, build.name,

@@ -40,6 +40,7 @@ TEST(BuildPod, follows_the_apps_and_the_operators_settings) {
   const auto settings = settings_of({{"BUILD_ENV_PIP_INDEX_URL", "https://pypi.example"},
                                      {"BUILD_ENV_PIP_CERT", "/own.crt"},
                                      {"BUILDER_POD_NODE_SELECTOR", "pool:testing, disk:magnetic"},
+                                     {"BUILDER_POD_PRIORITY_CLASS", "deis-builds"},
                                      {"BUILD_CPU_LIMIT", "2"},
                                      {"BUILD_MEMORY_LIMIT", "1Gi"}});
   const AppConfig config{{{"BUILDPACK_URL", "https://example.com/pack.git"},

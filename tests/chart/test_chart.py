@@ -51,7 +51,22 @@ def test_a_value_reaches_its_place(render, tmp_path):
     container = found["Deployment", "deis-builder"]["spec"]["template"]["spec"]["containers"][0]
     assert {"name": "BUILD_ENV_PIP_INDEX_URL", "value": "https://x"} in container["env"]
     router = found["Deployment", "deis-router"]["spec"]["template"]["spec"]["containers"][0]
-    assert router["resources"] == {"limits": {"memory": "64Mi"}}
+    assert router["resources"] == {"limits": {"memory": "64Mi"}, "requests": {"cpu": "100m", "memory": "32Mi"}}
+
+
+def test_the_platform_comes_before_apps_and_builds_come_last(render):
+    text = render()
+    found = objects(text)
+    assert found["PriorityClass", "deis-platform"]["value"] == 1_000_000_000
+    assert found["PriorityClass", "deis-builds"]["value"] < 0
+    assert text.index("kind: PriorityClass") < text.index("kind: Deployment")
+    deployments = [o for (kind, _), o in found.items() if kind == "Deployment"]
+    assert len(deployments) == 6
+    for deployment in deployments:
+        spec = deployment["spec"]["template"]["spec"]
+        assert spec["priorityClassName"] == "deis-platform", deployment["metadata"]["name"]
+        requests = spec["containers"][0]["resources"]["requests"]
+        assert set(requests) == {"cpu", "memory"}, deployment["metadata"]["name"]
 
 
 def test_app_pods_could_never_read_platform_secrets(render):
