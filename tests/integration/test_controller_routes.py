@@ -31,8 +31,15 @@ class Router:
             env[f"ROUTER_{name}_PORT"] = str(free_port())
         self.log = open(folder / "router.log", "ab")
         self.process = subprocess.Popen([WORKFLOW, "router"], env=env, stdout=self.log, stderr=self.log)
-        wait_for(lambda: self.answers("/readiness"), 30, "the router is ready")
+
+    def start(self):
+        wait_for(self.ready, 30, "the router is ready")
         self.show()
+        return self
+
+    def ready(self):
+        assert self.process.poll() is None, f"the router ended:\n{(self.folder / 'router.log').read_text()}"
+        return self.answers("/readiness")
 
     def answers(self, path):
         try:
@@ -55,7 +62,7 @@ class Router:
         return requests.get(f"http://127.0.0.1:{self.health}/v1/routes/{service}/{service}", timeout=30).json()
 
     def signal(self, number):
-        os.kill(self.process.pid, number)
+        self.process.send_signal(number)
 
     def stop(self):
         self.signal(signal.SIGCONT)
@@ -67,8 +74,10 @@ class Router:
 @pytest.fixture(scope="module")
 def router(tmp_path_factory, cluster):  # noqa: F811
     router = Router(tmp_path_factory.mktemp("router"), cluster)
-    yield router
-    router.stop()
+    try:
+        yield router.start()
+    finally:
+        router.stop()
 
 
 @pytest.fixture(scope="module")
