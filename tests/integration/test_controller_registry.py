@@ -6,6 +6,8 @@ import http.server
 import json
 import os
 import pathlib
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from controller_under_test import (  # noqa: E402, F401
     BUILDER_KEY, admin, alice, app, bob, build, cluster, controller, postgres, said, start_controller)
 from test_registry import answers, make_image  # noqa: E402
-from workflow_testing import WORKFLOW, free_port, run, wait_for  # noqa: E402
+from workflow_testing import DEIS, WORKFLOW, free_port, run, wait_for  # noqa: E402
 
 NO_PORT = "Expose a port or make the app non routable by changing the process type"
 PRIVATE = "PORT needs to be set in the application config when using a private registry"
@@ -232,3 +234,108 @@ def test_a_registry_of_the_app_needs_a_port_and_both_credentials(app, alice, clu
     name, content = pull_secret(cluster, app)
     assert name.startswith("private-registry-")
     assert content == {"auths": {"localhost": {"auth": base64.b64encode(b"u:p").decode()}}}
+
+
+# --- a registry with a password, as others run it; what a node does with the secret is its own test
+
+
+def address_of_this_machine():
+    """Of an interface: registries on the loopback are spoken to without TLS."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing
+        return probe.getsockname()[0]
+
+
+class PrivateRegistry:
+    """Docker's registry with one user (team, secret), which has team/shop:v1."""
+
+    def __init__(self, folder, form):
+        self.folder, self.address = folder, f"{'127.0.0.1' if form == 'http' else address_of_this_machine()}:{free_port()}"
+        self.certificates, tls = folder / "certificates", ""
+        self.certificates.mkdir()
+        if form == "https":
+            host = self.address.rpartition(":")[0]
+            run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={host}", "-addext",
+                f"subjectAltName=IP:{host}", "-keyout", folder / "key.pem", "-out", self.certificates / "ca.crt")
+            tls = f"  tls: {{certificate: {self.certificates}/ca.crt, key: {folder}/key.pem}}\n"
+        # bcrypt is the one form that this registry reads.
+        hashed = run("perl", "-e", "print crypt('secret', '$2b$04$' . 'abcdefghijklmnopqrstuu')").stdout
+        (folder / "htpasswd").write_text(f"team:{hashed}\n")
+        (folder / "config.yml").write_text(
+            f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\nhttp:\n  addr: {self.address}\n{tls}"
+            f"auth: {{htpasswd: {{realm: team, path: {folder}/htpasswd}}}}\n")
+        self.settings = {"SSL_CERT_FILE": str(self.certificates / "ca.crt")} if tls else {}
+        self.trust = f"tls-verify={'true' if tls else 'false'}"
+        self.log = open(folder / "log", "wb")
+        self.process = subprocess.Popen(["docker-registry", "serve", folder / "config.yml"], stdout=self.log, stderr=self.log)
+
+    def fill(self):
+        host, _, port = self.address.rpartition(":")
+
+        def listens():
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            with socket.socket() as probe:
+                return probe.connect_ex((host, int(port))) == 0
+        wait_for(listens, 20, "the registry listens")
+        make_image(self.folder / "shop", {"config": {"ExposedPorts": {"8080/tcp": {}}}})
+        run("skopeo", "copy", f"--dest-{self.trust}", "--dest-cert-dir", self.certificates, "--dest-creds", "team:secret",
+            f"oci:{self.folder}/shop:v1", f"docker://{self.address}/team/shop:v1")
+        return self
+
+    def pull(self, name, auth):
+        """As a node does that has the content of a pull secret; true when the registry gives the image."""
+        (self.folder / "auth.json").write_text(json.dumps(auth))
+        done = run("skopeo", "copy", f"--src-{self.trust}", "--src-cert-dir", self.certificates, "--src-authfile", self.folder / "auth.json",
+                   f"docker://{self.address}/team/shop:v1", f"oci:{self.folder / name}:v1", check=False)
+        assert done.returncode == 0 or "unauthorized" in done.stdout or "authentication required" in done.stdout, done.stdout
+        return done.returncode == 0
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(timeout=30)
+        self.log.close()
+
+
+@pytest.fixture(params=["http", "https"])
+def private_registry(request, tmp_path):
+    if not shutil.which("docker-registry"):
+        pytest.skip("docker-registry is not installed")
+    started = PrivateRegistry(tmp_path, request.param)
+    try:
+        yield started.fill()
+    finally:
+        started.stop()
+
+
+def test_an_image_behind_a_password_runs_as_its_refusal_says(private_registry, start_controller, cluster, tmp_path):  # noqa: F811
+    started = start_controller(cluster.kubeconfig, **private_registry.settings)
+    user = started.register("user")
+    app, image = user.create_app(), f"{private_registry.address}/team/shop:v1"  # noqa: F811
+    (tmp_path / "profile.json").write_text(json.dumps({"username": "user", "controller": started.url, "token": user.token}))
+
+    def deis(*words):
+        done = run(DEIS, *words, "-a", app, "-c", tmp_path / "profile.json", check=False)
+        return done.returncode, done.stdout
+
+    try:
+        # The registry was reached, over TLS when it speaks that, and it is the password that is missing.
+        status, refusal = deis("pull", image)
+        assert status == 1 and f"Permission Denied attempting to pull image {image}" in refusal, refusal
+        assert "`deis registry:set`" in refusal and "`deis config:set PORT=…`" in refusal
+        status, refusal = deis("registry:set", "username=team", "password=secret")
+        assert status == 1 and "PORT needs to be set in the config when using a private registry" in refusal
+        assert deis("config:set", "PORT=8080")[0] == 0
+        status, shown = deis("registry:set", "username=team", "password=secret")
+        assert status == 0 and "team" in shown and "secret" not in shown, shown
+        status, pulled = deis("pull", image)
+        assert status == 0, pulled
+        name, content = pull_secret(cluster, app)
+        assert content == {"auths": {private_registry.address: {"auth": base64.b64encode(b"team:secret").decode()}}}
+        assert container(cluster, app)["image"] == image
+        assert private_registry.pull("with", content) and not private_registry.pull("without", {"auths": {}})
+        # Another password is another secret, and the old one is in no pod's way.
+        assert deis("registry:set", "password=guessed")[0] == 0
+        other, content = pull_secret(cluster, app)
+        assert other != name and not private_registry.pull("guessed", content)
+    finally:
+        user.delete(f"/v2/apps/{app}/")
