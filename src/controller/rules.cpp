@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "lib/base/encoding.h"
+#include "lib/base/image_name.h"
 #include "lib/base/text.h"
 
 namespace workflow::controller {
@@ -281,10 +282,9 @@ std::string reserved_repository(const std::string& image) {
       "builder",        "controller", "database",    "dockerbuilder", "fluentd",  "grafana",
       "influxdb",       "logger",     "minio",       "monitor",       "nsq",      "registry",
       "registry-proxy", "router",     "slugbuilder", "slugrunner",    "telegraf", "workflow-manager"};
-  const auto parts = split(image.substr(0, image.find('@')), '/');
+  const auto parts = split(ImageName::split(image).repository, '/');
   for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
-    const auto name = parts[i + 1].substr(0, parts[i + 1].find(':'));
-    if (parts[i] == "deis" && components.contains(name)) return "deis/" + name;
+    if (parts[i] == "deis" && components.contains(parts[i + 1])) return parts[i] + "/" + parts[i + 1];
   }
   return "";
 }

@@ -381,6 +381,17 @@ TEST(PublicKeys, that_are_none_are_refused) {
   }
 }
 
+TEST(ReservedRepositories, are_those_of_the_platform_on_whatever_registry) {
+  for (const std::string image : {"deis/router", "deis/router:v2", "quay.io/deis/router:v2",
+                                  "a:5000/deis/router@sha256:ab", "localhost/mirror/deis/router:v2@sha256:ab"}) {
+    EXPECT_EQ(reserved_repository(image), "deis/router") << image;
+  }
+  for (const std::string image : {"", "deis", "router", "deis/example-go", "mydeis/router", "deis:5000/router",
+                                  "deis/routers", "a/b@deis/router"}) {
+    EXPECT_EQ(reserved_repository(image), "") << image;
+  }
+}
+
 TEST(ScaleCounts, are_whole_numbers_from_zero) {
   EXPECT_EQ(scale_count(3), 3);
   EXPECT_EQ(scale_count("3"), 3);
