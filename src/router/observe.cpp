@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lib/async/supervisor.h"
 #include "lib/base/log.h"
 #include "lib/kube/objects.h"
 #include "router/certificate.h"
@@ -116,14 +117,14 @@ std::vector<std::string> Cluster::addresses(const std::string& service) const {
   return object ? addresses_of(*object, endpoints_.find(ns, name).get()) : std::vector<std::string>();
 }
 
-void Cluster::spawn(TaskGroup& tasks) {
-  tasks.spawn("watch services", services_.run());
-  tasks.spawn("watch endpoints", endpoints_.run());
-  tasks.spawn("watch certificates", certificates_.run());
-  tasks.spawn("watch the platform's certificate", platform_certificate_.run());
-  tasks.spawn("watch the DH parameters", dhparam_.run());
-  tasks.spawn("watch the router's deployment", deployment_.run());
-  tasks.spawn("watch the builder", builder_.run());
+void Cluster::watch(Supervisor& supervisor) {
+  supervisor.keep("watch services", [this] { return services_.run(); });
+  supervisor.keep("watch endpoints", [this] { return endpoints_.run(); });
+  supervisor.keep("watch certificates", [this] { return certificates_.run(); });
+  supervisor.keep("watch the platform's certificate", [this] { return platform_certificate_.run(); });
+  supervisor.keep("watch the DH parameters", [this] { return dhparam_.run(); });
+  supervisor.keep("watch the router's deployment", [this] { return deployment_.run(); });
+  supervisor.keep("watch the builder", [this] { return builder_.run(); });
 }
 
 std::array<kube::Informer*, 7> Cluster::informers() {

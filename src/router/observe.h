@@ -8,6 +8,10 @@
 #include "lib/kube/client.h"
 #include "router/model.h"
 
+namespace workflow {
+class Supervisor;
+}
+
 namespace workflow::router {
 
 // "address:port" of every ready pod behind `service`, sorted. The port is the one that the service offers as port 80
@@ -17,7 +21,7 @@ std::vector<std::string> addresses_of(const json::object& service, const json::o
 class Cluster {
  public:
   Cluster(kube::Client& client, std::string ns, std::string platform_domain);
-  void spawn(TaskGroup& tasks);
+  void watch(Supervisor& supervisor);  // until it is stopped
   Task<> wait_synced();
   bool synced();
   // What changed since the last call. While only pods came and went, the rest need not be looked at again.

@@ -9,6 +9,8 @@
 #include <thread>
 
 #include "lib/async/component.h"
+#include "lib/async/supervisor.h"
+#include "lib/http/health.h"
 #include "lib/http/metrics.h"
 #include "router/certificate.h"
 #include "router/events.h"
@@ -286,7 +288,10 @@ Task<> serve(Executor executor, Config config) {
   http::Metrics metrics;
   reconciler.describe(metrics);
   auto routes = std::make_shared<http::Router>();
-  http::add_health(*routes, [&] { return reconciler.why_not_ready(); }, [&] { return metrics.text(); });
+  Supervisor supervisor(executor);
+  http::add_health(*routes, {.supervisor = supervisor,
+                             .why_not_ready = http::at_once([&] { return reconciler.why_not_ready(); }),
+                             .metrics = [&] { return metrics.text(); }});
   routes->add("GET", "/v1/routes/{namespace}/{service}",
               [&](http::Request& request) { return in_effect.answer(request); });
   http::Server health(executor, {.port = config.health_port, .drain_timeout = 1s}, http::handler_of(routes));
@@ -294,8 +299,9 @@ Task<> serve(Executor executor, Config config) {
   nothing.certificates.emplace(fallback.id, fallback);
   nginx.keep_certificates(files_of(nothing, runtime));
   tasks.spawn("health", health.serve());
-  cluster.spawn(tasks);
-  tasks.spawn("keep tables", keep_tables(publisher, in_effect));
+  cluster.watch(supervisor);
+  supervisor.keep("keep tables", [&] { return keep_tables(publisher, in_effect); },
+                  {.role = Supervisor::Role::housekeeping});
   nginx_task.spawn("nginx", nginx.run(render(build_model({}), runtime)));
   log::info("router started", kv("http", config.http_port), kv("https", config.https_port),
             kv("domain", config.platform_domain));
@@ -304,6 +310,7 @@ Task<> serve(Executor executor, Config config) {
     co_await sleep_for(config.stop_delay);
     co_await nginx_task.stop();
     co_await nginx.stop(stop_limit);
+    co_await supervisor.stop();
     co_await tasks.stop();
   };
   co_await with_cleanup(reconciler.run(), stop);
