@@ -9,6 +9,7 @@
 #include "lib/async/component.h"
 #include "lib/async/supervisor.h"
 #include "lib/base/file.h"
+#include "lib/http/health.h"
 
 namespace workflow::builder {
 namespace {
@@ -143,9 +144,11 @@ Task<> serve(Executor executor, Config config) {
   auto why_not_ready = [&]() -> std::optional<std::string> {
     if (!sshd.listening()) return "sshd does not listen yet";
     if (!build_pods.synced()) return "the Kubernetes API has not answered yet";
-    return supervisor.problem();
+    return std::nullopt;
   };
-  http::add_health(*routes, why_not_ready, [&] { return metrics.text() + supervisor.metrics(); });
+  http::add_health(*routes, {.supervisor = supervisor, .why_not_ready = http::at_once(why_not_ready), .metrics = [&] {
+                               return metrics.text();
+                             }});
   http::Server health(executor, {.port = config.health_port, .drain_timeout = 1s}, http::handler_of(routes));
 
   background.spawn("health", health.serve());
