@@ -120,7 +120,11 @@ Task<> run_engine(Executor executor, Options options) {
   auto controllers_settings = controllers_config(options, settings, api, network.gateway.text());
   controllers_settings.pod_usage = [&node] { return node.pod_usage(); };
   Controllers controllers(executor, std::move(controllers_settings), store, clock);
-  api.unready_while([&] { return proxy.problem() ? proxy.problem() : controllers.problem(); });
+  api.unready_while([&] {
+    auto problem = node.problem();
+    if (!problem) problem = proxy.problem();
+    return problem ? problem : controllers.problem();
+  });
   auto ready = part("start", report_ready(api, node, proxy));
   auto pods = part("node", node.run()) && part("proxy", proxy.run());
   auto cluster = part("api server", api.run()) && part("controllers", controllers.run());

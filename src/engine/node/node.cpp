@@ -394,6 +394,8 @@ Task<> Node::ready() {
   while (!state_->ready) co_await state_->ready_note.wait(state_->ready_note.version());
 }
 
+std::optional<std::string> Node::problem() const { return state_->supervisor.problem(); }
+
 void Node::hold_pods_for(std::function<Task<>()> settled) { state_->network_settled = std::move(settled); }
 
 const std::string& Node::name() const { return state_->config.node_name; }

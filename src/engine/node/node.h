@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,8 @@ class Node {
   Task<> run();
   // Resolves once containerd answers and the Node object is Ready.
   Task<> ready();
+  // What of its background work keeps failing, if any does.
+  std::optional<std::string> problem() const;
   const std::string& name() const;
 
   // GET pods/log. Throws not_found, invalid (which container?) before anything is streamed.
