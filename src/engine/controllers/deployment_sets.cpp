@@ -31,6 +31,18 @@ bool same_template(const json::object& set, const json::object& deployment) {
   return plain_template(set) == wanted;
 }
 
+void count_pods(SetView& set, const Objects& pods, std::int64_t min_ready, Time now, std::optional<Time>& again) {
+  const auto uid = kube::uid_of(*set.object);
+  for (const auto& pod : pods) {
+    if (controller_uid(*pod) != uid || kube::is_pod_finished(*pod)) continue;
+    ++set.present;
+    if (!is_pod_active(*pod)) continue;
+    ++set.active;
+    if (kube::is_pod_ready(*pod)) ++set.ready;
+    if (is_pod_available(*pod, min_ready, now, &again)) ++set.available;
+  }
+}
+
 }  // namespace
 
 Rollout rollout_of(const json::object& deployment, const Objects& sets, const Objects& pods, Time now) {
@@ -45,7 +57,6 @@ Rollout rollout_of(const json::object& deployment, const Objects& sets, const Ob
     rollout.max_unavailable = std::min(rollout.max_unavailable, rollout.replicas);
   }
   const auto uid = kube::uid_of(deployment);
-  const auto min_ready = integer_at(deployment, {"spec", "minReadySeconds"}).value_or(0);
   for (const auto& object : sets) {
     rollout.taken_names.insert(kube::name_of(*object));
     const auto owner = controller_uid(*object);
@@ -60,15 +71,6 @@ Rollout rollout_of(const json::object& deployment, const Objects& sets, const Ob
     set.revision = parse_integer(kube::annotation_of(*object, revision_annotation)).value_or(0);
     set.told_replicas = parse_integer(kube::annotation_of(*object, desired_annotation));
     set.created = text_at(*object, {"metadata", "creationTimestamp"});
-    const auto set_uid = kube::uid_of(*object);
-    for (const auto& pod : pods) {
-      if (controller_uid(*pod) != set_uid || kube::is_pod_finished(*pod)) continue;
-      ++set.present;
-      if (!is_pod_active(*pod)) continue;
-      ++set.active;
-      if (kube::is_pod_ready(*pod)) ++set.ready;
-      if (is_pod_available(*pod, min_ready, now)) ++set.available;
-    }
     rollout.sets.push_back(std::move(set));
   }
   std::sort(rollout.sets.begin(), rollout.sets.end(), [](const SetView& a, const SetView& b) {
@@ -77,6 +79,12 @@ Rollout rollout_of(const json::object& deployment, const Objects& sets, const Ob
   for (std::size_t i = 0; i < rollout.sets.size() && !rollout.current; ++i) {
     if (!kube::is_being_deleted(*rollout.sets[i].object) && same_template(*rollout.sets[i].object, deployment))
       rollout.current = i;
+  }
+  for (std::size_t i = 0; i < rollout.sets.size(); ++i) {
+    // The current set is being brought in line with the Deployment; the others keep what they were made with.
+    auto& set = rollout.sets[i];
+    const auto& rule = i == rollout.current ? deployment : *set.object;
+    count_pods(set, pods, integer_at(rule, {"spec", "minReadySeconds"}).value_or(0), now, rollout.next_available);
   }
   return rollout;
 }
@@ -220,7 +228,6 @@ json::object deployment_status(const json::object& deployment, const Rollout& ro
                                Time now, std::optional<Time>& again) {
   json::object status = object_at(deployment, {"status"});
   std::int64_t total = 0, updated = 0, ready = 0, available = 0, wanted = 0;
-  const auto min_ready = integer_at(deployment, {"spec", "minReadySeconds"}).value_or(0);
   for (std::size_t i = 0; i < rollout.sets.size(); ++i) {
     const auto& set = rollout.sets[i];
     total += set.active;
@@ -229,10 +236,7 @@ json::object deployment_status(const json::object& deployment, const Rollout& ro
     wanted += set.wanted;
     if (rollout.current && i == *rollout.current) updated = set.active;
   }
-  if (min_ready > 0 && available < ready) {  // time alone makes them available
-    const auto soon = now + std::chrono::seconds(1);
-    if (!again || soon < *again) again = soon;
-  }
+  if (const auto& next = rollout.next_available; next && (!again || *next < *again)) again = next;
   const auto before = [&](const char* name) { return integer_at(status, {name}).value_or(0); };
   const bool advanced = updated > before("updatedReplicas") || ready > before("readyReplicas") ||
                         available > before("availableReplicas") ||

@@ -32,6 +32,7 @@ struct Rollout {
   std::int64_t replicas = 1, max_surge = 0, max_unavailable = 0;
   std::vector<SetView> sets;
   std::optional<std::size_t> current;  // the set of the Deployment's template
+  std::optional<Time> next_available;  // when time alone makes the next pod available
   std::set<std::string> taken_names;
 };
 Rollout rollout_of(const json::object& deployment, const Objects& sets, const Objects& pods, Time now);

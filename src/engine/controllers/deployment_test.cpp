@@ -152,5 +152,48 @@ TEST(Deployment, fails_when_it_makes_no_progress_for_too_long) {
   EXPECT_EQ(look("2026-03-01T10:10:00Z").first, "ProgressDeadlineExceeded");
 }
 
+TEST(Deployment, that_is_held_keeps_its_old_pods_available) {
+  // The pods are ready since ten seconds past midnight; only the new one has to be so for an hour.
+  auto d = deployment();
+  child(child(d, "spec"), "strategy")["rollingUpdate"] = json::object{{"maxSurge", 1}, {"maxUnavailable", 1}};
+  struct Case {
+    const char* what;
+    std::vector<Set> sets;
+    Texts expected;
+    std::int64_t available;
+    const char* again;
+  };
+  const Case cases[] = {
+      {"as many old ones go as may be missing", {{"old", 3, 3}, {"new", 1, 1, 2}}, {"old=2"}, 3, "01:00:10"},
+      {"a new one takes the place", {{"old", 2, 2}, {"new", 1, 1, 2}}, {"new=2"}, 2, "01:00:10"},
+      {"and no more old ones go", {{"old", 2, 2}, {"new", 2, 2, 2}}, {}, 2, "01:00:10"},
+      {"nothing new is ready: the deadline is next", {{"old", 2, 2}, {"new", 2, 0, 2}}, {}, 2, "00:11:00"}};
+  for (const auto& [what, sets, expected, available, again] : cases) {
+    const auto world = world_of(d, sets);
+    auto held = d;
+    child(held, "spec")["minReadySeconds"] = 3600;
+    if (std::string_view(again) != "00:11:00") child(held, "spec").erase("progressDeadlineSeconds");
+    const auto plan =
+        plan_deployment(std::make_shared<const json::object>(held), world.sets, world.pods, at("2026-01-01T00:01:00Z"));
+    Texts sizes;
+    bool told_to_new = false;
+    for (const auto& action : plan.actions) {
+      const auto* m = std::get_if<Merge>(&action);
+      if (m == nullptr || m->resource != &res::replica_sets) continue;
+      if (const auto replicas = integer_at(m->patch, {"spec", "replicas"}))
+        sizes.push_back(m->name + "=" + std::to_string(*replicas));
+      EXPECT_EQ(integer_at(m->patch, {"spec", "minReadySeconds"}).has_value(), m->name == "new") << what;
+      told_to_new |= m->name == "new";
+    }
+    EXPECT_EQ(sizes, expected) << what;
+    EXPECT_TRUE(told_to_new) << what;
+    const auto status = status_after(res::deployments, held, plan.actions);
+    EXPECT_EQ(integer_at(status, {"availableReplicas"}), available) << what;
+    EXPECT_EQ(text_at(*find_condition(array_at(status, {"conditions"}), "Available"), {"status"}), "True") << what;
+    ASSERT_TRUE(plan.again) << what;
+    EXPECT_EQ(rfc3339(*plan.again), "2026-01-01T" + std::string(again) + "Z") << what;
+  }
+}
+
 }  // namespace
 }  // namespace workflow::engine
