@@ -20,6 +20,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/private_folder.h"
+#include "lib/base/start_pages.h"
 #include "lib/base/text.h"
 #include "platform/options.h"
 #include "platform/platform.h"
@@ -113,6 +114,7 @@ Task<> keep_engine(fs::path state, Kept& engine) {
 }
 
 Task<> keep(fs::path state) {
+  release_start_pages();
   Kept engine, twin;
   Supervisor supervisor(co_await asio::this_coro::executor);
   const Supervisor::Options soon{.longest_pause = 2s};
@@ -133,6 +135,7 @@ Task<> stop_process(fs::path file, std::chrono::seconds limit, std::string what)
 
 // Watches the keeper, then becomes it.
 Task<> watch(int keeper_pid) {
+  release_start_pages();
   if (const auto keeper = identify(keeper_pid)) co_await gone(*keeper);
 }
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -66,6 +67,12 @@ def test_what_it_inherits_is_reaped(first):
     assert first.zombies() == []
     assert list(children_of(first.pid)) == [program]
     assert first.answers()
+
+
+def test_waiting_costs_little_memory(first):
+    """What the start of a whole component has read is not kept by who only waits for it: that alone is some 25 MB."""
+    rollup = pathlib.Path(f"/proc/{first.pid}/smaps_rollup").read_text()
+    assert int(re.search(r"(?m)^Rss: +([0-9]+) kB", rollup)[1]) < 10_000, rollup
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <optional>
 
+#include "lib/base/start_pages.h"
+
 namespace workflow {
 namespace {
 
@@ -53,7 +55,10 @@ int run_program(int (*program)(int argc, char** argv), int argc, char** argv) {
   if (::getpid() != 1) return program(argc, argv);
   const auto before = block_signals();
   const auto pid = ::fork();
-  if (pid > 0) return attend(pid, PassSignalsTo::process);
+  if (pid > 0) {
+    release_start_pages();
+    return attend(pid, PassSignalsTo::process);
+  }
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
   return program(argc, argv);  // in the child; or here, when there can be no child
 }
