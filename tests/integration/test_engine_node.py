@@ -1,6 +1,7 @@
 """The node agent under bad luck and bad company: hostile volumes, full disks, loud pods, registries with passwords."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -155,6 +156,20 @@ def test_named_network_namespaces_of_others_keep_no_pod(engine, ns):
             engine.gone("pods", ns, pod)
     finally:
         run("ip", "netns", "delete", name)
+
+
+def test_heaps_of_containerd_and_its_shims_are_kept_small(engine, ns):
+    engine.pod(ns, "p")
+    engine.wait_running(ns, "p")
+    socket = os.fsencode(engine.state / "containerd")
+    found = {}
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if os.path.basename(words[0]).startswith(b"containerd") and any(word.startswith(socket) for word in words[1:]):
+                found.setdefault(os.path.basename(words[0]), []).append(b"GOGC=50" in (entry / "environ").read_bytes().split(b"\0"))
+    assert set(found) == {b"containerd", b"containerd-shim-runc-v2"}
+    assert all(all(each) for each in found.values()), found
 
 
 def test_the_platform_outweighs_apps_and_apps_outweigh_builds(engine, ns):

@@ -40,6 +40,12 @@ def test_it_ends_cleanly_when_asked(registry):
     assert process.wait(timeout=30) == 0
 
 
+def test_its_heap_is_kept_small(registry):
+    _, process = registry
+    child, = (pathlib.Path("/proc") / pid for pid in pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+    assert b"GOGC=50" in (child / "environ").read_bytes().split(b"\0")
+
+
 def test_an_image_comes_back_as_it_was_pushed(registry, tmp_path):
     port, _ = registry
     layout = tmp_path / "image"
