@@ -28,7 +28,7 @@ std::vector<std::string> server_arguments(const Config& config, const std::files
   // Sized for a platform that shares one small machine with its apps; durability is never traded.
   for (const char* setting : {"listen_addresses=*",
                               "max_connections=50",
-                              "shared_buffers=32MB",
+                              "shared_buffers=16MB",
                               "work_mem=2MB",
                               "maintenance_work_mem=32MB",
                               "max_wal_size=512MB",
@@ -42,6 +42,7 @@ std::vector<std::string> server_arguments(const Config& config, const std::files
                               "jit=off",
                               "huge_pages=off",
                               "max_parallel_workers=1",
+                              "max_logical_replication_workers=0",
                               "logging_collector=off",
                               "log_line_prefix=%m [%p] ",
                               "log_min_duration_statement=1s",

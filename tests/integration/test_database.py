@@ -74,6 +74,12 @@ def test_what_was_committed_survives_kill_9_of_everything(database):
     assert database.sql("select x from t").stdout.strip() == "42"
 
 
+def test_it_is_sized_for_a_small_machine(database):
+    setting = lambda name: database.sql(f"show {name}").stdout.strip()
+    assert (setting("shared_buffers"), setting("max_logical_replication_workers")) == ("16MB", "0")
+    assert "logical replication launcher" not in database.sql("select backend_type from pg_stat_activity").stdout
+
+
 def test_a_new_password_counts_from_the_next_start(database):
     assert database.stop() == 0
     database.password = "sec'ond"
