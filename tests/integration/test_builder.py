@@ -16,10 +16,10 @@ import urllib.request
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from builder_under_test import BuildCluster, Builder, Pusher, open_folder, skip_without_programs  # noqa: E402
+from builder_under_test import BuildCluster, Builder, Pusher, skip_without_programs  # noqa: E402
 from controller_under_test import postgres, start_controller  # noqa: E402, F401
 from objectstore_under_test import ACCESS, SECRET, ObjectStore  # noqa: E402
-from workflow_testing import WORKFLOW, run, wait_for  # noqa: E402
+from workflow_testing import WORKFLOW, open_folder, run, wait_for  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from workflow_testing import WORKFLOW, free_port, run, wait_for  # noqa: E402
+from workflow_testing import WORKFLOW, free_port, open_folder, run, wait_for  # noqa: E402
 
 
 class Database:
@@ -48,12 +49,16 @@ class Database:
 
 
 @pytest.fixture
-def database(tmp_path):
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents:
-        if str(parent).startswith("/tmp/pytest"):
-            parent.chmod(0o755)
-    it = Database(tmp_path / "data").start()
+def open_path():
+    """A folder that the user postgres may reach."""
+    folder = open_folder("workflow-database-")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def database(open_path):
+    it = Database(open_path / "data").start()
     yield it
     if it.process.poll() is None:
         it.stop()

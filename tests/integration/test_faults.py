@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from faults import NameServer, Shim, SmallDisk, children_of, full_process_table, idle_connections, no_descriptors, stopped  # noqa: E402
 from objectstore_under_test import ObjectStore  # noqa: E402
-from workflow_testing import DEIS, WORKFLOW, free_port, run, wait_for  # noqa: E402
+from workflow_testing import DEIS, WORKFLOW, free_port, open_folder, run, wait_for  # noqa: E402
 
 
 def code_of(call, **arguments):
@@ -176,12 +177,11 @@ class Database:
 
 
 @pytest.fixture
-def open_path(tmp_path):
+def open_path():
     """A folder that the user postgres may reach."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if str(folder).startswith("/tmp/pytest"):
-            folder.chmod(0o755)
-    return tmp_path
+    folder = open_folder("workflow-database-")
+    yield folder
+    shutil.rmtree(folder)
 
 
 def test_a_full_disk_loses_nothing_that_the_database_acknowledged(open_path):

@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import ssl
@@ -24,7 +25,7 @@ import yaml
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import faults  # noqa: E402
-from workflow_testing import WORKFLOW, run, wait_for  # noqa: E402
+from workflow_testing import WORKFLOW, open_folder, run, wait_for  # noqa: E402
 
 PORTS = iter(range(int(os.environ.get("ROUTER_TEST_PORTS", "21500")), 21590))
 
@@ -286,14 +287,10 @@ def der(pem):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("router")
-    # As root, nginx's workers are somebody else.
-    for parent in (folder, *folder.parents):
-        if parent == pathlib.Path("/tmp"):
-            break
-        parent.chmod(0o755)
-    return folder
+def folder():
+    folder = open_folder("workflow-router-")  # as root, nginx's workers are somebody else
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -312,13 +309,19 @@ def router(folder, api):
 
 
 @pytest.fixture
-def own_router(tmp_path):
+def open_path():
+    folder = open_folder("workflow-router-")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def own_router(open_path):
     """Starts routers for one test alone."""
-    tmp_path.chmod(0o755)
     made = []
 
     def make(api):
-        made.append(Router(tmp_path, api))
+        made.append(Router(open_path, api))
         return made[-1].start()
 
     yield make
@@ -746,11 +749,11 @@ def test_a_killed_worker_is_replaced_and_follows_changes(router, api, backend):
     assert router.seen("killed.example.com")["pod"] == "killed-2"
 
 
-def test_a_damaged_table_is_not_used(backend, tmp_path, own_api, own_router):
+def test_a_damaged_table_is_not_used(backend, open_path, own_api, own_router):
     own_api.app("kept", [backend("kept-1")])
     router = own_router(own_api).ready()
     router.wait_status("kept.example.com", 200)
-    tables = tmp_path / "router" / "table"
+    tables = open_path / "router" / "table"
     wait_for((tables / "last-good").exists, 10, "the table is kept")
     router.stop()
     own_api.stop()
@@ -772,11 +775,11 @@ def test_a_damaged_table_is_not_used(backend, tmp_path, own_api, own_router):
     assert "its checksum is wrong" in router.log()
 
 
-def test_a_full_disk_leaves_the_table_before_in_use(backend, tmp_path, own_api):
+def test_a_full_disk_leaves_the_table_before_in_use(backend, open_path, own_api):
     pods = [backend("full-1"), backend("full-2")]
     own_api.app("full", pods[:1])
-    with faults.SmallDisk(tmp_path / "router", megabytes=8) as disk:
-        router = Router(tmp_path, own_api)
+    with faults.SmallDisk(open_path / "router", megabytes=8) as disk:
+        router = Router(open_path, own_api)
         router.prefix = disk.enter
         router.start().ready()
         try:
@@ -805,14 +808,14 @@ def test_requests_under_way_end_before_the_router_does(api, backend, own_router)
 
 
 @pytest.fixture
-def own_api(tmp_path):
-    api = Api(tmp_path)
+def own_api(open_path):
+    api = Api(open_path)
     api.namespace("deis")
     yield api
     api.stop()
 
 
-def test_the_last_good_configuration_serves_while_the_api_is_away(backend, tmp_path, own_api, own_router):
+def test_the_last_good_configuration_serves_while_the_api_is_away(backend, open_path, own_api, own_router):
     api = own_api
     api.app("kept", [backend("kept-1")])
     router = own_router(api).ready()
@@ -833,7 +836,7 @@ def test_the_last_good_configuration_serves_while_the_api_is_away(backend, tmp_p
     router.stop()
     # With nothing kept and nobody to ask, the ports answer all the same.
     api.stop()
-    for file in (tmp_path / "router" / "table").iterdir():
+    for file in (open_path / "router" / "table").iterdir():
         file.unlink()
     router.start()
     wait_for(lambda: router.plain(router.http, "/") == 503, 10, "the port answers")

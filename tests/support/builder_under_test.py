@@ -11,7 +11,6 @@ import os
 import pathlib
 import shutil
 import subprocess
-import tempfile
 import threading
 import time
 
@@ -19,16 +18,9 @@ import pytest
 
 from controller_under_test import BUILDER_KEY, Cluster, AppsNode
 from objectstore_under_test import ACCESS, SECRET
-from workflow_testing import BIN, ROOT, free_port, run, wait_for
+from workflow_testing import BIN, ROOT, free_port, open_folder, run, wait_for
 
 PROGRAMS = ["sshd", "ssh", "git", "unshare"]
-
-
-def open_folder(prefix):
-    """A temporary folder that other users may enter."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix))
-    folder.chmod(0o755)
-    return folder
 
 
 class BuildNode(AppsNode):

@@ -4,6 +4,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -29,6 +30,13 @@ def free_port():
 
 
 _given = set()
+
+
+def open_folder(prefix):
+    """A temporary folder that other users may enter. pytest's are its user's alone, again at each start of a pytest."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix))
+    folder.chmod(0o755)
+    return folder
 
 
 def wait_for(condition, limit=10.0, what="condition", every=0.02):
