@@ -153,14 +153,21 @@ def test_keys_certificates_and_tokens_are_their_owners_alone(users, tmp_path):
     assert owner.get("/v2/keys/my@box").status_code == 200 and owner.get("/v2/certs/mine").status_code == 200
 
 
-def test_methods_that_no_route_has_are_405_after_authentication(routes, controller, users):
+FOR_ADMINISTRATORS = {"/v2/users/", "/v2/events/", "/v2/admin/perms/", "/v2/admin/perms/stranger/"}
+
+
+def test_methods_that_no_route_has_are_405_for_those_who_may_use_its_path(routes, controller, users):
     for name, method, path, who in routes:
         if who != "token":
             continue
-        assert said(users["owner"].call("PATCH", path)) == (405, 'Method "PATCH" not allowed.'), name
+        user = users["admin" if path in FOR_ADMINISTRATORS else "owner"]
+        assert said(user.call("PATCH", path)) == (405, 'Method "PATCH" not allowed.'), name
         assert said(controller.anonymous().call("PATCH", path)) == (401, ANONYMOUS) or path.startswith("/v2/auth/"), name
-        answer = users["owner"].call("OPTIONS", path)
+        answer = user.call("OPTIONS", path)
         assert answer.status_code == 200 and method in answer.headers["Allow"], name
+        if path in FOR_ADMINISTRATORS:
+            assert [said(users["owner"].call(m, path)) for m in ("PATCH", "OPTIONS")] == [(403, DENIED)] * 2, name
+    assert {path for _, _, path, _ in routes} >= FOR_ADMINISTRATORS
 
 
 def test_every_route_takes_its_path_with_and_without_the_last_slash(routes, users):
