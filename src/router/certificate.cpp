@@ -7,6 +7,7 @@
 
 #include <memory>
 
+#include "lib/base/certificate.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 
@@ -18,20 +19,15 @@ struct Free {
   void operator()(T* thing) const { release(thing); }
 };
 using Bio = std::unique_ptr<BIO, Free<BIO, BIO_free_all>>;
-using X509Ptr = std::unique_ptr<X509, Free<X509, X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY, EVP_PKEY_free>>;
 using Context = std::unique_ptr<SSL_CTX, Free<SSL_CTX, SSL_CTX_free>>;
 
 Bio bio_of(const std::string& text) { return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }
-
-// Without this an encrypted key would ask for its passphrase on a terminal.
-int no_passphrase(char*, int, int, void*) { return -1; }
 
 std::string reason() {
   const auto code = ERR_peek_last_error();
   ERR_clear_error();
   const char* text = code ? ERR_reason_error_string(code) : nullptr;
-  return text ? text : "not in PEM format";
+  return text ? text : "unknown";
 }
 
 std::string id_of(const std::string& certificate_pem, const std::string& key_pem) {
@@ -46,30 +42,15 @@ std::string text_of(BIO* bio) {
 
 }  // namespace
 
-// The same steps as nginx takes: leaf, then every further certificate of the chain, then the key.
 ObservedSecret check_certificate(const std::string& certificate_pem, const std::string& key_pem) {
-  ERR_clear_error();
-  const auto bio = bio_of(certificate_pem);
-  const X509Ptr leaf(PEM_read_bio_X509_AUX(bio.get(), nullptr, no_passphrase, nullptr));
-  if (!leaf) return {std::nullopt, "tls.crt cannot be read: " + reason()};
-  for (;;) {
-    const X509Ptr next(PEM_read_bio_X509(bio.get(), nullptr, no_passphrase, nullptr));
-    if (next) continue;
-    const auto code = ERR_peek_last_error();
-    if (ERR_GET_LIB(code) != ERR_LIB_PEM || ERR_GET_REASON(code) != PEM_R_NO_START_LINE) {
-      return {std::nullopt, "the chain in tls.crt cannot be read: " + reason()};
-    }
-    ERR_clear_error();
-    break;
-  }
-  const auto key_bio = bio_of(key_pem);
-  const Key key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, no_passphrase, nullptr));
-  if (!key) return {std::nullopt, "tls.key cannot be read: " + reason()};
-  if (X509_check_private_key(leaf.get(), key.get()) != 1)
-    return {std::nullopt, "tls.key does not belong to tls.crt: " + reason()};
+  const auto chain = read_certificates(certificate_pem);
+  if (!chain) return {std::nullopt, "tls.crt cannot be read: " + chain.error()};
+  const auto key = read_private_key(key_pem);
+  if (!key) return {std::nullopt, "tls.key cannot be read: " + key.error()};
+  if (!is_pair(chain->front().get(), key->get())) return {std::nullopt, "tls.key does not belong to tls.crt"};
   const Context context(SSL_CTX_new(TLS_server_method()));
-  if (SSL_CTX_use_certificate(context.get(), leaf.get()) != 1 ||
-      SSL_CTX_use_PrivateKey(context.get(), key.get()) != 1) {
+  if (SSL_CTX_use_certificate(context.get(), chain->front().get()) != 1 ||
+      SSL_CTX_use_PrivateKey(context.get(), key->get()) != 1) {
     return {std::nullopt, "tls.crt cannot be used: " + reason()};
   }
   return {Certificate{id_of(certificate_pem, key_pem), certificate_pem, key_pem}, ""};
@@ -77,15 +58,15 @@ ObservedSecret check_certificate(const std::string& certificate_pem, const std::
 
 bool is_dhparam(const std::string& pem) {
   const auto bio = bio_of(pem);
-  const Key parameters(PEM_read_bio_Parameters(bio.get(), nullptr));
+  const PrivateKey parameters(PEM_read_bio_Parameters(bio.get(), nullptr));
   const bool good = parameters && EVP_PKEY_is_a(parameters.get(), "DH") && EVP_PKEY_get_bits(parameters.get()) >= 1024;
   ERR_clear_error();
   return good;
 }
 
 Certificate make_self_signed_certificate() {
-  const Key key(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"));
-  const X509Ptr certificate(X509_new());
+  const PrivateKey key(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"));
+  const X509Certificate certificate(X509_new());
   WF_CHECK(key && certificate);
   X509_set_version(certificate.get(), X509_VERSION_3);
   ASN1_INTEGER_set_uint64(X509_get_serialNumber(certificate.get()), std::stoull(random_hex(15), nullptr, 16));

@@ -41,7 +41,7 @@ TEST(Certificate, what_nginx_would_refuse_is_refused_with_a_reason) {
                         {a.certificate_pem, "junk", "tls.key cannot be read"},
                         {"", "", "tls.crt cannot be read"},
                         {a.certificate_pem + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                         a.key_pem, "the chain in tls.crt"},
+                         a.key_pem, "tls.crt cannot be read: certificate 2 of the chain"},
                         {a.key_pem, a.certificate_pem, "tls.crt cannot be read"}};
   for (const auto& [certificate, key, problem] : cases) {
     const auto checked = check_certificate(certificate, key);

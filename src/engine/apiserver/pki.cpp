@@ -10,6 +10,7 @@
 
 #include <memory>
 
+#include "lib/base/certificate.h"
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -27,8 +28,6 @@ template <typename T, void (*Free)(T*)>
 struct Freed {
   void operator()(T* p) const { Free(p); }
 };
-using Key = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY, EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Freed<X509, X509_free>>;
 void free_bio(BIO* bio) { BIO_free(bio); }
 using Bio = std::unique_ptr<BIO, Freed<BIO, free_bio>>;
 
@@ -38,8 +37,8 @@ void check(bool ok, const char* what) {
   if (!ok) throw Error{ErrorKind::internal, std::string("OpenSSL cannot ") + what};
 }
 
-Key new_key() {
-  Key key(EVP_EC_gen("P-256"));
+PrivateKey new_key() {
+  PrivateKey key(EVP_EC_gen("P-256"));
   check(key != nullptr, "make a key");
   return key;
 }
@@ -60,16 +59,6 @@ std::string pem_of(X509* certificate) {
   Bio bio(BIO_new(BIO_s_mem()));
   check(PEM_write_bio_X509(bio.get(), certificate) == 1, "write a certificate");
   return text_of(bio.get());
-}
-
-Key read_key(const std::string& pem) {
-  Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  return Key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
-}
-
-Certificate read_certificate(const std::string& pem) {
-  Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  return Certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
 }
 
 struct Subject {
@@ -93,8 +82,8 @@ void extend(X509* certificate, X509* issuer, int kind, const std::string& value)
   X509_EXTENSION_free(extension);
 }
 
-Certificate new_certificate(const Shape& shape, EVP_PKEY* key, X509* issuer, EVP_PKEY* issuer_key, Time now) {
-  Certificate certificate(X509_new());
+X509Certificate new_certificate(const Shape& shape, EVP_PKEY* key, X509* issuer, EVP_PKEY* issuer_key, Time now) {
+  X509Certificate certificate(X509_new());
   X509* c = certificate.get();
   check(c != nullptr, "make a certificate");
   X509_set_version(c, 2);
@@ -159,9 +148,9 @@ class Folder {
   std::optional<Pair> find(const std::string& name, Good good) const {
     const auto certificate = find_file(path_ / (name + ".crt")), key = find_file(path_ / (name + ".key"));
     if (!certificate || !key) return std::nullopt;
-    const auto c = read_certificate(*certificate);
-    const auto k = read_key(*key);
-    if (!c || !k || X509_check_private_key(c.get(), k.get()) != 1 || !good(c.get())) return std::nullopt;
+    const auto c = read_certificates(*certificate);
+    const auto k = read_private_key(*key);
+    if (!c || !k || !is_pair(c->front().get(), k->get()) || !good(c->front().get())) return std::nullopt;
     return Pair{*certificate, *key};
   }
   Pair keep(const std::string& name, X509* certificate, EVP_PKEY* key) const {
@@ -172,7 +161,7 @@ class Folder {
   }
   std::string token_key() const {
     const auto file = path_ / "tokens.key";
-    if (auto key = find_file(file); key && read_key(*key)) return *key;
+    if (auto key = find_file(file); key && read_private_key(*key)) return *key;
     const auto pem = pem_of(new_key().get());
     write_file_atomically(file, pem, 0600);
     return pem;
@@ -186,14 +175,15 @@ class Folder {
   }
   template <typename Good>
   Pair leaf(const std::string& name, const Pair& ca, const Shape& shape, Good good) const {
-    const auto issuer = read_certificate(ca.certificate);
-    const auto issuer_key = read_key(ca.key);
+    const auto issuers = read_certificates(ca.certificate);
+    const auto issuer_key = read_private_key(ca.key);
+    check(issuers && issuer_key, "read our own authority");
     const auto usable = [&](X509* c) {
-      return lasts(c, now_, renew_days) && X509_verify(c, issuer_key.get()) == 1 && good(c);
+      return lasts(c, now_, renew_days) && X509_verify(c, issuer_key->get()) == 1 && good(c);
     };
     if (auto pair = find(name, usable)) return *pair;
     const auto key = new_key();
-    const auto certificate = new_certificate(shape, key.get(), issuer.get(), issuer_key.get(), now_);
+    const auto certificate = new_certificate(shape, key.get(), issuers->front().get(), issuer_key->get(), now_);
     return keep(name, certificate.get(), key.get());
   }
 

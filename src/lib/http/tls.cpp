@@ -10,6 +10,7 @@
 #include <boost/asio/ssl.hpp>
 #include <functional>
 
+#include "lib/base/certificate.h"
 #include "lib/base/error.h"
 #include "lib/http/transport.h"
 
@@ -20,20 +21,6 @@ namespace {
 namespace ssl = asio::ssl;
 constexpr auto quietly = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t file_piece = 256u << 10;
-
-// The values of one kind of attribute in the subject of a certificate.
-std::vector<std::string> subject_values(X509* certificate, int kind) {
-  std::vector<std::string> values;
-  X509_NAME* name = X509_get_subject_name(certificate);
-  for (int at = X509_NAME_get_index_by_NID(name, kind, -1); at >= 0; at = X509_NAME_get_index_by_NID(name, kind, at)) {
-    unsigned char* text = nullptr;
-    const int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
-    if (size < 0) continue;
-    values.emplace_back(reinterpret_cast<const char*>(text), static_cast<std::size_t>(size));
-    OPENSSL_free(text);
-  }
-  return values;
-}
 
 class TlsTransport : public Transport {
  public:
@@ -125,9 +112,9 @@ class TlsTransport : public Transport {
     X509* certificate = SSL_get1_peer_certificate(stream_.native_handle());
     if (certificate == nullptr) return result;
     if (SSL_get_verify_result(stream_.native_handle()) == X509_V_OK) {
-      auto names = subject_values(certificate, NID_commonName);
-      if (!names.empty()) result.common_name = std::move(names.front());
-      result.organizations = subject_values(certificate, NID_organizationName);
+      auto facts = facts_of(certificate);
+      result.common_name = std::move(facts.common_name);
+      result.organizations = std::move(facts.organizations);
     }
     X509_free(certificate);
     return result;
