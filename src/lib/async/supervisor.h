@@ -4,7 +4,7 @@
 //
 //     Supervisor supervisor(executor);
 //     supervisor.keep("remove forgotten uploads", [&] { return remove_forgotten_uploads(store, clock); });
-//     http::add_health(router, [&] { return supervisor.problem(); }, [&] { return supervisor.metrics(); });
+//     http::add_health(router, {.supervisor = supervisor});
 //     co_await with_cleanup(server.serve(), [&supervisor] { return supervisor.stop(); });
 //
 //   Work with a record of its own (a pod, a job) keeps the record outside of the body, so that a failure forgets

@@ -191,9 +191,6 @@ class Server {
 // A handler that dispatches to `router`; 404 and 405 as Error not_found / Response 405 with Allow.
 Handler handler_of(std::shared_ptr<const Router> router);
 int status_of(ErrorKind kind);
-// GET /healthz, /readiness (ready() decides; 503 with its text otherwise) and /metrics (Prometheus text).
-void add_health(Router& router, std::function<std::optional<std::string>()> why_not_ready,
-                std::function<std::string()> metrics);
 
 struct Url {
   std::string scheme, host, path = "/", query;  // path and query as written

@@ -115,17 +115,4 @@ Handler handler_of(std::shared_ptr<const Router> router) {
   return [router = std::move(router)](Request& request) { return dispatch(router, request); };
 }
 
-void add_health(Router& router, std::function<std::optional<std::string>()> why_not_ready,
-                std::function<std::string()> metrics) {
-  router.add("GET", "/healthz", [](Request&) -> Task<Response> { co_return Response::text(200, "ok\n"); });
-  router.add("GET", "/readiness", [why_not_ready](Request&) -> Task<Response> {
-    auto why = why_not_ready ? why_not_ready() : std::nullopt;
-    co_return why ? Response::text(503, *why + "\n") : Response::text(200, "ready\n");
-  });
-  router.add("GET", "/metrics", [&requests = router.metrics(), metrics](Request&) -> Task<Response> {
-    std::string text = (metrics ? metrics() : "") + requests.text();
-    co_return Response::text(200, std::move(text), "text/plain; version=0.0.4; charset=utf-8");
-  });
-}
-
 }  // namespace workflow::http
