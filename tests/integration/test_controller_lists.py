@@ -42,14 +42,16 @@ def costs(controller, postgres, admin, alice, app):  # noqa: F811
         for path in [*LISTS, *(f"/v2/apps/{app}/{name}/" for name in OF_APP)]:
             user = admin if path in ("/v2/users/", "/v2/admin/perms/", "/v2/events/") else alice
             answers = []
-            statements = postgres.statements(controller.database, lambda: answers.append(user.get(path)))  # noqa: B023
+            connections = postgres.statements(controller.database, lambda: answers.append(user.get(path)))  # noqa: B023
             assert answers[0].status_code == 200, answers[0].text
-            transactions, current = [], []
-            for statement in statements:
-                current.append(statement)
-                if statement == "COMMIT":
-                    transactions.append(current)
-                    current = []
+            transactions = []
+            for statements in connections:
+                current = []
+                for statement in statements:
+                    current.append(statement)
+                    if statement == "COMMIT":
+                        transactions.append(current)
+                        current = []
             kept = [s for t in transactions if not any(s.startswith(BESIDE) for s in t) for s in t]
             shown = answers[0].json()
             found[path] = len(kept), len(shown.get("results", shown.get("services", shown.get("users"))))

@@ -47,25 +47,29 @@ class Postgres:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [POSTGRES / "postgres", "-D", self.folder / "data", "-k", self.folder, "-c", "listen_addresses=", "-c", "fsync=off",
-                 "-c", "log_line_prefix=@@%d "], user=self.user, cwd="/", stdout=log, stderr=log)
+                 "-c", "log_line_prefix=@@%p %d "], user=self.user, cwd="/", stdout=log, stderr=log)
 
     def statements(self, database, work):
-        """What `database` is asked while `work()` runs, with its parameters filled in."""
+        """What `database` is asked while `work()` runs, with its parameters filled in: a list for each connection, for transactions of
+        several run at a time."""
         self.set_logging("all")
         before = self.log.stat().st_size
         work()
         text = self.log.read_bytes()[before:].decode()
         self.set_logging("none")
-        found = []
+        connections = {}
         for entry in re.split(r"^@@", text, flags=re.M)[1:]:
-            where, _, message = entry.strip().partition(" ")
+            process, where, message = entry.strip().split(" ", 2)
+            if where != database:
+                continue
+            asked = connections.setdefault(process, [])
             statement = re.match(r"LOG:  (?:execute [^:]+|statement): (.*)", message, re.S)
-            if where == database and statement:
-                found.append(statement[1])
-            elif where == database and message.startswith("DETAIL:  parameters: "):
+            if statement:
+                asked.append(statement[1])
+            elif message.startswith("DETAIL:  parameters: "):
                 for name, value in re.findall(r"\$(\d+) = ('(?:[^']|'')*'|NULL)", message):
-                    found[-1] = re.sub(rf"\${name}\b", lambda _: value, found[-1])  # noqa: B023
-        return [" ".join(statement.split()).rstrip(";") for statement in found]
+                    asked[-1] = re.sub(rf"\${name}\b", lambda _: value, asked[-1])  # noqa: B023
+        return [[" ".join(statement.split()).rstrip(";") for statement in asked] for asked in connections.values()]
 
     def set_logging(self, what):
         """Takes effect in every backend before it takes its next statement."""
