@@ -1,8 +1,6 @@
 #include "engine/node/containerd.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +9,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <vector>
 
 #include "engine/node/attempt.h"
@@ -18,7 +17,6 @@
 #include "lib/async/process.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "lib/base/limits.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
 #include "lib/json/json.h"
@@ -105,40 +103,28 @@ void write_setting(const fs::path& file, const std::string& text) {
 
 // Ours, and how far the heap of containerd and of its shims, which inherit this, may grow between two collections: by
 // half, not to twice what is in use. What an operator has set for the engine counts instead.
-std::vector<char*> environment_of_containerd() {
-  static char half[] = "GOGC=50";
-  std::vector<char*> all;
-  for (char** each = environ; *each; ++each) all.push_back(*each);
-  if (!std::getenv("GOGC")) all.push_back(half);
-  all.push_back(nullptr);
+std::map<std::string, std::string> environment_of_containerd() {
+  std::map<std::string, std::string> all{{"GOGC", "50"}};
+  for (char** each = environ; *each != nullptr; ++each) {
+    const std::string_view variable = *each;
+    const auto end = variable.find('=');
+    if (end != std::string_view::npos) all[std::string(variable.substr(0, end))] = variable.substr(end + 1);
+  }
   return all;
 }
 
+// It outlives us, as its pods do.
 void start(const NodeConfig& config) {
-  const auto folder = containerd_folder(config);
-  Fd log(::open(containerd_log(config).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  const std::string program = config.containerd.string(), file = (folder / "config.toml").string();
-  const char* arguments[] = {program.c_str(), "--config", file.c_str(), nullptr};
-  const auto environment = environment_of_containerd();  // all that needs memory comes before the fork
-  const auto open_files = given_open_files();
-  const int pid = ::fork();
-  if (pid < 0) throw Error(ErrorKind::unavailable, "cannot start containerd: out of memory or process numbers");
-  if (pid == 0) {
-    ::setsid();
-    if (open_files) ::setrlimit(RLIMIT_NOFILE, &*open_files);
-    ::umask(022);  // what images hold has the modes that they say, whatever ours is
-    ::dup2(null.get(), 0);
-    ::dup2(log.get(), 1);
-    ::dup2(log.get(), 2);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
-    ::signal(SIGPIPE, SIG_DFL);
-    ::close_range(3, ~0u, 0);
-    ::execvpe(arguments[0], const_cast<char**>(arguments), environment.data());
-    ::_exit(127);
-  }
+  ChildProcess daemon(
+      {.argv = {config.containerd.string(), "--config", (containerd_folder(config) / "config.toml").string()},
+       .env = environment_of_containerd(),
+       .out = ProcessSpec::Stream::log,
+       .err = ProcessSpec::Stream::log,
+       .log = containerd_log(config).string(),
+       .new_session = true,
+       .umask = 022});  // what images hold has the modes that they say, whatever ours is
+  const int pid = daemon.pid();
+  daemon.detach();
   try {
     write_file_atomically(pid_file(config), std::to_string(pid) + "\n");
   } catch (const Error& error) {
