@@ -31,7 +31,9 @@ bool same_template(const json::object& set, const json::object& deployment) {
   return plain_template(set) == wanted;
 }
 
-void count_pods(SetView& set, const Objects& pods, std::int64_t min_ready, Time now, std::optional<Time>& again) {
+// Returns when time alone makes the next of them available.
+std::optional<Time> count_pods(SetView& set, const Objects& pods, std::int64_t min_ready, Time now) {
+  std::optional<Time> next;
   const auto uid = kube::uid_of(*set.object);
   for (const auto& pod : pods) {
     if (controller_uid(*pod) != uid || kube::is_pod_finished(*pod)) continue;
@@ -39,8 +41,9 @@ void count_pods(SetView& set, const Objects& pods, std::int64_t min_ready, Time 
     if (!is_pod_active(*pod)) continue;
     ++set.active;
     if (kube::is_pod_ready(*pod)) ++set.ready;
-    if (is_pod_available(*pod, min_ready, now, &again)) ++set.available;
+    if (is_pod_available(*pod, min_ready, now, &next)) ++set.available;
   }
+  return next;
 }
 
 }  // namespace
@@ -84,7 +87,8 @@ Rollout rollout_of(const json::object& deployment, const Objects& sets, const Ob
     // The current set is being brought in line with the Deployment; the others keep what they were made with.
     auto& set = rollout.sets[i];
     const auto& rule = i == rollout.current ? deployment : *set.object;
-    count_pods(set, pods, integer_at(rule, {"spec", "minReadySeconds"}).value_or(0), now, rollout.next_available);
+    const auto next = count_pods(set, pods, integer_at(rule, {"spec", "minReadySeconds"}).value_or(0), now);
+    if (next && (!rollout.next_available || *next < *rollout.next_available)) rollout.next_available = next;
   }
   return rollout;
 }
