@@ -22,7 +22,7 @@ struct EventStream : grpc::ClientReadReactor<ev::Envelope> {
   bool stopped = false;  // on the loop only: the owner has gone
   std::shared_ptr<EventStream> self;
 
-  void OnReadDone(bool ok) override {
+  void OnReadDone(bool ok) override {  // NOLINT(parameters): gRPC's own
     if (!ok) return;
     if (envelope.topic() == hello_topic)
       asio::post(executor, [me = self] {

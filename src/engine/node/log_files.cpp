@@ -39,10 +39,11 @@ off_t size_of(const Fd& file) {
 // Counts the lines of a log from its end. A long line is several records, of which the last alone is whole.
 class LinesFromTheEnd {
  public:
+  enum class Record { whole, partial };
   explicit LinesFromTheEnd(std::int64_t wanted) : wanted_(wanted) {}
   // Told the records from the last one on. True when this one belongs to a line that is not wanted any more.
-  bool is_too_many(bool partial) {
-    const bool ends_a_line = !partial || std::exchange(nothing_yet_, false);
+  bool is_too_many(Record record) {
+    const bool ends_a_line = record == Record::whole || std::exchange(nothing_yet_, false);
     nothing_yet_ = false;
     if (ends_a_line && found_ == wanted_) return true;
     if (ends_a_line) ++found_;
@@ -54,9 +55,9 @@ class LinesFromTheEnd {
   bool nothing_yet_ = true;
 };
 
-bool is_partial(std::string_view beginning_of_record) {
+LinesFromTheEnd::Record kind_of(std::string_view beginning_of_record) {
   const auto record = parse_log_line(beginning_of_record);
-  return record && record->partial;
+  return record && record->partial ? LinesFromTheEnd::Record::partial : LinesFromTheEnd::Record::whole;
 }
 
 // Where in this part the wanted lines begin; nullopt when all of it is wanted.
@@ -72,13 +73,13 @@ std::optional<off_t> find_beginning(const Fd& file, LinesFromTheEnd& lines) {
       const bool begins = at == 0 || bytes[static_cast<std::size_t>(at - begin - 1)] == '\n';
       if (begins && at < size) {
         const auto head = std::string_view(bytes).substr(static_cast<std::size_t>(at - begin), longest_head);
-        if (lines.is_too_many(is_partial(head))) return after;
+        if (lines.is_too_many(kind_of(head))) return after;
         after = at;
       }
       if (at == 0) break;
     }
     if (after - begin > longest_record) {  // none of the runtime's: no reason to look for its beginning further
-      if (lines.is_too_many(false)) return after;
+      if (lines.is_too_many(LinesFromTheEnd::Record::whole)) return after;
       after = begin;
     }
     end = begin;

@@ -68,7 +68,7 @@ class LogRotation::Alarm {
 // Which logs there are now.
 void LogRotation::take_over() {
   std::set<std::string> open;
-  for (auto& log : logs_()) {
+  for (auto& log : parts_.logs()) {
     open.insert(log.container_id);
     auto& watched = watched_[log.container_id];
     if (watched.file != log.file) watched = {.file = std::move(log.file)};
@@ -86,25 +86,26 @@ Task<> LogRotation::look(Alarm& alarm) {
   for (const auto& [id, watched] : watched_) {
     if (watched.is_active) looks.push_back({id, watched.file});
   }
-  looks = co_await offload([looks = std::move(looks), most = config_.log_max_bytes, now = clock_.now()]() mutable {
-    for (auto& one : looks) {
-      std::error_code absent;
-      const auto size = fs::file_size(one.file, absent);
-      one.size = absent ? 0 : size;
-      if (one.size >= most) fs::rename(one.file, name_aside(one.file, now), absent);
-    }
-    return std::move(looks);
-  });
+  looks = co_await offload(
+      [looks = std::move(looks), most = parts_.config.log_max_bytes, now = parts_.clock.now()]() mutable {
+        for (auto& one : looks) {
+          std::error_code absent;
+          const auto size = fs::file_size(one.file, absent);
+          one.size = absent ? 0 : size;
+          if (one.size >= most) fs::rename(one.file, name_aside(one.file, now), absent);
+        }
+        return std::move(looks);
+      });
   for (const auto& one : looks) {
     const auto found = watched_.find(one.id);
     if (found == watched_.end() || found->second.file != one.file) continue;
     auto& watched = found->second;
-    watched.must_reopen = watched.must_reopen || one.size >= config_.log_max_bytes;
+    watched.must_reopen = watched.must_reopen || one.size >= parts_.config.log_max_bytes;
     watched.quiet_looks = one.size == watched.size ? watched.quiet_looks + 1 : 0;
     watched.size = one.size;
     if (watched.must_reopen) {
-      watched.must_reopen = (co_await attempt(runtime_.reopen_log(one.id))).has_value();
-      const auto keep = static_cast<std::size_t>(std::max(0, config_.log_max_files - 1));
+      watched.must_reopen = (co_await attempt(parts_.runtime.reopen_log(one.id))).has_value();
+      const auto keep = static_cast<std::size_t>(std::max(0, parts_.config.log_max_files - 1));
       co_await offload([file = one.file, keep] { remove_surplus_parts(file, keep); });
       const auto again = watched_.find(one.id);
       if (again == watched_.end()) continue;
@@ -122,7 +123,7 @@ Task<> LogRotation::run() {
   Alarm alarm(co_await asio::this_coro::executor);
   std::optional<std::uint64_t> known;
   for (;;) {
-    const auto seen = changes_.version();
+    const auto seen = parts_.changes.version();
     if (std::exchange(known, seen) != seen) take_over();
     for (const auto& id : alarm.heard()) {
       if (const auto found = watched_.find(id); found != watched_.end()) found->second.is_active = true;
@@ -133,7 +134,7 @@ Task<> LogRotation::run() {
     if (any_active) {
       co_await sleep_for(look_every);
     } else {
-      co_await (alarm.wait() || changes_.wait(seen));
+      co_await (alarm.wait() || parts_.changes.wait(seen));
     }
   }
 }

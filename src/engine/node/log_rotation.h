@@ -19,10 +19,14 @@ struct OpenLog {
 
 class LogRotation {
  public:
-  // `changes` is told when the logs that are open may have changed.
-  LogRotation(const NodeConfig& config, const Clock& clock, cri::Client& runtime,
-              std::function<std::vector<OpenLog>()> logs, Notifier& changes)
-      : config_(config), clock_(clock), runtime_(runtime), logs_(std::move(logs)), changes_(changes) {}
+  struct Parts {
+    const NodeConfig& config;
+    const Clock& clock;
+    cri::Client& runtime;
+    std::function<std::vector<OpenLog>()> logs;
+    Notifier& changes;  // told when the logs that are open may have changed
+  };
+  explicit LogRotation(Parts parts) : parts_(std::move(parts)) {}
   Task<> run();  // until cancelled
 
  private:
@@ -37,11 +41,7 @@ class LogRotation {
   Task<> look(Alarm& alarm);
   void take_over();
 
-  const NodeConfig& config_;
-  const Clock& clock_;
-  cri::Client& runtime_;
-  std::function<std::vector<OpenLog>()> logs_;
-  Notifier& changes_;
+  Parts parts_;
   std::map<std::string, Watched> watched_;  // by container id
 };
 

@@ -75,7 +75,7 @@ struct Node::State {
         ready_note(ex),
         execs(ex, config, runtime),
         upkeep(config, store, clock, runtime),
-        rotation(config, clock, runtime, [this] { return open_logs(); }, container_changes) {}
+        rotation({config, clock, runtime, [this] { return open_logs(); }, container_changes}) {}
 
   Executor executor;
   NodeConfig config;
@@ -145,7 +145,7 @@ struct Node::State {
   }
 
   void start_worker(const std::string& ns, const std::string& name, const std::string& uid, Adopted adopted) {
-    auto worker = std::make_unique<PodWorker>(parts, ns, name, uid, std::move(adopted));
+    auto worker = std::make_unique<PodWorker>(parts, PodKey{ns, name, uid}, std::move(adopted));
     auto* raw = worker.get();
     workers[uid] = std::move(worker);
     auto live = [](State& self, PodWorker& its, std::string its_uid) -> Task<> {

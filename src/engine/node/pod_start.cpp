@@ -213,19 +213,19 @@ Task<> PodWorker::State::after_start(std::string container_name, std::string id)
       co_return;
     }
   }
-  if (auto* one = running(id)) begin_probes(*one, false);
+  if (auto* one = running(id)) begin_probes(*one, Ran::now);
   changed();
 }
 
-void PodWorker::State::begin_probes(const ContainerRecord& one, bool ran_before) {
+void PodWorker::State::begin_probes(const ContainerRecord& one, Ran ran) {
   const auto* container = view.container(one.name);
   if (!container) return;
   const auto before = kube::pod_status_of(*view.object);
   const auto* known = before.find_container(one.name);
   PodProbes::Start start{.pod_ip = record.ip,
                          .interval = kube::annotation_of(*view.object, "engine.deis.io/probe-interval")};
-  start.was_ready = ran_before && known && known->ready;
-  start.was_started = ran_before && was_started(one.name);
+  start.was_ready = ran == Ran::before && known && known->ready;
+  start.was_started = ran == Ran::before && was_started(one.name);
   probes.begin(one, *container, start);
 }
 

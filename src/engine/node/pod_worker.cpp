@@ -15,13 +15,13 @@ namespace workflow::engine {
 
 using namespace std::chrono_literals;
 
-PodWorker::State::State(NodeParts& p, std::string ns, std::string name, std::string uid, Adopted found)
+PodWorker::State::State(NodeParts& p, PodKey pod, Adopted found)
     : parts(p),
       view{p.config,
            p.store,
-           std::move(ns),
-           std::move(name),
-           std::move(uid),
+           std::move(pod.ns),
+           std::move(pod.name),
+           std::move(pod.uid),
            nullptr,
            "",
            p.config.network.gateway.text()},
@@ -123,7 +123,7 @@ void PodWorker::State::begin() {
               offload([group = pod_cgroup(parts.config, view.uid),
                        weight = pod_weight(*view.object, processors_of_machine())] { prepare_cgroup(group, weight); }));
   for (const auto& one : record.containers) {
-    if (one.phase == Phase::running) begin_probes(one, true);
+    if (one.phase == Phase::running) begin_probes(one, Ran::before);
   }
 }
 
@@ -340,8 +340,8 @@ Task<> PodWorker::State::run() {
 
 // --- the outside
 
-PodWorker::PodWorker(NodeParts& parts, std::string ns, std::string name, std::string uid, Adopted adopted)
-    : state_(std::make_unique<State>(parts, std::move(ns), std::move(name), std::move(uid), std::move(adopted))) {}
+PodWorker::PodWorker(NodeParts& parts, PodKey pod, Adopted adopted)
+    : state_(std::make_unique<State>(parts, std::move(pod), std::move(adopted))) {}
 PodWorker::~PodWorker() = default;
 
 Task<> PodWorker::run() {

@@ -20,9 +20,14 @@ struct Adopted {
   std::vector<cri::ContainerStatus> containers;
 };
 
+// Which pod: another one may get its name, never its uid.
+struct PodKey {
+  std::string ns, name, uid;
+};
+
 class PodWorker {
  public:
-  PodWorker(NodeParts& parts, std::string ns, std::string name, std::string uid, Adopted adopted);
+  PodWorker(NodeParts& parts, PodKey pod, Adopted adopted);
   ~PodWorker();
   // Until the pod is gone from the store and from the machine, or cancelled (containers run on).
   Task<> run();

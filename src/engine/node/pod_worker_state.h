@@ -16,7 +16,7 @@
 namespace workflow::engine {
 
 struct PodWorker::State {
-  State(NodeParts& p, std::string ns, std::string name, std::string uid, Adopted found);
+  State(NodeParts& p, PodKey pod, Adopted found);
 
   NodeParts& parts;
   PodView view;
@@ -95,7 +95,8 @@ struct PodWorker::State {
   void starting_failed(ContainerRecord& one, const StartStep& step, const Error& error);
   Task<> remove_old_containers(const ContainerRecord& one, int attempt);
   Task<> after_start(std::string container, std::string id);
-  void begin_probes(const ContainerRecord& one, bool ran_before);
+  enum class Ran { now, before };  // this engine started it, or adopted it: what was ready then is ready now
+  void begin_probes(const ContainerRecord& one, Ran ran);
   bool was_started(const std::string& container) const;
   const char* set_up_step = "";  // the reason of its event, should it fail
 
