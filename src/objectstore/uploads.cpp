@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <tuple>
 
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"

@@ -1,5 +1,8 @@
 #include "slugbuilder/buildpacks.h"
 
+#include <algorithm>
+#include <cerrno>
+
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -1,5 +1,6 @@
 #include "engine/node/node.h"
 
+#include <algorithm>
 #include <set>
 
 #include "engine/node/attempt.h"

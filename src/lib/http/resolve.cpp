@@ -3,6 +3,7 @@
 #include <ares.h>
 #include <netdb.h>
 
+#include <algorithm>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <map>
