@@ -168,7 +168,7 @@ def test_volumes_of_all_kinds(engine, ns):
                {"name": "p", "persistentVolumeClaim": {"claimName": "data"}}, {"name": "e", "emptyDir": {"medium": "Memory"}}]
     mounts = [{"name": v["name"], "mountPath": "/" + v["name"]} for v in volumes]
     mounts.append({"name": "p", "mountPath": "/sub", "subPath": "below/here"})
-    script = "cat /s/key /m/a /d/labels; stat -Lc %a /s/key; ls /t; grep -c ' /e tmpfs ' /proc/mounts; echo kept > /sub/file; touch /m/x || echo refused"
+    script = "cat /s/key /m/a /d/labels; stat -Lc %a /s/key; ls /t; grep -c ' /e tmpfs ' /proc/mounts; echo kept > /sub/file; touch /m/x 2>&1 || echo refused"
     text = engine.run(ns, "first", script, container={"volumeMounts": [{**m, "readOnly": True} if m["name"] == "m" else m for m in mounts]}, volumes=volumes)
     assert text.split() == ["hiddenoneapp=\"first\"", "400", "ca.crt", "token", "1", "touch:", "/m/x:", "Read-only", "file", "system", "refused"]
     # The claim's data are there for the next pod, and a mounted ConfigMap follows its object.

@@ -69,8 +69,8 @@ class Churn:
 
 
 @pytest.fixture
-def engine(tmp_path):
-    engine = PodEngine(tmp_path)
+def engine(tmp_path_factory):
+    engine = PodEngine(tmp_path_factory.mktemp("kills"))  # a test's own folder has too long a name for sockets
     yield engine
     engine.close()
 
