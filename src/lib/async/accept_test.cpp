@@ -4,14 +4,13 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <filesystem>
 #include <vector>
 
+#include "lib/async/test_support.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 
@@ -20,14 +19,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using asio::ip::tcp;
-
-void run_task(std::function<Task<>()> task) {
-  asio::io_context context(1);
-  std::exception_ptr error;
-  asio::co_spawn(context.get_executor(), task(), [&error](const std::exception_ptr& e) { error = e; });
-  context.run();
-  if (error) std::rethrow_exception(error);
-}
 
 // Answers each byte with the same byte, for as long as the client likes.
 Task<> echo(tcp::socket socket) {

@@ -5,10 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
-
 #include "lib/async/supervisor.h"
+#include "lib/async/test_support.h"
 #include "lib/base/file.h"
 #include "lib/base/process.h"
 #include "lib/base/text.h"
@@ -18,14 +16,6 @@ namespace {
 
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
-
-void run_task(std::function<Task<>()> task) {
-  asio::io_context context(1);
-  std::exception_ptr error;
-  asio::co_spawn(context.get_executor(), task(), [&error](const std::exception_ptr& e) { error = e; });
-  context.run();
-  if (error) std::rethrow_exception(error);
-}
 
 TEST(BoundedLog, one_that_grows_while_another_process_writes_becomes_the_old_one) {
   const TemporaryFolder folder;

@@ -4,23 +4,13 @@
 
 #include <unistd.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
-
+#include "lib/async/test_support.h"
 #include "lib/base/error.h"
 
 namespace workflow {
 namespace {
 
 using namespace std::chrono_literals;
-
-void run_task(std::function<Task<>()> task) {
-  asio::io_context context(1);
-  std::exception_ptr error;
-  asio::co_spawn(context.get_executor(), task(), [&error](const std::exception_ptr& e) { error = e; });
-  context.run();
-  if (error) std::rethrow_exception(error);
-}
 
 TEST(Run, feeds_and_collects) {
   run_task([]() -> Task<> {

@@ -2,26 +2,17 @@
 
 #include <gtest/gtest.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
 #include <filesystem>
 #include <new>
 #include <vector>
 
+#include "lib/async/test_support.h"
 #include "lib/base/error.h"
 
 namespace workflow {
 namespace {
 
 using namespace std::chrono_literals;
-
-void run_task(std::function<Task<>()> task) {
-  asio::io_context context(1);
-  std::exception_ptr error;
-  asio::co_spawn(context.get_executor(), task(), [&error](const std::exception_ptr& e) { error = e; });
-  context.run();
-  if (error) std::rethrow_exception(error);
-}
 
 Supervisor::Options quick(std::vector<std::string>* told = nullptr) {
   Supervisor::Options options{.first_pause = 1ms, .longest_pause = 1ms, .settled_after = 1ms};

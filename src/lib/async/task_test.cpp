@@ -2,13 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
 #include <csignal>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
+#include "lib/async/test_support.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 
@@ -16,15 +15,6 @@ namespace workflow {
 namespace {
 
 using namespace std::chrono_literals;
-
-// Runs `task` to its end on a context of its own, and rethrows what left it.
-void run_task(std::function<Task<>()> task) {
-  asio::io_context context(1);
-  std::exception_ptr error;
-  asio::co_spawn(context.get_executor(), task(), [&error](const std::exception_ptr& e) { error = e; });
-  context.run();
-  if (error) std::rethrow_exception(error);
-}
 
 Task<> forever() { co_await sleep_for(1h); }
 
