@@ -16,27 +16,12 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from engine_with_pods import IMAGE, PodEngine, container, is_ready, missing_parts  # noqa: E402
+from engine_with_pods import IMAGE, PodEngine, container, engine, is_ready, missing_parts, ns  # noqa: E402, F401
 from faults import SmallDisk, full_process_table, idle_connections, kill_containerd, no_descriptors  # noqa: E402
 from workflow_testing import free_port, run, wait_for  # noqa: E402
 
 if missing_parts():
     pytest.skip(missing_parts(), allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    engine = PodEngine(tmp_path_factory.mktemp("engine"))
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def ns(engine, request):
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:40].strip("-")
-    engine.namespace(name)
-    yield name
-    engine.api.send("DELETE", f"/api/v1/namespaces/{name}")
 
 
 def pod_folder(engine, ns, name):

@@ -12,28 +12,13 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from engine_with_pods import IMAGE, PodEngine, container, fetch, is_ready, missing_parts  # noqa: E402
+from engine_with_pods import IMAGE, container, engine, fetch, is_ready, missing_parts, ns  # noqa: E402, F401
 from workflow_testing import WORKFLOW, free_port, run, wait_for  # noqa: E402
 
 if missing_parts():
     pytest.skip(missing_parts(), allow_module_level=True)
 
 SERVE = "mkdir -p /tmp/www && echo $HOSTNAME > /tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www"
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    engine = PodEngine(tmp_path_factory.mktemp("engine"))
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def ns(engine, request):
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:40].strip("-")
-    engine.namespace(name)
-    yield name
-    engine.api.send("DELETE", f"/api/v1/namespaces/{name}")
 
 
 def test_a_pod_runs_to_its_end_and_says_how(engine, ns):

@@ -6,10 +6,13 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
 import tarfile
+
+import pytest
 
 from engine_under_test import Api
 from workflow_testing import WORKFLOW, free_port, run, wait_for
@@ -212,3 +215,20 @@ def fetch(address, port, limit=5):
     """One page over HTTP from this machine; what curl says in parentheses when there is none."""
     done = subprocess.run(["curl", "-sS", "-m", str(limit), f"http://{address}:{port}/"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     return done.stdout.strip() if done.returncode == 0 else f"({done.stderr.strip()})"
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    """One engine for the tests of a file that imports this."""
+    engine = PodEngine(tmp_path_factory.mktemp("engine"))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def ns(engine, request):
+    """A namespace named after the test, removed with all that is in it."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:40].strip("-")
+    engine.namespace(name)
+    yield name
+    engine.api.send("DELETE", f"/api/v1/namespaces/{name}")
