@@ -742,6 +742,7 @@ def test_a_builder_that_was_killed_starts_clean_and_keeps_repositories(own_build
     own.pusher.commit(own.app, {"a": "1"})
     push = own.pusher.start_push(own.app, own.app)
     read_until(push, "Starting build")
+    wait_for(lambda: cluster.names("pods", own.ns), 20, "the pod of the build")
     own.kill()
     assert push.wait(timeout=30) != 0
     assert len(cluster.names("pods", own.ns)) == 1 and len(cluster.names("secrets", own.ns)) == 2
