@@ -11,21 +11,22 @@ import threading
 import time
 
 from kubernetes_clients import kubectl
-from workflow_testing import DEIS, ROOT, WORKFLOW, run, wait_for
+from workflow_testing import DEIS, ROOT, WORKFLOW, free_network, free_port, run, wait_for
 
 APPS = ROOT / "tests" / "apps"
 
 
 class Platform:
-    """`workflow up` in a folder and on ports of its own."""
+    """`workflow up` in a folder, on ports and networks of its own, so that it runs beside others."""
 
-    def __init__(self, state, domain="localhost", http=18080, https=18443, ssh=12222, status=19090, api=16443,
-                 pods="10.142.0.0/24", services="10.143.0.0/24"):
-        self.state = pathlib.Path(state)
-        self.domain, self.http, self.https, self.ssh, self.status, self.api = domain, http, https, ssh, status, api
-        self.options = ["--state", str(state), "--domain", domain, "--http-port", str(http), "--https-port", str(https),
-                        "--ssh-port", str(ssh), "--status-port", str(status), "--api-port", str(api),
-                        "--pod-cidr", pods, "--service-cidr", services]
+    def __init__(self, state, domain="localhost"):
+        self.state, self.domain = pathlib.Path(state), domain
+        self.http, self.https, self.ssh, self.status, self.api = (free_port() for _ in range(5))
+        pods = free_network()
+        self.options = ["--state", str(state), "--domain", domain, "--http-port", str(self.http),
+                        "--https-port", str(self.https), "--ssh-port", str(self.ssh), "--status-port", str(self.status),
+                        "--api-port", str(self.api), "--pod-cidr", str(pods),
+                        "--service-cidr", str(free_network(avoid=(pods,)))]
 
     @property
     def controller(self):

@@ -1,5 +1,7 @@
 """What the integration and end-to-end tests share: where the programs are, free ports, waiting for a condition."""
 
+import ipaddress
+import json
 import os
 import pathlib
 import socket
@@ -30,6 +32,17 @@ def free_port():
 
 
 _given = set()
+
+
+def free_network(avoid=()):
+    """A /24 that no route of this machine touches, so that platforms run side by side."""
+    routes = json.loads(subprocess.run(["ip", "-j", "-4", "route"], check=True, stdout=subprocess.PIPE).stdout)
+    taken = [ipaddress.ip_network(route["dst"], strict=False) for route in routes if route["dst"] != "default"]
+    for step in range(60):
+        network = ipaddress.ip_network(f"10.{100 + (os.getpid() + step) % 60}.9.0/24")
+        if network not in avoid and not any(network.overlaps(other) for other in taken):
+            return network
+    raise RuntimeError("no free network")
 
 
 def open_folder(prefix):
