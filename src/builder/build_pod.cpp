@@ -70,6 +70,14 @@ BuildSettings BuildSettings::from(Env& env) {
   settings.memory_limit = env.text("BUILD_MEMORY_LIMIT", "2Gi");
   settings.cpu_limit = env.text("BUILD_CPU_LIMIT", "");
   settings.priority_class = env.text("BUILDER_POD_PRIORITY_CLASS", "");
+  for (const auto& part : split(env.text("BUILDER_POD_PULL_SECRETS", ""), ',')) {
+    const std::string name(trim(part));
+    if (kube::is_dns_subdomain(name))
+      settings.pull_secrets.push_back(name);
+    else
+      env.problem("BUILDER_POD_PULL_SECRETS",
+                  "must be names of Secrets with commas between them; not one: \"" + name + "\"");
+  }
   const auto selector = env.text("BUILDER_POD_NODE_SELECTOR", "");
   if (auto labels = parse_node_selector(selector))
     settings.node_selector = *std::move(labels);
@@ -156,7 +164,8 @@ json::object build_pod(const BuildPod& build, const BuildSettings& settings, con
                         {"runAsGroup", slug_user},
                         {"runAsNonRoot", true},
                         {"allowPrivilegeEscalation", false},
-                        {"capabilities", {{"drop", {"ALL"}}}}};
+                        {"capabilities", {{"drop", {"ALL"}}}},
+                        {"seccompProfile", {{"type", "RuntimeDefault"}}}};
   json::object container{{"name", build_container},
                          {"image", settings.image},
                          {"imagePullPolicy", settings.pull_policy},
@@ -170,6 +179,9 @@ json::object build_pod(const BuildPod& build, const BuildSettings& settings, con
                     {"terminationGracePeriodSeconds", 1}, {"containers", json::array{std::move(container)}},
                     {"volumes", std::move(volumes)},      {"securityContext", {{"fsGroup", slug_user}}}};
   if (!settings.priority_class.empty()) spec["priorityClassName"] = settings.priority_class;
+  json::array pull_secrets;
+  for (const auto& name : settings.pull_secrets) pull_secrets.push_back(json::object{{"name", name}});
+  if (!pull_secrets.empty()) spec["imagePullSecrets"] = std::move(pull_secrets);
   if (!settings.node_selector.empty()) spec["nodeSelector"] = kube::to_json(settings.node_selector);
   // `heritage` is how the original found its pods again; others may look for it.
   auto pod = kube::make_object(kube::resources::pods, build.ns, build.name,

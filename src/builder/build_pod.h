@@ -21,6 +21,7 @@ struct BuildSettings {
   std::string pull_policy;                 // SLUGBUILDER_IMAGE_PULL_POLICY: Always, IfNotPresent (default) or Never
   std::string ca_config_map;               // CA_CERTIFICATES_CONFIG_MAP: default workflow-ca-certificates
   std::string priority_class;              // BUILDER_POD_PRIORITY_CLASS: one below that of apps which serve
+  std::vector<std::string> pull_secrets;   // BUILDER_POD_PULL_SECRETS: names between commas, for the stack image
   kube::Labels node_selector;              // BUILDER_POD_NODE_SELECTOR: "pool:builds,disk:ssd"
   std::string memory_limit;                // BUILD_MEMORY_LIMIT: of a build's pod, default 2Gi; "" = none
   std::string cpu_limit;                   // BUILD_CPU_LIMIT: default none

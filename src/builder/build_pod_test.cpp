@@ -41,6 +41,7 @@ TEST(BuildPod, follows_the_apps_and_the_operators_settings) {
                                      {"BUILD_ENV_PIP_CERT", "/own.crt"},
                                      {"BUILDER_POD_NODE_SELECTOR", "pool:testing, disk:magnetic"},
                                      {"BUILDER_POD_PRIORITY_CLASS", "deis-builds"},
+                                     {"BUILDER_POD_PULL_SECRETS", "mirror-login, other.login"},
                                      {"BUILD_CPU_LIMIT", "2"},
                                      {"BUILD_MEMORY_LIMIT", "1Gi"}});
   const AppConfig config{{{"BUILDPACK_URL", "https://example.com/pack.git"},
@@ -117,15 +118,17 @@ TEST(NodeSelector, is_pairs_of_labels) {
 }
 
 TEST(BuildSettings, name_every_problem) {
-  Env env(
-      {{"SLUGBUILDER_IMAGE_PULL_POLICY", "Sometimes"}, {"BUILDER_POD_NODE_SELECTOR", "pool"}, {"BUILD_ENV_9", "x"}});
+  Env env({{"SLUGBUILDER_IMAGE_PULL_POLICY", "Sometimes"},
+           {"BUILDER_POD_NODE_SELECTOR", "pool"},
+           {"BUILDER_POD_PULL_SECRETS", "login,,Login"},
+           {"BUILD_ENV_9", "x"}});
   BuildSettings::from(env);
   try {
     env.done();
     FAIL() << "accepted";
   } catch (const Error& error) {
-    for (const std::string name :
-         {"SLUGBUILDER_IMAGE", "SLUGBUILDER_IMAGE_PULL_POLICY", "BUILDER_POD_NODE_SELECTOR", "BUILD_ENV_9"}) {
+    for (const std::string name : {"SLUGBUILDER_IMAGE", "SLUGBUILDER_IMAGE_PULL_POLICY", "BUILDER_POD_NODE_SELECTOR",
+                                   "BUILDER_POD_PULL_SECRETS", "BUILD_ENV_9"}) {
       EXPECT_TRUE(error.fields().contains(name)) << name;
     }
     EXPECT_EQ(error.fields().at("BUILDER_POD_NODE_SELECTOR")[0], "Invalid BuilderPodNodeSelector value format: pool");
