@@ -1,9 +1,11 @@
-// helm-template renders a chart with Helm's own engine, as `helm template` does, and prints it.
+// helm-template renders a chart with Helm's own engine, as `helm template` does, and prints it; with -notes what `helm install` says at
+// its end. Values are checked against the chart's schema; later files win.
 //
-//	helm-template CHART RELEASE NAMESPACE [VALUES.yaml]
+//	helm-template [-notes] [-kube-version 1.28.0] CHART RELEASE NAMESPACE [VALUES.yaml...]
 package main
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"sort"
@@ -15,49 +17,69 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 4 {
-		fmt.Fprintln(os.Stderr, "usage: helm-template CHART RELEASE NAMESPACE [VALUES.yaml]")
+	notes := flag.Bool("notes", false, "print the notes only")
+	version := flag.String("kube-version", "", "of the cluster, such as 1.28.0")
+	flag.Parse()
+	if flag.NArg() < 3 {
+		fmt.Fprintln(os.Stderr, "usage: helm-template [-notes] [-kube-version VERSION] CHART RELEASE NAMESPACE [VALUES.yaml...]")
 		os.Exit(2)
 	}
-	text, err := render(os.Args[1], os.Args[2], os.Args[3], os.Args[4:])
+	files, err := render(flag.Args(), *version)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "helm-template:", err)
 		os.Exit(1)
 	}
-	fmt.Print(text)
+	if *notes {
+		fmt.Print(files["workflow/templates/NOTES.txt"])
+		return
+	}
+	fmt.Print(manifest(files))
 }
 
-func render(path, release, namespace string, files []string) (string, error) {
-	chart, err := loader.Load(path)
+func render(arguments []string, version string) (map[string]string, error) {
+	chart, err := loader.Load(arguments[0])
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	values := chartutil.Values{}
-	for _, file := range files {
-		if values, err = chartutil.ReadValuesFile(file); err != nil {
-			return "", err
+	capabilities := chartutil.DefaultCapabilities.Copy()
+	if version != "" {
+		parsed, err := chartutil.ParseKubeVersion(version)
+		if err != nil {
+			return nil, err
+		}
+		capabilities.KubeVersion = *parsed
+		if wanted := chart.Metadata.KubeVersion; wanted != "" && !chartutil.IsCompatibleRange(wanted, parsed.Version) {
+			return nil, fmt.Errorf("the chart needs Kubernetes %s, not %s", wanted, parsed.Version)
 		}
 	}
-	options := chartutil.ReleaseOptions{Name: release, Namespace: namespace, Revision: 1, IsInstall: true}
-	top, err := chartutil.ToRenderValues(chart, values, options, nil)
-	if err != nil {
-		return "", err
+	values := chartutil.Values{}
+	for _, file := range arguments[3:] {
+		more, err := chartutil.ReadValuesFile(file)
+		if err != nil {
+			return nil, err
+		}
+		values = chartutil.CoalesceTables(more, values)
 	}
-	rendered, err := engine.Render(chart, top)
+	options := chartutil.ReleaseOptions{Name: arguments[1], Namespace: arguments[2], Revision: 1, IsInstall: true}
+	top, err := chartutil.ToRenderValues(chart, values, options, capabilities)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	names := make([]string, 0, len(rendered))
-	for name := range rendered {
+	return engine.Render(chart, top)
+}
+
+func manifest(files map[string]string) string {
+	names := make([]string, 0, len(files))
+	for name := range files {
 		names = append(names, name)
 	}
 	sort.Strings(names)
 	var out strings.Builder
 	for _, name := range names {
-		body := strings.TrimSpace(rendered[name])
+		body := strings.TrimSpace(files[name])
 		if strings.HasSuffix(name, ".yaml") && body != "" {
 			fmt.Fprintf(&out, "---\n# Source: %s\n%s\n", name, strings.TrimPrefix(body, "---\n"))
 		}
 	}
-	return out.String(), nil
+	return out.String()
 }
