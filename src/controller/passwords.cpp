@@ -45,6 +45,31 @@ std::optional<Stored> parse(const std::string& text) {
   return Stored{cost, std::move(*salt), std::move(*key)};
 }
 
+// pbkdf2_sha256$iterations$salt$key in base64: Django's, of users that came from the original.
+struct StoredByDjango {
+  int iterations = 0;
+  std::string salt, key;
+};
+constexpr std::int64_t most_iterations = 10'000'000;
+std::optional<StoredByDjango> parse_of_django(const std::string& text) {
+  const auto parts = split(text, '$');
+  if (parts.size() != 4 || parts[0] != "pbkdf2_sha256") return std::nullopt;
+  const auto iterations = parse_integer(parts[1]);
+  auto key = from_base64(parts[3]);
+  if (!iterations || *iterations < 1 || *iterations > most_iterations || !key || key->size() != 32) return std::nullopt;
+  return StoredByDjango{static_cast<int>(*iterations), parts[2], std::move(*key)};
+}
+
+// RFC 8018, section 5.2, with HMAC-SHA-256.
+std::string pbkdf2(const std::string& password, const StoredByDjango& stored) {
+  std::string key(32, '\0');
+  WF_CHECK(PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()),
+                             reinterpret_cast<const unsigned char*>(stored.salt.data()),
+                             static_cast<int>(stored.salt.size()), stored.iterations, EVP_sha256(),
+                             static_cast<int>(key.size()), reinterpret_cast<unsigned char*>(key.data())) == 1);
+  return key;
+}
+
 }  // namespace
 
 namespace {
@@ -63,11 +88,13 @@ std::string hash_password(const std::string& password) {
 std::string decoy_hash() { return print({}, random_bytes(16), random_bytes(32)); }
 
 bool password_matches(const std::string& password, const std::string& stored) {
+  if (const auto known = parse_of_django(stored)) return equal_in_constant_time(pbkdf2(password, *known), known->key);
   const auto known = parse(stored);
   return known && equal_in_constant_time(scrypt(password, known->salt, known->cost), known->key);
 }
 
 bool is_cheaply_hashed(const std::string& stored) {
+  if (parse_of_django(stored)) return true;
   const auto known = parse(stored);
   return known && known->cost.work() < Cost{}.work();
 }

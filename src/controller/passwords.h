@@ -10,6 +10,7 @@
 namespace workflow::controller {
 
 // scrypt$N$r$p$salt$key: what a hash cost is written in it, so that the cost can be raised while old hashes still work.
+// Django's pbkdf2_sha256$iterations$salt$key, of users that came from the original, works too and counts as cheap.
 std::string hash_password(const std::string& password);
 bool password_matches(const std::string& password, const std::string& stored);  // in time that tells nothing
 bool is_cheaply_hashed(const std::string& stored);  // with less than what a new password costs

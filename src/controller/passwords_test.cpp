@@ -37,8 +37,24 @@ TEST(Passwords, of_an_older_cost_still_match_and_are_known) {
   EXPECT_FALSE(password_matches("", decoy_hash()));
 }
 
+TEST(Passwords, of_the_original_match_and_are_cheap) {
+  // hashlib.pbkdf2_hmac("sha256", b"secret-1", b"Xa9dF3kQzP0e", 150000), as Django 2.2 writes it.
+  const std::string stored = "pbkdf2_sha256$150000$Xa9dF3kQzP0e$1cF9Htk4D9VAj03J7OXsf1e9xJ2YrdrYSogo9FUbvIY=";
+  EXPECT_TRUE(password_matches("secret-1", stored));
+  EXPECT_FALSE(password_matches("secret-2", stored));
+  EXPECT_TRUE(is_cheaply_hashed(stored));
+}
+
 TEST(Passwords, that_are_none_match_nothing) {
-  for (const auto* stored : {"!", "", "scrypt$1$2", "scrypt$x$8$1$00$00", "md5$16384$8$1$00$00"}) {
+  const std::string none[] = {"!",
+                              "",
+                              "pbkdf2_sha256$0$a$" + std::string(43, 'A') + "=",
+                              "pbkdf2_sha256$1$a$AA==",
+                              "pbkdf2_sha256$x$a$",
+                              "scrypt$1$2",
+                              "scrypt$x$8$1$00$00",
+                              "md5$16384$8$1$00$00"};
+  for (const auto& stored : none) {
     EXPECT_FALSE(password_matches("", stored)) << stored;
     EXPECT_FALSE(is_cheaply_hashed(stored)) << stored;
   }
