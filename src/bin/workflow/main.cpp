@@ -4,6 +4,7 @@
 
 #include "builder/builder.h"
 #include "controller/controller.h"
+#include "controller/hephy/import.h"
 #include "database/database.h"
 #include "engine/engine.h"
 #include "lib/base/init.h"
@@ -26,6 +27,7 @@ constexpr Command commands[] = {
     {"down", workflow::platform::down_main, "stop it, leaving its state"},
     {"status", workflow::platform::status_main, "show its components"},
     {"keeper", workflow::platform::keeper_main, "restarts the engine when it dies; `up` starts it"},
+    {"import", workflow::controller::hephy::import_main, "take over another platform's users and apps"},
     {"engine", workflow::engine::engine_main, "the single-machine Kubernetes"},
     {"controller", workflow::controller::controller_main, "HTTP API, releases, deploys"},
     {"database", workflow::database::database_main, "supervises PostgreSQL"},
