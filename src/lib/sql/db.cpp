@@ -82,7 +82,7 @@ std::unique_ptr<Connection> Db::Pool::take() {
     throw Error(ErrorKind::unavailable, "all database connections are busy; try again soon");
   }
   if (!idle.empty()) {
-    auto connection = std::move(idle.back());
+    auto connection = std::move(idle.back().connection);
     idle.pop_back();
     return connection;
   }
@@ -98,8 +98,13 @@ std::unique_ptr<Connection> Db::Pool::take() {
 
 void Db::Pool::give_back(std::unique_ptr<Connection> connection) {
   if (!connection->usable()) return forget();
+  const auto now = std::chrono::steady_clock::now();
+  std::deque<Idle> expired;  // closed without the lock
   std::lock_guard lock(mutex);
-  idle.push_back(std::move(connection));
+  for (; !idle.empty() && now - idle.front().since > config.idle_timeout; idle.pop_front(), --open) {
+    expired.push_back(std::move(idle.front()));
+  }
+  idle.push_back({std::move(connection), now});
   returned.notify_one();
 }
 

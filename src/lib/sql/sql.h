@@ -110,6 +110,7 @@ struct Config {
   int connections = 8;
   std::chrono::milliseconds statement_timeout{30'000};
   std::chrono::milliseconds acquire_timeout{10'000};
+  std::chrono::milliseconds idle_timeout{60'000};  // of connections that nobody needed for so long
 };
 
 class Db {

@@ -210,6 +210,30 @@ TEST_F(SqlTest, a_restart_of_the_server_is_not_noticed_by_the_next_transaction) 
   EXPECT_EQ(db->transact_here([](Tx& tx) { return tx.query(select_t).size(); }), 0);
 }
 
+TEST_F(SqlTest, what_a_burst_opened_is_closed_when_nobody_needs_it) {
+  auto config = server->config();
+  config.application = "burst";
+  config.idle_timeout = 50ms;
+  Db burst(config);
+  std::barrier all(config.connections);  // each holds a connection while the others take theirs
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < config.connections; ++i) {
+    threads.emplace_back(
+        [&] { burst.transact_here([&](Tx& tx) { tx.query({"ping", "SELECT 1"}), all.arrive_and_wait(); }); });
+  }
+  threads.clear();
+  auto open = [&] {
+    return burst.transact_here([](Tx& tx) {
+      return tx
+          .query({"count_open", "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = $1"}, {"burst"})[0]
+          .integer("n");
+    });
+  };
+  EXPECT_EQ(open(), config.connections);
+  for (int i = 0; i < 1000 && open() > 1; ++i) std::this_thread::sleep_for(10ms);
+  EXPECT_EQ(open(), 1);
+}
+
 TEST_F(SqlTest, migrations_are_applied_once_and_in_order) {
   db->transact_here([](Tx& tx) { tx.query({"drop_m", "DROP TABLE IF EXISTS m, schema_migrations"}); });
   const std::vector<std::pair<std::string, std::string>> first = {
