@@ -97,6 +97,18 @@ def test_probes_of_all_kinds_decide(engine, ns, tmp_path):
     engine.wait_event(ns, "live", "Killing")
 
 
+def test_a_startup_probe_ends_with_its_first_good_answer(engine, ns, tmp_path):
+    host = {"volumes": [{"name": "host", "hostPath": {"path": str(tmp_path)}}]}
+    engine.pod(ns, "begun", "sleep 1000", **host,
+               container={"volumeMounts": [{"name": "host", "mountPath": "/host"}],
+                          "startupProbe": {"exec": {"command": ["sh", "-c", "echo >>/host/startup"]}, "periodSeconds": 1,
+                                           "failureThreshold": 2147483647},
+                          "readinessProbe": {"exec": {"command": ["sh", "-c", "echo >>/host/readiness"]}, "periodSeconds": 1}})
+    engine.wait_running(ns, "begun")
+    wait_for(lambda: (tmp_path / "readiness").read_text().count("\n") >= 4, 60, "asked again and again")
+    assert (tmp_path / "startup").read_text() == "\n"
+
+
 def test_what_cannot_start_says_why_and_heals(engine, ns):
     env = {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "late", "key": "a"}}}]}
     engine.pod(ns, "waits", 'echo "A is $A"; sleep 1000', container=env)

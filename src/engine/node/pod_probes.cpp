@@ -25,18 +25,15 @@ struct PodProbes::State {
   void spawn(Group& group, const char* kind, const char* field, std::string_view interval, bool well,
              std::function<void(bool, const std::string&)> on_change) {
     const auto& probe = object_at(group.container, {field});
-    group.tasks.spawn(
-        kind, watch_probe(runtime, http, probe, group.target, timing_of(probe, interval), well, std::move(on_change)));
+    auto timing = timing_of(probe, interval);
+    timing.until_well = field == std::string_view("startupProbe");
+    group.tasks.spawn(kind, watch_probe(runtime, http, probe, group.target, timing, well, std::move(on_change)));
   }
 
   void begin(Group& group) {
     if (!group.container.contains("startupProbe") || group.start.was_started) return started(group);
-    auto change = [this, &group, done = false](bool well, const std::string& why) mutable {
-      if (done) return;
-      if (well) {
-        done = true;
-        return started(group);
-      }
+    auto change = [this, &group](bool well, const std::string& why) {
+      if (well) return started(group);
       const auto verdict = verdict_of(group, "Startup", "startupProbe", why);
       told.unwell(verdict);
       told.lost(verdict);

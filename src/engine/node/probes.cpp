@@ -142,7 +142,7 @@ bool ProbeCount::note(ProbeAnswer::Verdict verdict) {
     return well_ = true;
   }
   good_ = 0;
-  const auto limit = timing_.failures * (well_ ? 1 : static_cast<int>(timing_.period / timing_.eager));
+  const std::int64_t limit = timing_.failures * (well_ ? 1 : std::int64_t{timing_.period / timing_.eager});
   if (++bad_ < limit || told_unwell_) return false;
   well_ = false;
   return told_unwell_ = true;
@@ -155,6 +155,7 @@ Task<> watch_probe(cri::Client& runtime, http::Client& client, json::object prob
   for (;;) {
     const auto answer = co_await ask(runtime, client, probe, target, timing.timeout);
     if (count.note(answer.verdict)) on_change(count.is_well(), answer.why);
+    if (count.is_well() && timing.until_well) co_return;
     co_await sleep_for(count.is_well() ? timing.period : timing.eager);
   }
 }

@@ -1,6 +1,7 @@
 // src/engine/node/probes.h: asking a container how it is: http, tcp or a command inside it.
 #pragma once
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -14,6 +15,7 @@ struct ProbeTiming {
   std::chrono::milliseconds initial_delay{0}, period{10'000}, timeout{1'000};
   std::chrono::milliseconds eager = period;  // instead of the period while it is not well
   int successes = 1, failures = 3;
+  bool until_well = false;  // nobody needs more than one good answer: a startup probe
 };
 // `interval` ("100ms"), from the annotation engine.deis.io/probe-interval, is how often readiness and startup are asked
 // until they are well. What is well costs no more than elsewhere, and failures take as long to count as elsewhere.
@@ -42,10 +44,11 @@ class ProbeCount {
  private:
   ProbeTiming timing_;
   bool well_, told_unwell_ = false;
-  int good_ = 0, bad_ = 0;
+  std::int64_t good_ = 0, bad_ = 0;
 };
 
-// Asks again and again until cancelled; tells each change of the verdict (and the first one).
+// Asks again and again until cancelled, or until it is well where that is all that matters; tells each change of the
+// verdict (and the first one).
 Task<> watch_probe(cri::Client& runtime, http::Client& client, json::object probe, ProbeTarget target,
                    ProbeTiming timing, bool initially_well,
                    std::function<void(bool well, const std::string& why)> on_change);

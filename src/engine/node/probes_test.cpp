@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <limits>
+
 #include "engine/test_support.h"
 
 namespace workflow::engine {
@@ -66,6 +69,11 @@ TEST(Probes, give_no_less_time_when_they_are_asked_more_often) {
   ProbeCount count({.period = 10s, .eager = 100ms, .failures = 3}, false);
   for (int i = 1; i < 300; ++i) EXPECT_FALSE(count.note(ProbeAnswer::Verdict::unwell)) << i;
   EXPECT_TRUE(count.note(ProbeAnswer::Verdict::unwell));
+}
+
+TEST(Probes, a_threshold_that_is_meant_never_to_be_reached_is_not) {
+  ProbeCount count({.period = 1s, .eager = 100ms, .failures = std::numeric_limits<std::int32_t>::max()}, false);
+  for (int i = 1; i < 100; ++i) EXPECT_FALSE(count.note(ProbeAnswer::Verdict::unwell)) << i;
 }
 
 }  // namespace
