@@ -1,6 +1,8 @@
 #include "controller/cluster/release_objects.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <sstream>
 
 #include "controller/cluster/app_objects.h"
@@ -147,9 +149,15 @@ void put_probes(json::object& container, const AppSpec& app, const ReleaseSpec& 
   }
   const bool any = container.contains("livenessProbe") || container.contains("readinessProbe");
   if (any || !port || !is_routed(app, type)) return;
-  container["readinessProbe"] = {
-      {"tcpSocket", {{"port", *port}}}, {"initialDelaySeconds", 0}, {"timeoutSeconds", 5}, {"periodSeconds", 1},
-      {"successThreshold", 1},          {"failureThreshold", 3}};
+  // Whether it listens is asked each second until it does, then at the original's pace. Who never listens is not
+  // killed: the deploy's own deadline ends it.
+  const json::object listens{{"port", *port}};
+  container["startupProbe"] = {{"tcpSocket", listens},
+                               {"timeoutSeconds", 5},
+                               {"periodSeconds", 1},
+                               {"failureThreshold", std::numeric_limits<std::int32_t>::max()}};
+  container["readinessProbe"] = {{"tcpSocket", listens}, {"initialDelaySeconds", 0}, {"timeoutSeconds", 5},
+                                 {"periodSeconds", 5},   {"successThreshold", 1},    {"failureThreshold", 2}};
 }
 
 int grace_of(const Settings& settings, const ReleaseSpec& release, const ProcessSpec& process) {
