@@ -21,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (line.starts_with("nginx.")) observed.router[key] = line.substr(equals + 1);
   }
   observed.services = {service};
-  const auto text = render(build_model(observed), {.folder = "/tmp/router"});
+  const auto text = render(Planner(observed).model(), {.folder = "/tmp/router"});
   int depth = 0;
   bool quote = false;
   for (std::size_t at = 0; at < text.size(); ++at) {

@@ -6,7 +6,10 @@
 #include <bit>
 #include <cstring>
 #include <span>
+#include <unordered_map>
+#include <unordered_set>
 
+#include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/text.h"
 #include "router/table/table.h"
@@ -52,30 +55,84 @@ std::uint32_t milliseconds(std::chrono::milliseconds time) {
   return static_cast<std::uint32_t>(std::min<std::int64_t>(time.count(), 0x7fffffff));
 }
 
+table::Digest digest_of(const std::string& credential, std::uint64_t seed) {
+  std::string salted(sizeof seed, '\0');
+  std::memcpy(salted.data(), &seed, sizeof seed);
+  const auto sum = sha256(salted + credential);
+  table::Digest digest;
+  WF_CHECK(sum.size() == sizeof digest.bytes);
+  std::memcpy(digest.bytes, sum.data(), sizeof digest.bytes);
+  return digest;
+}
+
 class Encoder {
  public:
-  Encoder(const Model& model, TableVersion version) : model_(model) {
+  Encoder(const Model& model, TableVersion version, std::uint64_t base = 0)
+      : model_(model), mark_(base == 0 ? 0 : table::amending) {
     header_.generation = version.generation;
     header_.seed = version.seed;
-    bytes_.reserve(sizeof header_ + model.apps.size() * 512);
+    header_.base = base;
     bytes_.resize(sizeof header_);
   }
 
-  std::string encode() {
-    for (const auto& backend : model_.backends) backends_.push_back(backend_of(backend));
+  std::string all() {
+    bytes_.reserve(sizeof header_ + model_.apps.size() * 640);
+    std::vector<std::size_t> places;
+    for (std::size_t place = 0; place < model_.backends.size(); ++place) {
+      if (!model_.backends[place].name.empty()) places.push_back(place);
+    }
+    add(places);
     settings();
-    std::vector<table::Host> regexes;
-    for (const auto& app : model_.apps) {
-      const auto index = static_cast<std::uint32_t>(apps_.size());
+    return finish();
+  }
+
+  std::string amendment(const Touched& touched) {
+    std::vector<std::size_t> places;
+    for (const auto place : touched.places) {
+      if (!model_.backends[place].name.empty()) places.push_back(place);
+    }
+    add(places);
+    std::unordered_set<std::string_view> there;
+    for (const auto place : places) {
+      there.insert(model_.backends[place].name);
+      for (const auto& host : model_.apps[place].hosts) there.insert(host.name);
+    }
+    for (const auto& name : touched.hosts) {
+      if (!there.contains(name)) hosts_.push_back({.name = text(name)});
+    }
+    for (const auto& name : touched.backends) {
+      if (!there.contains(name)) backends_.push_back({.name = text(name), .flags = table::backend_flags::gone});
+    }
+    return finish();
+  }
+
+ private:
+  // What stands at the places, and the services that their paths lead to.
+  void add(const std::vector<std::size_t>& places) {
+    for (const auto place : places) {
+      add_backend(place);
+      for (const auto& location : model_.apps[place].locations) add_backend(location.backend);
+    }
+    for (const auto place : places) {
+      const auto& app = model_.apps[place];
+      const auto index = static_cast<std::uint32_t>(apps_.size()) | mark_;
       apps_.push_back(app_of(app));
       for (const auto& host : app.hosts) {
-        (host.regex ? regexes : hosts_).push_back({text(host.name), text(host.certificate), index});
+        (host.regex ? regexes_ : hosts_).push_back({text(host.name), text(host.certificate), index});
       }
     }
+  }
+
+  void add_backend(std::size_t place) {
+    const auto index = static_cast<std::uint32_t>(backends_.size()) | mark_;
+    if (backend_at_.emplace(place, index).second) backends_.push_back(backend_of(model_.backends[place]));
+  }
+
+  std::string finish() {
     header_.host_slots = slots(hosts_);
     header_.backend_slots = slots(backends_);
-    header_.regexes = static_cast<std::uint32_t>(regexes.size());
-    hosts_.insert(hosts_.end(), regexes.begin(), regexes.end());
+    header_.regexes = static_cast<std::uint32_t>(regexes_.size());
+    hosts_.insert(hosts_.end(), regexes_.begin(), regexes_.end());
     header_.hosts = list(hosts_);
     header_.backends = list(backends_);
     header_.apps = list(apps_);
@@ -83,19 +140,18 @@ class Encoder {
     header_.version = table::layout_version;
     header_.header_size = sizeof header_;
     header_.size = bytes_.size();
-    WF_CHECK(bytes_.size() < table::none);
+    WF_CHECK(bytes_.size() < table::amending);
     std::memcpy(bytes_.data(), &header_, sizeof header_);
     header_.checksum = table::checksum_of(std::as_bytes(std::span(bytes_)));
     std::memcpy(bytes_.data(), &header_, sizeof header_);
     return std::move(bytes_);
   }
 
- private:
   table::Text text(std::string_view text) {
     if (text.empty()) return {};
     const auto offset = static_cast<std::uint32_t>(bytes_.size());
     bytes_ += text;
-    return {offset, static_cast<std::uint32_t>(text.size())};
+    return {offset | mark_, static_cast<std::uint32_t>(text.size())};
   }
 
   template <typename T>
@@ -104,7 +160,7 @@ class Encoder {
     bytes_.resize((bytes_.size() + alignof(T) - 1) / alignof(T) * alignof(T));
     const auto offset = static_cast<std::uint32_t>(bytes_.size());
     bytes_.append(reinterpret_cast<const char*>(items.data()), items.size() * sizeof(T));
-    return {offset, static_cast<std::uint32_t>(items.size())};
+    return {offset | mark_, static_cast<std::uint32_t>(items.size())};
   }
 
   template <typename T>
@@ -112,7 +168,7 @@ class Encoder {
     if (items.empty()) return {};
     std::vector<std::uint32_t> slots(std::bit_ceil(items.size() * 2));
     for (std::size_t i = 0; i < items.size(); ++i) {
-      const std::string_view name(bytes_.data() + items[i].name.offset, items[i].name.size);
+      const std::string_view name(bytes_.data() + (items[i].name.offset & ~table::amending), items[i].name.size);
       auto at = table::hash_of(name, header_.seed) & (slots.size() - 1);
       while (slots[at] != 0) at = (at + 1) & (slots.size() - 1);
       slots[at] = static_cast<std::uint32_t>(i + 1);
@@ -154,11 +210,7 @@ class Encoder {
     std::vector<table::Text> methods;
     for (const auto& method : settings.early_data_methods) methods.push_back(text(method));
     out.early_methods = list(methods);
-    if (settings.hsts) {
-      out.hsts =
-          text("max-age=" + std::to_string(settings.hsts_max_age) +
-               (settings.hsts_subdomains ? "; includeSubDomains" : "") + (settings.hsts_preload ? "; preload" : ""));
-    }
+    out.default_body_limit = static_cast<std::uint64_t>(settings.body_size);
     const auto& address = settings.default_service_address;
     if (address.empty()) return;
     out.default_label = text(settings.default_app_name.empty() ? "router-default-vhost" : settings.default_app_name);
@@ -174,29 +226,57 @@ class Encoder {
     table::App out;
     out.label = text(app.label);
     out.referrer_policy = text(app.referrer_policy);
-    out.backend = static_cast<std::uint32_t>(app.backend);
+    out.hsts = text(app.hsts);
+    out.backend = backend_at_.at(app.backend);
     out.flags = (app.whitelist ? flags::whitelisted : 0) | (app.request_start ? flags::request_start : 0) |
-                (app.platform ? flags::platform : 0) | (app.odd_header_names ? flags::odd_header_names : 0);
+                (app.platform ? flags::platform : 0) | (app.odd_header_names ? flags::odd_header_names : 0) |
+                (app.users ? flags::authenticated : 0);
     if (app.whitelist) out.whitelist = ranges(*app.whitelist);
     std::vector<table::Location> locations;
     for (const auto& location : app.locations) {
       locations.push_back(
-          {text(location.path.path), kind_of(location.path.modifier), static_cast<std::uint32_t>(location.backend)});
+          {text(location.path.path), kind_of(location.path.modifier), backend_at_.at(location.backend)});
     }
     out.locations = list(locations);
+    rules(app, out);
     return out;
   }
 
+  void rules(const App& app, table::App& out) {
+    out.body_limit = static_cast<std::uint64_t>(app.body_size);
+    out.canonical_host = text(app.canonical_host);
+    std::vector<table::Digest> users;
+    for (const auto& user : app.users.value_or(std::vector<std::string>()))
+      users.push_back(digest_of(user, header_.seed));
+    out.users = list(users);
+    std::vector<table::Page> pages;
+    for (const auto& [name, html] : app.pages)
+      pages.push_back({static_cast<std::uint32_t>(parse_integer(name).value_or(0)), text(html)});
+    out.pages = list(pages);
+    out.canary = text(app.canary.backend);
+    out.canary_percent = static_cast<std::uint32_t>(app.canary.percent);
+    out.canary_header = text(app.canary.header);
+    out.canary_cookie = text(app.canary.cookie);
+    out.rate = static_cast<std::uint32_t>(app.rate);
+    out.burst = static_cast<std::uint32_t>(app.burst);
+  }
+
   const Model& model_;
+  const std::uint32_t mark_;
   std::string bytes_;
   table::Header header_{};
-  std::vector<table::Host> hosts_;
+  std::vector<table::Host> hosts_, regexes_;
+  std::unordered_map<std::size_t, std::uint32_t> backend_at_;  // their indices, by place in the model
   std::vector<table::Backend> backends_;
   std::vector<table::App> apps_;
 };
 
 }  // namespace
 
-std::string encode_table(const Model& model, TableVersion version) { return Encoder(model, version).encode(); }
+std::string encode_table(const Model& model, TableVersion version) { return Encoder(model, version).all(); }
+
+std::string encode_amendment(const Model& model, const Touched& touched, std::uint64_t base, TableVersion version) {
+  return Encoder(model, version, base).amendment(touched);
+}
 
 }  // namespace workflow::router

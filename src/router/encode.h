@@ -13,5 +13,7 @@ struct TableVersion {
 };
 // Equal models and versions make equal tables.
 std::string encode_table(const Model& model, TableVersion version);
+// What the model has at the places, for a reader of table `base`; of the names that are touched nothing else is left.
+std::string encode_amendment(const Model& model, const Touched& touched, std::uint64_t base, TableVersion version);
 
 }  // namespace workflow::router

@@ -89,7 +89,6 @@ TEST(Encode, a_host_is_found_exactly_then_by_the_longest_wildcard_then_by_expres
 
 TEST(Encode, everything_of_a_model_is_in_its_table) {
   Model model;
-  model.settings.hsts = true;
   model.settings.default_service_address = "10.9.9.9";
   model.settings.trusted_peers = {"10.1.0.0/16"};
   model.backends = {{.name = "foo.foo",
@@ -104,13 +103,14 @@ TEST(Encode, everything_of_a_model_is_in_its_table) {
        .hosts = {{.name = "foo.example.com", .certificate = "abc"}},
        .locations = {{{"", "/hook"}, 1}, {{"=", "/hook/x"}, 0}, {{"~", "^/re/\\d+$"}, 1}, {{"^~", "/re/9"}, 0}},
        .whitelist = {{"192.0.2.0/25", "fd00::/8"}},
-       .referrer_policy = "origin"}};
+       .referrer_policy = "origin",
+       .hsts = "max-age=1"},
+      {.label = "hook", .backend = 1}};
   Bytes bytes(encode_table(model, {.generation = 1, .seed = 2}));
   std::string problem;
   const auto table = table::Table::open(bytes.span(), problem);
   ASSERT_TRUE(table) << problem;
   EXPECT_EQ(table->first_fault(), "");
-  EXPECT_EQ(table->text(table->settings().hsts), "max-age=15552000");
   Engine engine;
   const auto* host = table->find_host("foo.example.com", engine);
   ASSERT_TRUE(host);
@@ -118,6 +118,7 @@ TEST(Encode, everything_of_a_model_is_in_its_table) {
   const auto* app = table->app(*host);
   ASSERT_TRUE(app);
   EXPECT_EQ(table->text(app->referrer_policy), "origin");
+  EXPECT_EQ(table->text(app->hsts), "max-age=1");
   const auto whitelist = table->list(app->whitelist);
   const auto allowed = [&](std::vector<std::uint8_t> address) { return table::contains(whitelist, address); };
   EXPECT_TRUE(allowed({192, 0, 2, 127}));
@@ -143,6 +144,68 @@ TEST(Encode, everything_of_a_model_is_in_its_table) {
   ASSERT_TRUE(fallback);
   EXPECT_EQ(table->list(fallback->endpoints)[0].port, 80);
   EXPECT_EQ(table->find_backend("foo.nothing"), nullptr);
+}
+
+TEST(Encode, an_amendment_wins_over_its_base) {
+  auto model = model_with({{"a.com", false}, {"b.com", false}, {"*.c.com", false}});
+  model.apps[1].locations = {{{"", "/x"}, 2}};
+  Bytes base(encode_table(model, {.generation = 5, .seed = 1}));
+  // App 0 loses its name to app 1, app 2 is gone, app 3 is new.
+  Touched touched{
+      .places = {0, 1, 2, 3}, .hosts = {"a.com", "b.com", "*.c.com"}, .backends = {"ns.app-0", "ns.app-1", "ns.app-2"}};
+  model.apps[0].hosts = {};
+  model.apps[1].hosts = {{.name = "a.com"}, {.name = "b.com"}};
+  model.apps[1].locations = {{{"", "/x"}, 0}};
+  model.backends[2] = {};
+  model.apps[2] = {};
+  model.backends[0].addresses = {"10.9.9.9:1"};
+  model.backends.push_back({.name = "ns.app-3"});
+  model.apps.push_back({.label = "app-3", .backend = 3, .hosts = {{.name = "d.com"}}});
+  Bytes amendment(encode_amendment(model, touched, 5, {.generation = 6, .seed = 2}));
+  std::string problem;
+  auto table = table::Table::open(base.span(), problem);
+  ASSERT_TRUE(table) << problem;
+  Bytes other(encode_table(model, {.generation = 4, .seed = 1}));
+  auto wrong = table::Table::open(other.span(), problem);
+  EXPECT_FALSE(wrong->amend(amendment.span(), problem));
+  EXPECT_EQ(problem, "it amends another table");
+  Engine engine;
+  const auto label = [&](std::string_view name) {
+    const auto* host = table->find_host(name, engine);
+    return host ? std::string(table->text(table->app(*host)->label)) : "";
+  };
+  EXPECT_EQ(label("a.com"), "app-0");
+  EXPECT_EQ(label("x.c.com"), "app-2");
+  ASSERT_TRUE(table->amend(amendment.span(), problem)) << problem;
+  EXPECT_EQ(table->first_fault(), "");
+  EXPECT_EQ(table->generation(), 6u);
+  EXPECT_EQ(label("a.com"), "app-1");
+  EXPECT_EQ(label("b.com"), "app-1");
+  EXPECT_EQ(label("x.c.com"), "");
+  EXPECT_EQ(label("d.com"), "app-3");
+  EXPECT_EQ(table->find_backend("ns.app-2"), nullptr);
+  ASSERT_TRUE(table->find_backend("ns.app-3"));
+  ASSERT_TRUE(table->find_backend("ns.app-0"));
+  EXPECT_EQ(table->list(table->find_backend("ns.app-0")->endpoints)[0].address[1], 9);
+  const auto* host = table->find_host("a.com", engine);
+  EXPECT_EQ(table->text(table->backend_for(*table->app(*host), "/x", engine)->name), "ns.app-0");
+  EXPECT_EQ(table->text(table->backend_for(*table->app(*host), "/", engine)->name), "ns.app-1");
+}
+
+TEST(Encode, a_base_meets_what_is_amended_of_others) {
+  auto model = model_with({{"a.com", false}, {"b.com", false}});
+  model.apps[0].locations = {{{"", "/x"}, 1}};
+  Bytes base(encode_table(model, {.generation = 5, .seed = 1}));
+  model.backends[1].maintenance = true;
+  Bytes amendment(encode_amendment(model, {.places = {1}, .hosts = {"b.com"}, .backends = {"ns.app-1"}}, 5,
+                                   {.generation = 6, .seed = 1}));
+  std::string problem;
+  auto table = table::Table::open(base.span(), problem);
+  ASSERT_TRUE(table && table->amend(amendment.span(), problem)) << problem;
+  Engine engine;
+  const auto* host = table->find_host("a.com", engine);
+  ASSERT_TRUE(host);
+  EXPECT_EQ(table->backend_for(*table->app(*host), "/x", engine)->flags, table::backend_flags::maintenance);
 }
 
 TEST(Encode, a_changed_or_cut_table_is_refused) {

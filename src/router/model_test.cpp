@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <random>
+#include <set>
 
 namespace workflow::router {
 namespace {
@@ -30,6 +33,15 @@ Observed cluster(std::vector<ObservedService> services, Annotations router = {})
   return observed;
 }
 
+// The model with what it did not honour.
+struct Built : Model {
+  std::vector<Problem> problems;
+};
+Built build_model(const Observed& observed) {
+  const Planner planner(observed);
+  return {planner.model(), planner.problems()};
+}
+
 const App* find_app(const Model& model, const std::string& label) {
   const auto found = std::ranges::find(model.apps, label, &App::label);
   return found == model.apps.end() ? nullptr : &*found;
@@ -43,11 +55,12 @@ Strings hosts_of(const Model& model, const std::string& label) {
   return names;
 }
 
-Strings problems_of(const Model& model) {
+Strings texts_of(const std::vector<Problem>& problems) {
   Strings out;
-  for (const auto& p : model.problems) out.push_back(p.service + " " + p.key + ": " + p.what);
+  for (const auto& p : problems) out.push_back(p.service + " " + p.key + ": " + p.what);
   return out;
 }
+Strings problems_of(const Built& model) { return texts_of(model.problems); }
 
 TEST(Model, bare_names_are_completed_by_the_platform_domain) {
   const auto seen = cluster({service("foo", {{"domains", "foo, www.foo.com,*.foo.org,"}})});
@@ -198,6 +211,148 @@ TEST(Model, labels_in_logs_name_the_namespace_only_where_it_differs) {
   controller.ns = "deis";
   controller.app = "deis-controller";
   EXPECT_NE(find_app(build_model(cluster({controller})), "deis/deis-controller"), nullptr);
+}
+
+// What requests meet, whatever places services have.
+std::map<std::string, std::string> shown(const Model& model) {
+  std::map<std::string, std::string> all;
+  for (std::size_t place = 0; place < model.backends.size(); ++place) {
+    const auto& backend = model.backends[place];
+    if (backend.name.empty()) continue;
+    const auto& app = model.apps[place];
+    std::string text;
+    for (const auto& address : backend.addresses) text += address + " ";
+    text += std::to_string(backend.maintenance) + app.canonical_host + " " + std::to_string(app.body_size);
+    for (const auto& host : app.hosts) text += "\nhost " + host.name + " " + host.certificate;
+    for (const auto& l : app.locations)
+      text += "\npath " + l.path.modifier + l.path.path + " " + model.backends[l.backend].name;
+    for (const auto& user : app.users.value_or(Strings{"everybody"})) text += "\nuser " + user;
+    for (const auto& [name, html] : app.pages) text += "\npage " + name + html;
+    all.emplace(backend.name, text);
+  }
+  return all;
+}
+
+// Few names, so that services take them from each other all the time.
+TEST(Model, a_model_that_is_kept_current_is_the_one_that_would_be_made_anew) {
+  std::mt19937 random(7);
+  const auto any = [&](std::size_t below) { return random() % below; };
+  Observed now{.ns = "deis", .platform_domain = "example.com"};
+  std::map<std::string, ObservedService> services;
+  const auto all = [&] {
+    auto observed = now;
+    for (const auto& [name, service] : services) observed.services.push_back(service);
+    return observed;
+  };
+  Planner planner(all());
+  std::size_t updates = 0;
+  for (int round = 0; round < 600; ++round) {
+    Changes changes;
+    for (auto count = 1 + any(3); count > 0; --count) {
+      const auto name = "s" + std::to_string(any(12)), key = name + "/" + name;
+      if (any(5) == 0) {
+        services.erase(key);
+        changes.services[key] = std::nullopt;
+        continue;
+      }
+      Annotations annotations{{"domains", "d" + std::to_string(any(6)) + ",www.d" + std::to_string(any(6)) + ".com"}};
+      if (any(2) == 0) annotations["certificates"] = "www.d" + std::to_string(any(6)) + ".com:c";
+      if (any(4) == 0) annotations["proxyDomain"] = "d" + std::to_string(any(6));
+      if (any(4) == 0) annotations["proxyLocations"] = "/p" + std::to_string(any(3)) + ",/q";
+      if (any(4) == 0) annotations["maintenance"] = "true";
+      if (any(4) == 0) annotations["nginx.canonicalHost"] = "www.d" + std::to_string(any(6)) + ".com";
+      if (any(4) == 0) annotations["nginx.basicAuth"] = "users";
+      if (any(4) == 0) annotations["nginx.errorPages"] = "pages";
+      const auto known = services.find(key);
+      auto next = service(name, annotations, static_cast<int>(any(4)));
+      if (known != services.end() && any(2) == 0) next.created = known->second.created;
+      services.insert_or_assign(key, next);
+      changes.services[key] = next;
+    }
+    const auto other = "s" + std::to_string(any(12));
+    if (any(3) == 0) {
+      auto& certificate = changes.certificates[other + "/c-cert"];
+      if (any(2) == 0) certificate = ObservedSecret{.certificate = Certificate{std::to_string(any(99)), "c", "k"}};
+      if (certificate)
+        now.certificates.insert_or_assign(other + "/c-cert", *certificate);
+      else
+        now.certificates.erase(other + "/c-cert");
+    }
+    if (any(3) == 0) {
+      auto& credential = changes.credentials[other + "/users"];
+      if (any(2) == 0) credential = "me:" + std::to_string(any(99));
+      if (credential)
+        now.credentials.insert_or_assign(other + "/users", *credential);
+      else
+        now.credentials.erase(other + "/users");
+    }
+    if (any(3) == 0) {
+      auto& pages = changes.pages[other + "/pages"];
+      if (any(2) == 0) pages = Pages{{"503", std::to_string(any(99))}};
+      if (pages)
+        now.pages.insert_or_assign(other + "/pages", *pages);
+      else
+        now.pages.erase(other + "/pages");
+    }
+    const auto before = shown(planner.model());
+    const auto touched = planner.update(changes);
+    ASSERT_TRUE(touched);
+    ++updates;
+    const Planner anew(all());
+    const auto after = shown(planner.model());
+    ASSERT_EQ(after, shown(anew.model())) << "round " << round;
+    ASSERT_EQ(texts_of(planner.problems()), texts_of(anew.problems())) << "round " << round;
+    // Whatever is other than before is told to be touched.
+    for (std::size_t place = 0; place < planner.model().backends.size(); ++place) {
+      const auto& name = planner.model().backends[place].name;
+      if (name.empty() || touched->places.contains(place)) continue;
+      ASSERT_TRUE(before.contains(name) && before.at(name) == after.at(name)) << name << " in round " << round;
+    }
+    std::set<std::string> used, kept;
+    for (const auto& app : planner.model().apps) {
+      for (const auto& host : app.hosts) used.insert(host.certificate);
+    }
+    for (const auto& [id, certificate] : planner.model().certificates) kept.insert(id);
+    used.erase("");
+    ASSERT_EQ(kept, used) << "round " << round;
+  }
+  EXPECT_EQ(updates, 600u);
+}
+
+TEST(Model, what_concerns_all_is_made_anew) {
+  auto seen =
+      cluster({service("foo", {{"domains", "foo"}, {"regexDomain", "foo-\\d"}})}, {{"enableRegexDomains", "true"}});
+  Planner planner(seen);
+  Changes regex;
+  regex.services["foo/foo"] = seen.services[0];
+  EXPECT_FALSE(planner.update(regex)) << "expressions are tried in order of age";
+  Planner other(seen);
+  Changes platform;
+  platform.certificates["deis/deis-router-platform-cert"] = ObservedSecret{};
+  EXPECT_FALSE(other.update(platform));
+}
+
+TEST(Model, access_fails_closed) {
+  auto seen = cluster({service("foo", {{"domains", "foo"}, {"nginx.basicAuth", "users,others"}})});
+  EXPECT_EQ(find_app(build_model(seen), "foo")->users, Strings{});
+  seen.credentials = {{"foo/users", "me:secret"}, {"bar/others", "x:y"}};
+  const auto model = build_model(seen);
+  EXPECT_EQ(find_app(model, "foo")->users, Strings{"me:secret"});
+  EXPECT_THAT(problems_of(model),
+              ElementsAre("foo/foo router.deis.io/nginx.basicAuth: there is no secret others of type "
+                          "kubernetes.io/basic-auth"));
+}
+
+TEST(Model, bad_values_of_an_app_cost_nothing_but_themselves) {
+  const Annotations bad{{"nginx.bodySize", "1g"},       {"nginx.rateLimit", "0"},     {"nginx.rateBurst", "x"},
+                        {"nginx.canary", "a.b"},        {"nginx.canary", "foo"},      {"nginx.canonicalHost", "x.org"},
+                        {"nginx.errorPages", "a/b"},    {"ssl.hsts.maxAge", "never"}, {"nginx.basicAuth", "a/b"},
+                        {"nginx.sessionAffinity", "1"}, {"nginx.slowStart", "soon"}};
+  for (const auto& [key, value] : bad) {
+    const auto model = build_model(cluster({service("foo", {{"domains", "foo"}, {key, value}})}));
+    EXPECT_EQ(model.problems.size(), 1u) << key << testing::PrintToString(problems_of(model));
+    EXPECT_THAT(hosts_of(model, "foo"), ElementsAre("foo.example.com")) << key;
+  }
 }
 
 }  // namespace

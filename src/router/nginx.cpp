@@ -69,35 +69,44 @@ std::string words_of(const std::string& output) {
   return lines.empty() ? std::string(trim(output)).substr(0, 500) : join(lines, "; ");
 }
 
+std::string text_of(const Certificate& certificate) { return certificate.certificate_pem + "\n" + certificate.key_pem; }
+
 }  // namespace
 
-Files files_of(const Model& model, const Runtime& runtime) {
-  Files files;
-  for (const auto& [id, certificate] : model.certificates) {
-    files.emplace(certificate_file(runtime, id), certificate.certificate_pem + "\n" + certificate.key_pem);
-  }
-  if (!model.dhparam_pem.empty()) files.emplace(dhparam_file(runtime, model.dhparam_pem), model.dhparam_pem);
-  return files;
+// A certificate's name is its content's: a file that is there is the right one.
+void Nginx::keep_file(const std::string& path, const std::string& text) {
+  if (files_.contains(path)) return;
+  write_file_atomically(path, text, 0640);
+  share_with_workers(path);
+  files_.insert(path);
 }
 
-void Nginx::keep_certificates(const Files& files) {
-  for (const auto& [path, text] : files) {
-    if (fs::exists(path)) continue;
-    write_file_atomically(path, text, 0640);
-    share_with_workers(path);
+void Nginx::keep_certificates(const Model& model, const Touched& touched) {
+  for (const auto place : touched.places) {
+    for (const auto& host : model.apps[place].hosts) {
+      if (const auto found = model.certificates.find(host.certificate); found != model.certificates.end())
+        keep_file(certificate_file(runtime_, found->first), text_of(found->second));
+    }
   }
 }
 
-void Nginx::remove_other_certificates(const Files& files) {
-  for (const auto& entry : fs::directory_iterator(runtime_.folder + "/certificates")) {
-    const auto path = entry.path().string();
-    if (!files.contains(path) && path != certificate_file(runtime_, runtime_.fallback_certificate)) fs::remove(path);
-  }
+void Nginx::keep_certificates(const Model& model) {
+  for (const auto& [id, certificate] : model.certificates)
+    keep_file(certificate_file(runtime_, id), text_of(certificate));
+  if (!model.dhparam_pem.empty()) keep_file(dhparam_file(runtime_, model.dhparam_pem), model.dhparam_pem);
+}
+
+void Nginx::remove_other_certificates(const Model& model) {
+  std::set<std::string> used{certificate_file(runtime_, runtime_.fallback_certificate)};
+  for (const auto& [id, certificate] : model.certificates) used.insert(certificate_file(runtime_, id));
+  if (!model.dhparam_pem.empty()) used.insert(dhparam_file(runtime_, model.dhparam_pem));
+  std::erase_if(files_, [&](const auto& path) { return !used.contains(path) && fs::remove(path); });
 }
 
 Nginx::Nginx(Executor executor, std::string program, Runtime runtime)
     : program_(std::move(program)), runtime_(std::move(runtime)), client_(executor) {
   prepare_folder(runtime_.folder);
+  for (const auto& entry : fs::directory_iterator(runtime_.folder + "/certificates")) files_.insert(entry.path());
   kill_leftovers(runtime_.folder);
 }
 

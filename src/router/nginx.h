@@ -2,8 +2,8 @@
 //   Owns    folder/: nginx.conf (the last good text, kept over restarts), certificates/, temporary/, nginx.pid.
 #pragma once
 #include <chrono>
-#include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "lib/async/process.h"
@@ -11,10 +11,6 @@
 #include "router/render.h"
 
 namespace workflow::router {
-
-// What a configuration needs on disk before nginx reads it: path → text, for us alone.
-using Files = std::map<std::string, std::string>;
-Files files_of(const Model& model, const Runtime& runtime);
 
 class Nginx {
  public:
@@ -27,8 +23,9 @@ class Nginx {
   // then. Returns when new workers answer with it; throws `timeout` when they do not.
   Task<std::optional<std::string>> apply(std::string text);
   // Certificates that tables name: there before a table does, away after it no longer does.
-  void keep_certificates(const Files& files);
-  void remove_other_certificates(const Files& files);
+  void keep_certificates(const Model& model);
+  void keep_certificates(const Model& model, const Touched& touched);  // that came with what is touched
+  void remove_other_certificates(const Model& model);
   // Returns once workers answer with `text()`; throws `timeout` when they do not.
   Task<> confirm();
   // Lets requests under way end, for `grace` at most.
@@ -39,6 +36,7 @@ class Nginx {
   std::uint64_t restarts() const { return restarts_; }
 
  private:
+  void keep_file(const std::string& path, const std::string& text);
   Task<std::optional<std::string>> refusal_of(std::string text);
   std::string conf() const { return runtime_.folder + "/nginx.conf"; }
   std::vector<std::string> command(const std::string& file) const;
@@ -47,6 +45,7 @@ class Nginx {
   Runtime runtime_;
   http::Client client_;
   std::optional<ChildProcess> child_;
+  std::set<std::string> files_;  // in certificates/
   std::string text_;
   bool restored_ = false;
   bool confirmed_ = false;  // workers answered with text_

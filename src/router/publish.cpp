@@ -64,7 +64,7 @@ std::optional<std::string> read_table(const fs::path& path) {
   if (!text) return std::nullopt;
   std::string problem;
   const auto opened = table::Table::open(std::as_bytes(std::span(*text)), problem);
-  if (opened) problem = opened->first_fault();
+  if (opened && opened->base() == 0) problem = opened->first_fault();
   if (problem.empty()) return text;
   log::warn("a kept routing table is not used", kv("file", path.string()), kv("problem", problem));
   return std::nullopt;
@@ -78,6 +78,11 @@ table::Header header_of(const std::string& bytes) {
 
 std::uint64_t generation_of(const std::string& bytes) { return header_of(bytes).generation; }
 
+// When so many places are touched a table of its own is due: it costs what all apps do, and this often only.
+bool is_much(const Touched& touched, const Model& model) {
+  return touched.places.size() + touched.hosts.size() > 64 + model.apps.size() / 8;
+}
+
 // But for the number that each table has of its own.
 bool are_equal(const std::string& a, const std::string& b) {
   if (a.size() != b.size()) return false;
@@ -86,6 +91,16 @@ bool are_equal(const std::string& a, const std::string& b) {
   other.checksum = one.checksum;
   return std::memcmp(&one, &other, sizeof one) == 0 &&
          std::memcmp(a.data() + sizeof one, b.data() + sizeof one, a.size() - sizeof one) == 0;
+}
+
+// The pages live on: workers of a router that was killed have them mapped.
+void* map_shared(const std::string& path, std::size_t size) {
+  const Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0660));
+  if (!fd || ::ftruncate(fd.get(), static_cast<off_t>(size)) != 0) fail("cannot make " + path);
+  share(fd.get(), 0660);
+  auto* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+  if (memory == MAP_FAILED) fail("cannot map " + path);
+  return memory;
 }
 
 }  // namespace
@@ -98,33 +113,55 @@ Publisher::Publisher(std::string folder) : folder_(std::move(folder) + "/table")
   const auto random = random_hex(8);
   std::memcpy(&seed_, random.data(), sizeof seed_);
   make_control();
+  make_traffic();
   load_last();
 }
 
 Publisher::~Publisher() { ::munmap(control_, sizeof(table::Control)); }
 
-// The page lives on: workers of a router that was killed have it mapped.
 void Publisher::make_control() {
-  const auto path = folder_ + "/current";
-  const Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0660));
-  if (!fd || ::ftruncate(fd.get(), sizeof(table::Control)) != 0) fail("cannot make " + path);
-  share(fd.get(), 0660);
-  auto* memory = ::mmap(nullptr, sizeof(table::Control), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
-  if (memory == MAP_FAILED) fail("cannot map " + path);
-  control_ = static_cast<table::Control*>(memory);
+  control_ = static_cast<table::Control*>(map_shared(folder_ + "/current", sizeof(table::Control)));
   std::memcpy(control_->magic, table::magic, sizeof table::magic);
   control_->version = table::layout_version;
 }
 
+void Publisher::make_traffic() {
+  traffic_.emplace(map_shared(folder_ + "/traffic", table::Traffic::size()));
+  traffic_->start(seed_);
+}
+
+// What workers that outlived us use: they need not notice that we are new.
+bool Publisher::resume(std::uint64_t generation) {
+  const auto bytes = find_file(file_of(generation));
+  std::string problem;
+  if (!bytes) return false;
+  auto table = table::Table::open(std::as_bytes(std::span(*bytes)), problem);
+  const auto base = table && table->base() != 0 ? find_file(file_of(table->base())) : std::nullopt;
+  const auto base_number = table ? table->base() : 0;
+  if (base) {
+    table = table::Table::open(std::as_bytes(std::span(*base)), problem);
+    if (table && !table->amend(std::as_bytes(std::span(*bytes)), problem)) table.reset();
+  }
+  if (!table || table->base() != base_number || (base_number != 0 && !base)) return false;
+  problem = table->first_fault();
+  if (!problem.empty() || table->generation() != generation) return false;
+  base_ = base_number == 0 ? generation : base_number;
+  generation_ = generation;
+  return true;
+}
+
 void Publisher::load_last() {
+  const auto current = control_->generation.load();
+  if (current != 0 && resume(current)) return;
   std::string best;
-  std::uint64_t highest = control_->generation.load();
+  std::uint64_t highest = current;
   for (const auto& entry : fs::directory_iterator(folder_)) {
     const auto name = entry.path().filename().string();
     if (const auto number = parse_integer(name)) highest = std::max(highest, static_cast<std::uint64_t>(*number));
-    if (name == "current" || name.ends_with(".draft")) continue;
-    if (auto bytes = read_table(entry.path()); bytes && (best.empty() || generation_of(*bytes) > generation_of(best)))
-      best = std::move(*bytes);
+    if (name == "current" || name == "traffic" || name.ends_with(".draft")) continue;
+    auto bytes = read_table(entry.path());
+    if (!bytes || header_of(*bytes).base != 0) continue;
+    if (best.empty() || generation_of(*bytes) > generation_of(best)) best = std::move(*bytes);
   }
   generation_ = highest;
   if (best.empty()) {
@@ -139,6 +176,7 @@ void Publisher::load_last() {
   header.checksum = table::checksum_of(std::as_bytes(std::span(best)));
   std::memcpy(best.data(), &header, sizeof header);
   write_table(file_of(highest + 1), best);
+  base_ = highest + 1;
   use(highest + 1);
 }
 
@@ -149,15 +187,36 @@ void Publisher::use(std::uint64_t generation) {
   ::utimensat(AT_FDCWD, (folder_ + "/current").c_str(), nullptr, 0);
   for (const auto& entry : fs::directory_iterator(folder_)) {
     const auto number = parse_integer(entry.path().filename().string());
-    if (number && static_cast<std::uint64_t>(*number) + 1 < generation) fs::remove(entry.path());
+    if (!number || static_cast<std::uint64_t>(*number) == base_) continue;
+    if (static_cast<std::uint64_t>(*number) + 1 < generation) fs::remove(entry.path());
   }
 }
 
 void Publisher::publish(const Model& model) {
+  complete_ = false;
   auto bytes = encode_table(model, {.generation = generation_ + 1, .seed = seed_});
+  if (!are_equal(bytes, bytes_)) {
+    const auto next = generation_ + 1;
+    write_table(file_of(next), bytes);
+    base_ = next;
+    use(next);
+    bytes_ = std::move(bytes);
+  }
+  since_base_ = {};
+  complete_ = true;
+}
+
+void Publisher::publish(const Model& model, const Touched& touched) {
+  since_base_.places.insert(touched.places.begin(), touched.places.end());
+  since_base_.hosts.insert(touched.hosts.begin(), touched.hosts.end());
+  since_base_.backends.insert(touched.backends.begin(), touched.backends.end());
+  if (!complete_ || is_much(since_base_, model)) return publish(model);
+  if (since_base_.places.empty()) return;
+  const auto next = generation_ + 1;
+  auto bytes = encode_amendment(model, since_base_, base_, {.generation = next, .seed = seed_});
   if (are_equal(bytes, bytes_)) return;
-  write_table(file_of(generation_ + 1), bytes);
-  use(generation_ + 1);
+  write_table(file_of(next), bytes);
+  use(next);
   bytes_ = std::move(bytes);
 }
 
@@ -180,15 +239,14 @@ Task<> Publisher::confirm() {
   }
 }
 
-Task<> Publisher::keep() {
-  if (kept_ == generation_ || generation_ == 0) co_return;
+Task<> Publisher::keep(const Model& model) {
+  if (kept_ == generation_ || generation_ == 0 || !complete_) co_return;
   const auto generation = generation_;
-  auto copy = [from = file_of(generation), to = folder_ + "/last-good"] {
-    const auto bytes = find_file(from);
-    if (bytes) write_file_atomically(to, *bytes, 0600);
-    return bytes.has_value();
+  auto write = [bytes = encode_table(model, {.generation = generation, .seed = seed_}), to = folder_ + "/last-good"] {
+    write_file_atomically(to, bytes, 0600);
   };
-  if (co_await offload(std::move(copy))) kept_ = generation;
+  co_await offload(std::move(write));
+  kept_ = generation;
 }
 
 }  // namespace workflow::router

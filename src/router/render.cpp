@@ -115,7 +115,7 @@ class Renderer {
     out_.line("server_tokens ", on_off(!settings_.hide_version), ";");
     out_.line("absolute_redirect off;");
     out_.line("keepalive_timeout ", milliseconds(settings_.default_timeout), ";");
-    out_.line("client_max_body_size ", settings_.body_size, ";");
+    out_.line("client_max_body_size 0;");  // each app has its own limit
     out_.line("large_client_header_buffers ", settings_.header_buffers, " ", settings_.header_buffer_size, ";");
     out_.line("client_body_buffer_size 64k;");
     // Which odd names are passed on is each app's choice.
@@ -157,7 +157,7 @@ class Renderer {
     out_.line("proxy_buffer_size ", response_head, ";");
     out_.line("proxy_buffers 9 4k;");
     out_.line("proxy_busy_buffers_size ", response_head, ";");
-    if (settings_.hsts) out_.line("proxy_hide_header Strict-Transport-Security;");
+    if (settings_.hsts.enabled) out_.line("proxy_hide_header Strict-Transport-Security;");
     if (!settings_.request_ids) return;
     out_.line("proxy_hide_header X-Request-Id;");
     out_.line("proxy_hide_header X-Correlation-Id;");
@@ -248,7 +248,7 @@ class Renderer {
     out_.line("add_header Strict-Transport-Security $hsts always;");
     out_.line("add_header Referrer-Policy $referrer_policy;");
     out_.line("add_header Set-Cookie $router_cookie always;");
-    out_.line("error_page 413 502 504 @page;");
+    out_.line("error_page 403 413 429 502 503 504 @page;");
     out_.open("location @page");
     out_.line("router_page;");
     out_.close();

@@ -22,6 +22,8 @@ Annotations under(std::string prefix, Annotations annotations) {
   return full;
 }
 
+Model build_model(const Observed& observed) { return Planner(observed).model(); }
+
 // An app for each rule, and every annotation of the router that shows in the text.
 Observed everything() {
   Observed seen{.ns = "deis", .platform_domain = "example.com"};
@@ -44,6 +46,7 @@ Observed everything() {
        "foo",
        "foo",
        Time(std::chrono::seconds(1)),
+       1,
        under("", {{"domains", "foo,www.foo.com,*.foo.org"},
                   {"certificates", "*.foo.org:wild"},
                   {"regexDomain", "foo-\\d{1,3}"}}),
@@ -52,12 +55,14 @@ Observed everything() {
        "foo-hook",
        "foo",
        Time(std::chrono::seconds(2)),
+       2,
        under("", {{"domains", "foo-hook"}, {"proxyDomain", "foo"}, {"proxyLocations", "/hook,~ ^/re/\\d{2}\"$,= /x;"}}),
        {"10.0.0.2:8000"}},
       {"deis",
        "deis-controller",
        "deis-controller",
        Time(std::chrono::seconds(3)),
+       3,
        under("", {{"domains", "deis,a.foo.org"},
                   {"connectTimeout", "10"},
                   {"tcpTimeout", "1200"},
@@ -69,12 +74,14 @@ Observed everything() {
        "gone",
        "gone",
        Time(std::chrono::seconds(4)),
+       4,
        under("", {{"domains", "gone"}, {"whitelist", "junk"}}),
        {}},
       {"away",
        "away",
        "away",
        Time(std::chrono::seconds(5)),
+       5,
        under("", {{"domains", "away"}, {"maintenance", "true"}, {"disableRequestStartHeader", "true"}}),
        {"10.0.0.4:80"}}};
   seen.certificates["foo/wild-cert"].certificate = Certificate{"wild", "", ""};

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <set>
+#include <map>
 #include <thread>
 
 #include "lib/async/component.h"
@@ -18,6 +18,7 @@
 #include "router/observe.h"
 #include "router/publish.h"
 #include "router/routes.h"
+#include "router/traffic.h"
 
 namespace workflow::router {
 namespace {
@@ -103,10 +104,24 @@ class Reconciler {
                              : "the Kubernetes API has not answered yet";
   }
 
+  // What is in effect survives a reboot, what is not leaves no key behind.
+  Task<> keep() {
+    if (all_) co_return;
+    publisher_.traffic().keep_only(labels());
+    nginx_.remove_other_certificates(planner_.model());
+    co_await publisher_.keep(planner_.model());
+  }
+
+  std::string traffic() { return traffic_text(publisher_.traffic(), labels()); }
+
   void describe(http::Metrics& metrics) {
-    metrics.gauge("router_apps", "Apps that have a host name", [this] { return static_cast<double>(apps_); });
-    metrics.gauge("router_problems", "Annotations that were not honoured",
-                  [this] { return static_cast<double>(told_.size()); });
+    metrics.gauge("router_services", "Services that are routed",
+                  [this] { return static_cast<double>(planner_.places().size()); });
+    metrics.gauge("router_problems", "Annotations that were not honoured", [this] {
+      std::size_t count = 0;
+      for (const auto& [service, problems] : told_) count += problems.size();
+      return static_cast<double>(count);
+    });
     metrics.gauge("router_reloads", "Configurations brought into effect",
                   [this] { return static_cast<double>(reloads_); });
     metrics.gauge("router_refused", "Configurations that nginx refused",
@@ -120,50 +135,64 @@ class Reconciler {
  private:
   Task<> once() {
     const auto begin = std::chrono::steady_clock::now();
-    const auto changes = cluster_.take_changes();
-    all_ = all_ || changes.everything;
-    if (all_) {
-      co_await all_anew();
+    auto changes = cluster_.take_changes();
+    auto touched = changes && !all_ ? planner_.update(*changes) : std::nullopt;
+    if (touched) {
+      co_await some_anew(*changes, *touched);
     } else {
-      co_await move_pods(changes.endpoints);
+      co_await all_anew();
     }
     last_change_ = std::chrono::steady_clock::now() - begin;
   }
 
   Task<> all_anew() {
-    model_ = build_model(cluster_.observe());
-    backends_.clear();
-    for (std::size_t i = 0; i < model_.backends.size(); ++i) backends_.emplace(model_.backends[i].name, i);
-    tell(model_.problems);
-    apps_ = model_.apps.size();
-    const auto files = files_of(model_, runtime_);
-    nginx_.keep_certificates(files);
-    publisher_.publish(model_);
+    all_ = true;  // until this is in effect
+    planner_ = Planner(cluster_.observe());
+    tell_all(planner_.problems());
+    nginx_.keep_certificates(planner_.model());
+    publisher_.publish(planner_.model());
     co_await publisher_.confirm();
-    co_await configure(model_);
-    nginx_.remove_other_certificates(files);
-    routes_.publish(publisher_.generation(), routes_of(model_));
+    co_await configure(planner_.model());
+    nginx_.remove_other_certificates(planner_.model());
+    routes_.publish(publisher_.generation(), routes_of(planner_));
     in_effect_ = true;
     all_ = false;
   }
 
-  // Pods come and go all the time: that costs nothing for apps that are not concerned, but their place in the table.
-  Task<> move_pods(const std::set<std::string>& services) {
+  // Pods come and go all the time, annotations often: that costs nothing for apps that are not concerned.
+  Task<> some_anew(const Changes& changes, const Touched& touched) {
     all_ = true;  // until this is in effect
-    Routes::Addresses addresses;
-    for (const auto& service : services) {
-      auto name = service;
-      name[name.find('/')] = '.';
-      const auto found = backends_.find(name);
-      if (found == backends_.end()) continue;
-      auto& now = model_.backends[found->second].addresses;
-      now = cluster_.addresses(service);
-      addresses.emplace(service, now);
+    Routes::Changed routes;
+    const auto follow = [&](const std::string& service) { routes.emplace(service, route_of(planner_, service)); };
+    for (const auto& [service, change] : changes.services) follow(service);
+    for (const auto place : touched.places) {
+      const auto& name = planner_.model().backends[place].name;
+      if (!name.empty()) follow(name.substr(0, name.find('.')) + "/" + name.substr(name.find('.') + 1));
     }
-    publisher_.publish(model_);
+    for (const auto& [secret, change] : changes.certificates) {
+      const auto prefix = secret.substr(0, secret.find('/') + 1);
+      const auto& all = planner_.places();
+      for (auto at = all.lower_bound(prefix); at != all.end() && at->first.starts_with(prefix); ++at) follow(at->first);
+    }
+    for (const auto& [service, route] : routes) tell(service, planner_.problems_of(service));
+    nginx_.keep_certificates(planner_.model(), touched);
+    publisher_.publish(planner_.model(), touched);
     co_await publisher_.confirm();
-    routes_.publish_addresses(publisher_.generation(), addresses);
+    routes_.publish(publisher_.generation(), std::move(routes));
     all_ = false;
+  }
+
+  // Of all that may be counted, once each.
+  std::vector<std::string_view> labels() const {
+    std::vector<std::string_view> labels{"router-default-vhost"};
+    const auto& own = planner_.model().settings.default_app_name;
+    if (!own.empty()) labels.push_back(own);
+    for (const auto& app : planner_.model().apps) {
+      if (!app.label.empty()) labels.push_back(app.label);
+    }
+    std::ranges::sort(labels);
+    labels.erase(std::ranges::unique(labels).begin(), labels.end());
+    return labels;
   }
 
   // What nginx fixes when it starts; it changes with the router's own annotations only.
@@ -179,23 +208,32 @@ class Reconciler {
       co_return;
     } else {
       ++reloads_;
-      log::info("configuration in effect", kv("apps", apps_));
+      log::info("configuration in effect", kv("services", planner_.places().size()));
       co_await publisher_.confirm();
     }
     refused_.clear();
   }
 
   // Each problem is said once, until it is gone: in the log, and on its object.
-  void tell(const std::vector<Problem>& problems) {
+  void tell(const std::string& service, const std::vector<Problem>& problems) {
+    auto& told = told_[service];
     std::vector<Problem> fresh;
     for (const auto& problem : problems) {
-      if (told_.contains(problem)) continue;
+      if (std::ranges::find(told, problem) != told.end()) continue;
       log::warn("annotation not honoured", kv("service", problem.service), kv("key", problem.key),
                 kv("problem", problem.what));
       fresh.push_back(problem);
     }
     if (!fresh.empty()) events_.spawn("events", record(client_, std::move(fresh), std::chrono::system_clock::now()));
-    told_ = {problems.begin(), problems.end()};
+    told = problems;
+    if (told.empty()) told_.erase(service);
+  }
+
+  void tell_all(const std::vector<Problem>& problems) {
+    std::map<std::string, std::vector<Problem>> now;
+    for (const auto& [service, told] : told_) now[service];
+    for (const auto& problem : problems) now[problem.service].push_back(problem);
+    for (const auto& [service, list] : now) tell(service, list);
   }
 
   kube::Client& client_;
@@ -205,13 +243,11 @@ class Reconciler {
   Routes& routes_;
   TaskGroup& events_;
   Runtime runtime_;
-  Model model_;
-  std::map<std::string, std::size_t> backends_;  // their places in the model, by name
-  bool all_ = true;                              // the whole model has to be made and brought into effect
-  std::set<Problem> told_;
+  Planner planner_{Observed{}};
+  bool all_ = true;                                   // the whole model has to be made and brought into effect
+  std::map<std::string, std::vector<Problem>> told_;  // by service
   std::string refused_;
   bool in_effect_ = false;
-  std::size_t apps_ = 0;
   std::uint64_t reloads_ = 0, refusals_ = 0;
   std::chrono::duration<double> last_change_{};
 };
@@ -231,10 +267,10 @@ Certificate fallback_certificate(const std::string& folder) {
 }
 
 // A while after the last change: a table that came and went need not survive a reboot.
-Task<> keep_tables(Publisher& publisher, Routes& routes) {
+Task<> keep_tables(Reconciler& reconciler, Routes& routes) {
   for (;;) {
     const auto seen = routes.changes().version();
-    co_await publisher.keep();
+    co_await reconciler.keep();
     co_await routes.changes().wait(seen);
     co_await sleep_for(1s);
   }
@@ -292,18 +328,18 @@ Task<> serve(Executor executor, Config config) {
   Supervisor supervisor(executor);
   http::add_health(*routes, {.supervisor = supervisor,
                              .why_not_ready = http::at_once([&] { return reconciler.why_not_ready(); }),
-                             .metrics = [&] { return metrics.text(); }});
+                             .metrics = [&] { return metrics.text() + reconciler.traffic(); }});
   routes->add("GET", "/v1/routes/{namespace}/{service}",
               [&](http::Request& request) { return in_effect.answer(request); });
   http::Server health(executor, {.port = config.health_port, .drain_timeout = 1s}, http::handler_of(routes));
   Model nothing;
   nothing.certificates.emplace(fallback.id, fallback);
-  nginx.keep_certificates(files_of(nothing, runtime));
+  nginx.keep_certificates(nothing);
   tasks.spawn("health", health.serve());
   cluster.watch(supervisor);
-  supervisor.keep("keep tables", [&] { return keep_tables(publisher, in_effect); },
+  supervisor.keep("keep tables", [&] { return keep_tables(reconciler, in_effect); },
                   {.role = Supervisor::Role::housekeeping});
-  nginx_task.spawn("nginx", nginx.run(render(build_model({}), runtime)));
+  nginx_task.spawn("nginx", nginx.run(render(Planner(Observed{}).model(), runtime)));
   log::info("router started", kv("http", config.http_port), kv("https", config.https_port),
             kv("domain", config.platform_domain));
   // Others go on sending us requests until they learn that we stop.

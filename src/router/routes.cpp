@@ -1,6 +1,7 @@
 #include "router/routes.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "lib/base/text.h"
 #include "lib/json/json.h"
@@ -32,6 +33,22 @@ std::chrono::seconds wait_of(const http::Query& query) {
   return std::chrono::seconds(*seconds);
 }
 
+std::int64_t version_of(std::string_view text) {
+  const auto version = parse_count(text, 0, std::numeric_limits<std::int64_t>::max());
+  if (!version) throw Error(ErrorKind::invalid, "a version must be a resourceVersion that is a number");
+  return *version;
+}
+
+std::map<std::string, std::int64_t> certificates_of(const http::Query& query) {
+  std::map<std::string, std::int64_t> certificates;
+  for (const auto& item : items_of(query, "certificate")) {
+    const auto at = item.rfind('@');
+    if (at == std::string::npos) throw Error(ErrorKind::invalid, "certificate must be <secret>@<resourceVersion>");
+    certificates[item.substr(0, at)] = version_of(std::string_view(item).substr(at + 1));
+  }
+  return certificates;
+}
+
 json::array array_of(const std::vector<std::string>& items) {
   json::array array;
   for (const auto& item : items) array.emplace_back(item);
@@ -40,24 +57,31 @@ json::array array_of(const std::vector<std::string>& items) {
 
 }  // namespace
 
-RouteMap routes_of(const Model& model) {
+std::optional<Route> route_of(const Planner& planner, const std::string& service) {
+  const auto found = planner.places().find(service);
+  if (found == planner.places().end()) return std::nullopt;
+  Route route{.addresses = planner.model().backends[found->second].addresses};
+  for (const auto& host : planner.model().apps[found->second].hosts) route.hosts.push_back(host.name);
+  std::ranges::sort(route.hosts);
+  route.version = planner.version_of(service);
+  route.certificates = planner.certificate_versions(service.substr(0, service.find('/')));
+  return route;
+}
+
+RouteMap routes_of(const Planner& planner) {
   RouteMap routes;
-  const auto key = [&](std::size_t backend) {
-    auto name = model.backends[backend].name;  // a namespace has no dot
-    name[name.find('.')] = '/';
-    return name;
-  };
-  for (std::size_t i = 0; i < model.backends.size(); ++i) routes[key(i)].addresses = model.backends[i].addresses;
-  for (const auto& app : model.apps) {
-    auto& hosts = routes[key(app.backend)].hosts;
-    for (const auto& host : app.hosts) hosts.push_back(host.name);
-    std::ranges::sort(hosts);
-  }
+  for (const auto& [service, place] : planner.places()) routes.emplace(service, *route_of(planner, service));
   return routes;
 }
 
 bool holds(const RouteConditions& conditions, const Route& route) {
-  return std::ranges::all_of(conditions.serves, [&](const auto& a) { return contains(route.addresses, a); }) &&
+  if (conditions.absent) return route.version == 0;
+  const auto has_certificate = [&](const auto& wanted) {
+    const auto found = route.certificates.find(wanted.first);
+    return found != route.certificates.end() && found->second >= wanted.second;
+  };
+  return route.version >= conditions.version && std::ranges::all_of(conditions.certificates, has_certificate) &&
+         std::ranges::all_of(conditions.serves, [&](const auto& a) { return contains(route.addresses, a); }) &&
          std::ranges::none_of(conditions.serves_not, [&](const auto& a) { return contains(route.addresses, a); }) &&
          std::ranges::all_of(conditions.hosts, [&](const auto& host) { return contains(route.hosts, host); });
 }
@@ -69,9 +93,14 @@ void Routes::publish(std::uint64_t generation, RouteMap routes) {
   changed_.notify_all();
 }
 
-void Routes::publish_addresses(std::uint64_t generation, const Addresses& addresses) {
+void Routes::publish(std::uint64_t generation, Changed routes) {
   generation_ = generation;
-  for (const auto& [service, list] : addresses) routes_[service].addresses = list;
+  for (auto& [service, route] : routes) {
+    if (route)
+      routes_.insert_or_assign(service, std::move(*route));
+    else
+      routes_.erase(service);
+  }
   changed_.notify_all();
 }
 
@@ -82,8 +111,10 @@ const Route& Routes::find(const std::string& service) const {
 }
 
 http::Response Routes::response(int status, const Route& route) const {
-  const json::object body{
-      {"generation", generation_}, {"addresses", array_of(route.addresses)}, {"hosts", array_of(route.hosts)}};
+  const json::object body{{"generation", generation_},
+                          {"version", route.version},
+                          {"addresses", array_of(route.addresses)},
+                          {"hosts", array_of(route.hosts)}};
   return http::Response::json(status, json::serialize(body));
 }
 
@@ -92,7 +123,10 @@ Task<http::Response> Routes::answer(http::Request& request) {
   const auto limit = wait_of(request.query);
   const RouteConditions conditions{.serves = items_of(request.query, "serves"),
                                    .serves_not = items_of(request.query, "not"),
-                                   .hosts = items_of(request.query, "host")};
+                                   .hosts = items_of(request.query, "host"),
+                                   .version = version_of(request.query.find("version").value_or("0")),
+                                   .certificates = certificates_of(request.query),
+                                   .absent = request.query.find("absent") == "true"};
   const auto deadline = std::chrono::steady_clock::now() + limit;
   for (;;) {
     const auto seen = changed_.version();

@@ -161,10 +161,7 @@ void read_tls(const AnnotationReader& reader, RouterSettings& settings) {
     reader.problem("ssl.bufferSize", "must be at most 1m");
     settings.tls_buffer_size = 4096;
   }
-  reader.read("ssl.hsts.enabled", settings.hsts);
-  reader.read("ssl.hsts.includeSubDomains", settings.hsts_subdomains);
-  reader.read("ssl.hsts.preload", settings.hsts_preload);
-  reader.read_count("ssl.hsts.maxAge", settings.hsts_max_age, 1, 1LL << 40);
+  read_hsts(reader, settings.hsts);
   if (const auto* text = reader.find("ssl.earlyDataMethods")) {
     static constexpr std::string_view known[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"};
     auto methods = split(*text, '|');
@@ -298,6 +295,18 @@ Buffers AnnotationReader::buffers(std::string_view group, Buffers defaults) cons
           "must have at least 2 buffers of at most 16m, and busySize between size and (number - 1) * size");
   defaults.enabled = buffers.enabled;
   return defaults;
+}
+
+void read_hsts(const AnnotationReader& reader, Hsts& into) {
+  reader.read("ssl.hsts.enabled", into.enabled);
+  reader.read("ssl.hsts.includeSubDomains", into.subdomains);
+  reader.read("ssl.hsts.preload", into.preload);
+  reader.read_count("ssl.hsts.maxAge", into.max_age, 1, 1LL << 40);
+}
+
+std::string hsts_text(const Hsts& hsts) {
+  return "max-age=" + std::to_string(hsts.max_age) + (hsts.subdomains ? "; includeSubDomains" : "") +
+         (hsts.preload ? "; preload" : "");
 }
 
 void read_referrer_policy(const AnnotationReader& reader, std::string& into) {

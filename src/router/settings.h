@@ -35,6 +35,8 @@ class AnnotationReader {
 
 RouterSettings router_settings(const Annotations& annotations, const std::string& service,
                                const std::string& platform_domain, std::vector<Problem>& problems);
+void read_hsts(const AnnotationReader& reader, Hsts& into);
+std::string hsts_text(const Hsts& hsts);  // the header
 void read_referrer_policy(const AnnotationReader& reader, std::string& into);
 
 }  // namespace workflow::router

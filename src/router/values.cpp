@@ -246,6 +246,11 @@ std::optional<std::string> parse_domain(std::string_view text) {
   return lower(text);
 }
 
+bool is_token(std::string_view text) {
+  return !text.empty() && text.size() <= 64 &&
+         std::ranges::all_of(text, [](char c) { return is_word(c) || c == '-' || c == '_'; });
+}
+
 bool is_bare(std::string_view domain) { return !domain.contains('.'); }
 
 std::optional<std::string> parse_platform_domain(std::string_view text) {

@@ -30,6 +30,8 @@ std::optional<std::string> parse_domain(std::string_view text);
 bool is_bare(std::string_view domain);  // without a dot: completed by the platform domain
 std::optional<std::string> parse_platform_domain(std::string_view text);
 
+bool is_token(std::string_view text);  // a header's or cookie's name: letters, digits, - and _, at most 64
+
 // The regular expressions that we let through to nginx: literals, classes, escapes, anchors, groups and alternatives,
 // where nothing that repeats stands inside something that repeats. That is what paths and names need, and it cannot run
 // away.

@@ -338,8 +338,11 @@ def test_the_builders_port_is_a_stream(router, api):
         socket.create_connection(("127.0.0.1", router.builder), 2)
     with socket.create_server((ADDRESS, 0)) as server:
         api.put("/api/v1/namespaces/deis/services/deis-builder", {"metadata": {"name": "deis-builder"}, "spec": {"ports": [{"name": "ssh", "port": 2222}]}})
-        body = {"metadata": {"name": "deis-builder"}, "subsets": [{"addresses": [{"ip": ADDRESS}], "ports": [{"name": "ssh", "port": server.getsockname()[1]}]}]}
-        api.put("/api/v1/namespaces/deis/endpoints/deis-builder", body)
+
+        class Pod:
+            port = server.getsockname()[1]
+
+        api.endpoints("deis-builder", [Pod], "deis", "ssh")
 
         def connected():
             try:

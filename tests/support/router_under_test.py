@@ -91,7 +91,7 @@ class Api:
             self.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
 
     def app(self, name, backends=(), namespace=None, **annotations):
-        """A routable Service without selector, so that its Endpoints are ours."""
+        """A routable Service without selector, so that its EndpointSlices are ours."""
         namespace = namespace or name
         self.namespace(namespace)
         annotations = {"router.deis.io/" + key.replace("__", "."): value for key, value in ({"domains": name} | annotations).items()}
@@ -104,16 +104,18 @@ class Api:
         self.patch(f"/api/v1/namespaces/{namespace or name}/services/{name}",
                    {"metadata": {"annotations": {"router.deis.io/" + key.replace("__", "."): value for key, value in annotations.items()}}})
 
-    def endpoints(self, name, backends, namespace=None):
-        namespace = namespace or name
-        subsets = [{"addresses": [{"ip": ADDRESS}], "ports": [{"name": "http", "port": backend.port}]} for backend in backends]
-        path = f"/api/v1/namespaces/{namespace}/endpoints/{name}"
-        body = {"metadata": {"name": name}, "subsets": subsets}
-        try:
-            self.call("PATCH", path, {"subsets": subsets}, "application/merge-patch+json")
-        except urllib.error.HTTPError as error:
-            assert error.code == 404, error.read()
-            self.call("POST", path.rsplit("/", 1)[0], body)
+    def endpoints(self, name, backends, namespace=None, port="http"):
+        """Puts EndpointSlices behind a Service, as the cluster's own controller would: all pods are on one address, and a slice has one port."""
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace or name}/endpointslices"
+        wanted = {f"{name}-{backend.port}": backend.port for backend in backends}
+        there = {item["metadata"]["name"] for item in self.call("GET", path)["items"]
+                 if item["metadata"].get("labels", {}).get("kubernetes.io/service-name") == name}
+        for slice_name in wanted.keys() - there:
+            self.call("POST", path, {
+                "metadata": {"name": slice_name, "labels": {"kubernetes.io/service-name": name}}, "addressType": "IPv4",
+                "endpoints": [{"addresses": [ADDRESS], "conditions": {"ready": True}}], "ports": [{"name": port, "port": wanted[slice_name], "protocol": "TCP"}]})
+        for slice_name in there - wanted.keys():
+            self.call("DELETE", path + "/" + slice_name)
 
     def router_annotations(self, **annotations):
         self.put("/apis/apps/v1/namespaces/deis/deployments/deis-router", {

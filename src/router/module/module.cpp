@@ -14,8 +14,11 @@
 #include <charconv>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
+
+#include "router/table/traffic.h"
 
 extern "C" {
 extern ngx_module_t ngx_http_router_module;
@@ -28,6 +31,7 @@ constexpr std::string_view maintenance_page =
     "<!DOCTYPE html><html><head><title>Site Maintenance</title></head><body><h1>Site Maintenance</h1></body></html>";
 
 std::unique_ptr<Tables> worker_tables;
+std::optional<table::Traffic> worker_traffic;  // counted for the whole life of the worker
 // Opened by the master, who may look them up; workers inherit them.
 int table_folder = -1, certificates = -1;
 
@@ -49,27 +53,12 @@ ngx_str_t text_of(std::string_view literal) {
   return {literal.size(), reinterpret_cast<u_char*>(const_cast<char*>(literal.data()))};
 }
 
-bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && ngx_strncasecmp(reinterpret_cast<u_char*>(const_cast<char*>(a.data())),
-                                                 reinterpret_cast<u_char*>(const_cast<char*>(b.data())), a.size()) == 0;
-}
-
 template <typename Visit>
 void each_header(ngx_http_request_t* request, Visit visit) {
   for (auto* part = &request->headers_in.headers.part; part; part = part->next) {
     auto* headers = static_cast<ngx_table_elt_t*>(part->elts);
     for (ngx_uint_t i = 0; i < part->nelts; ++i) visit(headers[i]);
   }
-}
-
-// The last one of that name.
-std::string_view find_header(ngx_http_request_t* request, std::string_view lower_name) {
-  std::string_view value;
-  each_header(request, [&](const ngx_table_elt_t& header) {
-    if (std::string_view(reinterpret_cast<char*>(header.lowcase_key), header.key.len) == lower_name)
-      value = view(header.value);
-  });
-  return value;
 }
 
 bool add_header(ngx_http_request_t* request, std::string_view name, std::string_view value) {
@@ -117,15 +106,6 @@ void identify(ngx_http_request_t* request, Decision& decision, const table::Tabl
 }
 
 // --- what the client says of itself
-
-std::span<const std::uint8_t> address_of(const sockaddr* address) {
-  if (address->sa_family == AF_INET)
-    return {reinterpret_cast<const std::uint8_t*>(&reinterpret_cast<const sockaddr_in*>(address)->sin_addr), 4};
-  if (address->sa_family != AF_INET6) return {};
-  const auto& six = reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr;
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&six);
-  return IN6_IS_ADDR_V4MAPPED(&six) ? std::span(bytes + 12, 4) : std::span(bytes, 16);
-}
 
 bool is_trusted_peer(ngx_http_request_t* request, const table::Table& table) {
   const auto trusted = table.list(table.settings().trusted);
@@ -207,21 +187,9 @@ void drop_odd_headers(ngx_http_request_t* request, OddHeaders odd) {
 constexpr std::string_view affinity_cookie = "router-affinity";
 
 std::uint64_t wanted_endpoint(ngx_http_request_t* request) {
+  const auto text = find_cookie(request, affinity_cookie);
   std::uint64_t wanted = 0;
-  each_header(request, [&](const ngx_table_elt_t& header) {
-    if (view(header.key).size() != 6 || !equal_ignoring_case(view(header.key), "cookie")) return;
-    auto rest = view(header.value);
-    while (!rest.empty()) {
-      auto pair = rest.substr(0, rest.find(';'));
-      rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
-      while (pair.starts_with(' ')) pair.remove_prefix(1);
-      if (!pair.starts_with(affinity_cookie) || pair.size() <= affinity_cookie.size() ||
-          pair[affinity_cookie.size()] != '=')
-        continue;
-      pair.remove_prefix(affinity_cookie.size() + 1);
-      std::from_chars(pair.data(), pair.data() + pair.size(), wanted, 16);
-    }
-  });
+  std::from_chars(text.data(), text.data() + text.size(), wanted, 16);
   return wanted;
 }
 
@@ -239,23 +207,52 @@ std::string_view way_of(ngx_http_request_t* request, const Decision& decision, c
   return decision.websocket || !repeatable ? "fresh" : "kept";
 }
 
-ngx_int_t go_on(ngx_http_request_t* request, std::string_view way) {
+// nginx knows one limit for a location: a body whose length is not said beforehand is counted under a copy of its own.
+bool limit_body(ngx_http_request_t* request, const Decision& decision) {
+  const bool open = request->headers_in.chunked || (request->stream && !request->stream->in_closed);
+  if (decision.body_limit == 0 || request->headers_in.content_length_n >= 0 || !open) return true;
+  const auto size = ngx_http_max_module * sizeof(void*);
+  auto** all = static_cast<void**>(ngx_palloc(request->pool, size));
+  auto* core = static_cast<ngx_http_core_loc_conf_t*>(ngx_palloc(request->pool, sizeof(ngx_http_core_loc_conf_t)));
+  if (!all || !core) return false;
+  std::memcpy(all, request->loc_conf, size);
+  *core = *static_cast<ngx_http_core_loc_conf_t*>(all[ngx_http_core_module.ctx_index]);
+  core->client_max_body_size = static_cast<off_t>(decision.body_limit);
+  all[ngx_http_core_module.ctx_index] = core;
+  request->loc_conf = all;
+  return true;
+}
+
+bool is_too_long(const ngx_http_request_t* request, const Decision& decision) {
+  return decision.body_limit != 0 && request->headers_in.content_length_n > 0 &&
+         static_cast<std::uint64_t>(request->headers_in.content_length_n) > decision.body_limit;
+}
+
+ngx_int_t go_on(ngx_http_request_t* request, const Decision& decision, std::string_view way) {
   auto* server = static_cast<ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(request, ngx_http_core_module));
   for (auto** named = server->named_locations; named && *named; ++named) {
     if (view((*named)->name).substr(1) != way) continue;
     request->loc_conf = (*named)->loc_conf;
     request->content_handler = nullptr;
+    if (!limit_body(request, decision)) return NGX_HTTP_INTERNAL_SERVER_ERROR;
     ngx_http_update_location_config(request);
     return NGX_DECLINED;
   }
   return NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
-ngx_int_t redirect_to_tls(ngx_http_request_t* request, const Decision& decision) {
-  std::string target = std::string_view(decision.scheme) == "ws" ? "wss://" : "https://";
-  target += view(request->headers_in.server);
+struct Redirect {
+  ngx_uint_t status;
+  bool tls;
+  std::string_view host;
+};
+ngx_int_t redirect(ngx_http_request_t* request, const Decision& decision, const Redirect& to) {
+  const auto scheme = std::string_view(decision.scheme);
+  const bool websocket = scheme == "ws" || scheme == "wss";
+  std::string target = websocket ? (to.tls ? "wss://" : "ws://") : (to.tls ? "https://" : "http://");
+  target += to.host;
   target += view(request->unparsed_uri);
-  return answer(request, NGX_HTTP_MOVED_PERMANENTLY, "text/plain", target);
+  return answer(request, to.status, "text/plain", target);
 }
 
 bool is_too_early(ngx_http_request_t* request, const table::Table& table) {
@@ -278,8 +275,51 @@ ngx_int_t decide_default(ngx_http_request_t* request, Decision& decision, const 
   if (!backend) return NGX_HTTP_NOT_FOUND;
   decision.app_name = copy(request->pool, table.text(table.settings().default_label));
   decision.backend = copy(request->pool, table.text(backend->name));
+  decision.body_limit = table.settings().default_body_limit;
+  if (is_too_long(request, decision)) return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
   drop_odd_headers(request, OddHeaders::drop);
-  return go_on(request, way_of(request, decision, *backend));
+  return go_on(request, decision, way_of(request, decision, *backend));
+}
+
+std::string_view page_of(const table::Table& table, const table::App& app, ngx_uint_t status) {
+  for (const auto& page : table.list(app.pages)) {
+    if (page.status == status) return table.text(page.html);
+  }
+  return {};
+}
+
+// What keeps a request from its app: another address for it, a list, a limit, a password. NGX_OK: nothing does.
+struct Met {
+  const table::Table& table;
+  const table::App& app;
+  const table::Backend& backend;
+  bool secure;
+};
+ngx_int_t refuse(ngx_http_request_t* request, const Decision& decision, const Met& met) {
+  const auto& [table, app, backend, secure] = met;
+  const bool enforced = !secure && (backend.flags & table::backend_flags::enforce_tls);
+  const auto asked = view(request->headers_in.server);
+  const auto canonical = table.text(app.canonical_host);
+  if (!canonical.empty() && canonical != asked) {
+    // Other than 301, this keeps a method.
+    const bool harmless = request->method & (NGX_HTTP_GET | NGX_HTTP_HEAD);
+    return redirect(request, decision,
+                    {harmless ? NGX_HTTP_MOVED_PERMANENTLY : ngx_uint_t{NGX_HTTP_PERMANENT_REDIRECT},
+                     secure || enforced, canonical});
+  }
+  if (enforced) return redirect(request, decision, {NGX_HTTP_MOVED_PERMANENTLY, true, asked});
+  if ((app.flags & table::app_flags::whitelisted) &&
+      !table::contains(table.list(app.whitelist), address_of(request->connection->sockaddr)))
+    return NGX_HTTP_FORBIDDEN;
+  if (const auto wait = microseconds_to_wait(request, table, app); wait > 0) {
+    add_header(request, "Retry-After", std::to_string((wait + 999'999) / 1'000'000));
+    return NGX_HTTP_TOO_MANY_REQUESTS;
+  }
+  if ((app.flags & table::app_flags::authenticated) && !is_user(request, table, app)) {
+    add_header(request, "WWW-Authenticate", "Basic realm=\"" + std::string(table.text(app.label)) + "\"");
+    return NGX_HTTP_UNAUTHORIZED;
+  }
+  return NGX_OK;
 }
 
 ngx_int_t decide(ngx_http_request_t* request, Decision& decision) {
@@ -301,31 +341,35 @@ ngx_int_t decide(ngx_http_request_t* request, Decision& decision) {
   decision.platform = app->flags & table::app_flags::platform;
   decision.referrer_policy = copy(request->pool, table->text(app->referrer_policy));
   decision.request_start = app->flags & table::app_flags::request_start;
+  decision.body_limit = app->body_limit;
   if (is_too_early(request, *table)) return 425;
+  if (is_too_long(request, decision)) return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
   const auto* backend = table->backend_for(*app, view(request->uri), regexes());
   if (!backend) return NGX_HTTP_SERVICE_UNAVAILABLE;
-  decision.backend = copy(request->pool, table->text(backend->name));
   if (backend->flags & table::backend_flags::maintenance) {
     decision.referrer_policy = {};
     add_header(request, "Retry-After", "60");
     add_header(request, "Cache-Control", "no-store");
-    return answer(request, NGX_HTTP_SERVICE_UNAVAILABLE, "text/html", maintenance_page);
+    const auto own = page_of(*table, *app, 0);
+    return answer(request, NGX_HTTP_SERVICE_UNAVAILABLE, "text/html", own.empty() ? maintenance_page : own);
   }
   identify(request, decision, *table);
+  if (backend == table->backend(app->backend)) {
+    if (const auto* canary = find_canary(request, *table, *app)) backend = canary;
+  }
   if (table->list(backend->endpoints).empty()) return NGX_HTTP_SERVICE_UNAVAILABLE;
   const std::string_view scheme = decision.scheme;
   const bool secure = scheme == "https" || scheme == "wss";
-  if (!secure && (backend->flags & table::backend_flags::enforce_tls)) return redirect_to_tls(request, decision);
-  if (secure) decision.hsts = copy(request->pool, table->text(table->settings().hsts));
-  if ((app->flags & table::app_flags::whitelisted) &&
-      !table::contains(table->list(app->whitelist), address_of(request->connection->sockaddr)))
-    return NGX_HTTP_FORBIDDEN;
+  if (secure) decision.hsts = copy(request->pool, table->text(app->hsts));
+  if (const auto refused = refuse(request, decision, {*table, *app, *backend, secure}); refused != NGX_OK)
+    return refused;
+  decision.backend = copy(request->pool, table->text(backend->name));
   drop_odd_headers(request, app->flags & table::app_flags::odd_header_names ? OddHeaders::pass : OddHeaders::drop);
   const auto* upgrade = request->headers_in.upgrade;
   decision.websocket = upgrade && equal_ignoring_case(view(upgrade->value), "websocket");
   decision.affinity = backend->flags & table::backend_flags::affinity;
   if (decision.affinity) decision.wanted_endpoint = wanted_endpoint(request);
-  return go_on(request, way_of(request, decision, *backend));
+  return go_on(request, decision, way_of(request, decision, *backend));
 }
 
 ngx_int_t on_rewrite(ngx_http_request_t* request) {
@@ -343,12 +387,12 @@ std::string size_text(off_t bytes) {
   return std::to_string(bytes) + " bytes";
 }
 
-std::string sentence_of(ngx_http_request_t* request, ngx_uint_t status) {
-  const auto* core =
-      static_cast<ngx_http_core_loc_conf_t*>(ngx_http_get_module_loc_conf(request, ngx_http_core_module));
+std::string sentence_of(const Decision* decision, ngx_uint_t status) {
   if (status == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE)
-    return "The request's body is longer than the " + size_text(core->client_max_body_size) +
-           " that the platform takes.";
+    return "The request's body is longer than the " +
+           size_text(decision ? static_cast<off_t>(decision->body_limit) : off_t{0}) + " that the platform takes.";
+  if (status == NGX_HTTP_FORBIDDEN) return "The application may not be reached from this address.";
+  if (status == NGX_HTTP_TOO_MANY_REQUESTS) return "There were too many requests from this address.";
   if (status == NGX_HTTP_BAD_GATEWAY)
     return "The application's answer could not be used: it refused the connection, closed it too early, or sent a "
            "header "
@@ -363,12 +407,12 @@ ngx_int_t serve_page(ngx_http_request_t* request) {
   const auto status =
       request->err_status ? request->err_status : static_cast<ngx_uint_t>(NGX_HTTP_INTERNAL_SERVER_ERROR);
   auto* decision = decision_of(request);
+  const auto* table = worker_tables ? worker_tables->current() : nullptr;
+  const auto* host = table ? table->find_host(view(request->headers_in.server), regexes()) : nullptr;
+  const auto* app = host ? table->app(*host) : nullptr;
   if (!decision) {
     // nginx refused it before we were asked.
     decision = remember(request);
-    const auto* table = worker_tables ? worker_tables->current() : nullptr;
-    const auto* host = table ? table->find_host(view(request->headers_in.server), regexes()) : nullptr;
-    const auto* app = host ? table->app(*host) : nullptr;
     if (decision && app) {
       decision->app_name = copy(request->pool, table->text(app->label));
       decision->host = copy(request->pool, table->text(host->name));
@@ -376,7 +420,9 @@ ngx_int_t serve_page(ngx_http_request_t* request) {
       identify(request, *decision, *table);
     }
   }
-  const auto sentence = sentence_of(request, status);
+  if (const auto own = app ? page_of(*table, *app, status) : std::string_view(); !own.empty())
+    return answer(request, status, "text/html", own);
+  const auto sentence = sentence_of(decision, status);
   if (decision && decision->platform)
     return answer(request, status, "application/json", R"({"detail": ")" + sentence + "\"}");
   const auto number = std::to_string(status);
@@ -422,6 +468,17 @@ ngx_str_t referrer_policy_of(ngx_http_request_t* request, const Decision& decisi
   return decision.referrer_policy;
 }
 
+ngx_str_t hsts_of(ngx_http_request_t* request, const Decision& decision) {
+  if (decision.hsts.len == 0) return {};
+  for (auto* part = &request->headers_out.headers.part; part; part = part->next) {
+    auto* headers = static_cast<ngx_table_elt_t*>(part->elts);
+    for (ngx_uint_t i = 0; i < part->nelts; ++i) {
+      if (headers[i].hash != 0 && equal_ignoring_case(view(headers[i].key), "strict-transport-security")) return {};
+    }
+  }
+  return decision.hsts;
+}
+
 ngx_str_t cookie_of(ngx_http_request_t* request, const Decision& decision) {
   if (!decision.affinity || decision.endpoint == 0 || decision.endpoint == decision.wanted_endpoint) return {};
   char text[128];
@@ -449,7 +506,7 @@ Variable variables[] = {
     {ngx_string("router_request_id"), [](ngx_http_request_t*, const Decision& d) { return d.request_id; }},
     {ngx_string("correlation_id"), correlation_of},
     {ngx_string("request_start"), request_start_of},
-    {ngx_string("hsts"), [](ngx_http_request_t*, const Decision& d) { return d.hsts; }},
+    {ngx_string("hsts"), hsts_of},
     {ngx_string("referrer_policy"), referrer_policy_of},
     {ngx_string("router_cookie"), cookie_of},
 };
@@ -500,6 +557,22 @@ char* merge_location(ngx_conf_t*, void*, void* own) {
   return NGX_CONF_OK;
 }
 
+ngx_int_t on_log(ngx_http_request_t* request) {
+  const auto* decision = worker_traffic ? decision_of(request) : nullptr;
+  if (!decision || !decision->logged) return NGX_OK;
+  const auto* now = ngx_timeofday();
+  const auto took = (now->sec - request->start_sec) * 1000 + static_cast<ngx_msec_int_t>(now->msec) -
+                    static_cast<ngx_msec_int_t>(request->start_msec);
+  const auto status = request->err_status ? request->err_status : request->headers_out.status;
+  worker_traffic->add(view(decision->app_name),
+                      {.status = static_cast<unsigned>(status),
+                       .milliseconds = static_cast<std::uint64_t>(std::max<ngx_msec_int_t>(took, 0)),
+                       .received = static_cast<std::uint64_t>(request->request_length),
+                       .sent = static_cast<std::uint64_t>(request->connection->sent),
+                       .kind = decision->websocket ? table::Sample::Kind::connection : table::Sample::Kind::request});
+  return NGX_OK;
+}
+
 ngx_int_t finish(ngx_conf_t* conf) {
   auto* core = static_cast<ngx_http_core_main_conf_t*>(ngx_http_conf_get_module_main_conf(conf, ngx_http_core_module));
   auto* config = static_cast<MainConfig*>(ngx_http_conf_get_module_main_conf(conf, ngx_http_router_module));
@@ -509,6 +582,9 @@ ngx_int_t finish(ngx_conf_t* conf) {
   auto* handler = static_cast<ngx_http_handler_pt*>(ngx_array_push(&core->phases[NGX_HTTP_REWRITE_PHASE].handlers));
   if (!handler) return NGX_ERROR;
   *handler = on_rewrite;
+  handler = static_cast<ngx_http_handler_pt*>(ngx_array_push(&core->phases[NGX_HTTP_LOG_PHASE].handlers));
+  if (!handler) return NGX_ERROR;
+  *handler = on_log;
   return choose_certificates_in(conf);
 }
 
@@ -540,6 +616,7 @@ std::string state_folder(ngx_cycle_t* cycle) {
 ngx_int_t start_master(ngx_cycle_t* cycle) {
   const auto folder = state_folder(cycle);
   if (folder.empty()) return NGX_OK;
+  if (!make_limits()) ngx_log_error(NGX_LOG_ERR, cycle->log, ngx_errno, "router: no memory for limits of rate");
   for (auto [fd, name] : {std::pair(&table_folder, "/table"), std::pair(&certificates, "/certificates")}) {
     if (*fd >= 0) ::close(*fd);
     *fd = ::open((folder + name).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -561,6 +638,7 @@ ngx_int_t start_worker(ngx_cycle_t* cycle) {
     tell("the control page cannot be watched: new tables are seen with the next request");
   }
   worker_tables->start();
+  if (void* memory = worker_tables->map_traffic()) worker_traffic.emplace(memory);
   return NGX_OK;
 }
 
@@ -636,6 +714,48 @@ Decision* decision_of(ngx_http_request_t* request) {
     return decision;
   }
   return nullptr;
+}
+
+bool equal_ignoring_case(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && ngx_strncasecmp(reinterpret_cast<u_char*>(const_cast<char*>(a.data())),
+                                                 reinterpret_cast<u_char*>(const_cast<char*>(b.data())), a.size()) == 0;
+}
+
+std::string_view find_header(ngx_http_request_t* request, std::string_view lower_name) {
+  std::string_view value;
+  each_header(request, [&](const ngx_table_elt_t& header) {
+    if (std::string_view(reinterpret_cast<char*>(header.lowcase_key), header.key.len) == lower_name)
+      value = view(header.value);
+  });
+  return value;
+}
+
+std::string_view find_cookie(ngx_http_request_t* request, std::string_view name) {
+  std::string_view value;
+  bool found = false;
+  each_header(request, [&](const ngx_table_elt_t& header) {
+    if (found || !equal_ignoring_case(view(header.key), "cookie")) return;
+    auto rest = view(header.value);
+    while (!rest.empty() && !found) {
+      auto pair = rest.substr(0, rest.find(';'));
+      rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+      while (pair.starts_with(' ')) pair.remove_prefix(1);
+      while (pair.ends_with(' ')) pair.remove_suffix(1);
+      if (!pair.starts_with(name) || pair.size() <= name.size() || pair[name.size()] != '=') continue;
+      value = pair.substr(name.size() + 1);
+      found = true;
+    }
+  });
+  return value;
+}
+
+std::span<const std::uint8_t> address_of(const sockaddr* address) {
+  if (address->sa_family == AF_INET)
+    return {reinterpret_cast<const std::uint8_t*>(&reinterpret_cast<const sockaddr_in*>(address)->sin_addr), 4};
+  if (address->sa_family != AF_INET6) return {};
+  const auto& six = reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr;
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&six);
+  return IN6_IS_ADDR_V4MAPPED(&six) ? std::span(bytes + 12, 4) : std::span(bytes, 16);
 }
 
 Tables* tables() { return worker_tables.get(); }

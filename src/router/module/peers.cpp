@@ -53,7 +53,7 @@ struct Peer {
 // Forgets pods that are idle, when there are many more than the table knows.
 void forget_some(const table::Table& table) {
   auto& all = pods();
-  if (all.size() < 1024 || all.size() < 4 * table.backends().size()) return;
+  if (all.size() < 1024 || all.size() < 4 * table.backend_count()) return;
   std::erase_if(all, [](const auto& entry) { return entry.second.active == 0 && !is_ejected(entry.second); });
 }
 

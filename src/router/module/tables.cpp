@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "router/table/traffic.h"
+
 namespace workflow::router::module {
 namespace {
 
@@ -43,13 +45,17 @@ void* map(const Wanted& wanted, std::size_t& size, std::string& problem) {
 Tables::~Tables() {
   if (entry_) entry_->process.store(0);
   if (control_) ::munmap(control_, sizeof(table::Control));
-  release();
 }
 
-void Tables::release() {
-  table_.reset();
-  if (mapping_) ::munmap(mapping_, size_);
-  mapping_ = nullptr;
+Tables::Mapping& Tables::Mapping::operator=(Mapping&& other) noexcept {
+  std::swap(memory, other.memory);
+  std::swap(size, other.size);
+  std::swap(generation, other.generation);
+  return *this;
+}
+
+Tables::Mapping::~Mapping() {
+  if (memory) ::munmap(memory, size);
 }
 
 bool Tables::start() {
@@ -82,23 +88,50 @@ bool Tables::start() {
   return true;
 }
 
-bool Tables::load(std::uint64_t generation, std::string& problem) {
+void* Tables::map_traffic() const {
   std::size_t size = 0;
-  auto* memory = map({folder_, std::to_string(generation), Access::read}, size, problem);
-  if (!memory) return false;
-  auto table = table::Table::open({static_cast<const std::byte*>(memory), size}, problem);
+  std::string problem;
+  auto* memory = map({folder_, "traffic", Access::share}, size, problem);
+  if (memory && size == table::Traffic::size()) return memory;
+  tell_("requests are not counted: " + (memory ? std::string("the file has another size") : problem));
+  if (memory) ::munmap(memory, size);
+  return nullptr;
+}
+
+Tables::Mapping Tables::map_table(std::uint64_t generation, std::string& problem) const {
+  Mapping mapping;
+  mapping.generation = generation;
+  mapping.memory = map({folder_, std::to_string(generation), Access::read}, mapping.size, problem);
+  return mapping;
+}
+
+// A table that amends the one that we have costs what it has itself.
+bool Tables::load(std::uint64_t generation, std::string& problem) {
+  auto newest = map_table(generation, problem);
+  if (!newest.memory) return false;
+  auto table = table::Table::open(newest.bytes(), problem);
   if (table && table->generation() != generation) {
     problem = "it is another generation than its name says";
     table.reset();
   }
-  if (!table) {
-    ::munmap(memory, size);
-    return false;
+  if (!table) return false;
+  if (table->base() == 0) {
+    table_ = table;
+    base_ = std::move(newest);
+    amendment_ = Mapping();
+    return true;
   }
-  release();
-  mapping_ = memory;
-  size_ = size;
+  const auto number = table->base();
+  std::optional<Mapping> base;
+  if (base_.generation != number) base = map_table(number, problem);
+  const auto bytes = base ? base->bytes() : base_.bytes();
+  if (bytes.empty()) return false;
+  // What is mapped was checked before.
+  table = base ? table::Table::open(bytes, problem) : table::Table::view(bytes);
+  if (!table || !table->amend(newest.bytes(), problem)) return false;
   table_ = table;
+  if (base) base_ = std::move(*base);
+  amendment_ = std::move(newest);
   return true;
 }
 

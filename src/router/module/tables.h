@@ -3,9 +3,12 @@
 //   Needs   the folder that the router writes, see table/layout.h: open, because a worker may not be allowed to look it
 //   up from the root.
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 
 #include "router/table/table.h"
 
@@ -21,6 +24,8 @@ class Tables {
 
   // Maps the control page and takes an entry in it. False when it cannot be used, which has been told.
   bool start();
+  // Where requests are counted, see table/traffic.h; null when it cannot be used, which has been told.
+  void* map_traffic() const;
   // The newest usable table, or null when there is none yet. What it returned before is gone if it returns another.
   const table::Table* current() {
     if (control_ && control_->generation.load(std::memory_order_acquire) != seen_) refresh();
@@ -28,17 +33,26 @@ class Tables {
   }
 
  private:
+  struct Mapping {
+    void* memory = nullptr;
+    std::size_t size = 0;
+    std::uint64_t generation = 0;
+    Mapping() = default;
+    Mapping(Mapping&& other) noexcept { *this = std::move(other); }
+    Mapping& operator=(Mapping&& other) noexcept;
+    ~Mapping();
+    std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(memory), size}; }
+  };
   void refresh();
   bool load(std::uint64_t generation, std::string& problem);
-  void release();
+  Mapping map_table(std::uint64_t generation, std::string& problem) const;
 
   int folder_;
   Tell tell_;
   table::Control* control_ = nullptr;
   table::Control::Worker* entry_ = nullptr;
   std::uint64_t seen_ = 0;
-  void* mapping_ = nullptr;
-  std::size_t size_ = 0;
+  Mapping base_, amendment_;  // what `table_` is a view of
   std::optional<table::Table> table_;
 };
 

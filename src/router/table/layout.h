@@ -1,6 +1,8 @@
 // src/router/table/layout.h: the routing table as bytes, and the page through which router and workers agree on one.
 //   A table is a file that never changes once it has its name: <folder>/<generation>. Everything in it is reached by
 //   offsets from its beginning. Numbers are the machine's own: a table never leaves the machine.
+//   A table may amend another one, `base`, which it is read together with: what it has wins, and its offsets and
+//   indices are marked as its own.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -9,8 +11,9 @@
 namespace workflow::router::table {
 
 constexpr char magic[8] = {'W', 'F', 'R', 'O', 'U', 'T', 'E', 'S'};
-constexpr std::uint32_t layout_version = 1;
+constexpr std::uint32_t layout_version = 3;
 constexpr std::uint32_t none = 0xffffffff;
+constexpr std::uint32_t amending = 0x80000000;  // marks an offset into, or an index of, the table that amends
 
 struct Text {
   std::uint32_t offset = 0, size = 0;
@@ -33,7 +36,7 @@ struct Endpoint {
 };
 
 namespace backend_flags {
-constexpr std::uint32_t maintenance = 1, enforce_tls = 2, buffering = 4, affinity = 8, grpc = 16;
+constexpr std::uint32_t maintenance = 1, enforce_tls = 2, buffering = 4, affinity = 8, grpc = 16, gone = 32;
 }
 struct Backend {
   Text name;  // "namespace.service"
@@ -51,22 +54,34 @@ struct Location {
 };
 
 namespace app_flags {
-constexpr std::uint32_t whitelisted = 1, request_start = 2, platform = 4, odd_header_names = 8;
+constexpr std::uint32_t whitelisted = 1, request_start = 2, platform = 4, odd_header_names = 8, authenticated = 16;
 }
+struct Page {  // of an error; status 0: of maintenance
+  std::uint32_t status = 0;
+  Text html;
+};
+struct Digest {
+  std::uint8_t bytes[32] = {};
+};
 struct App {
-  Text label, referrer_policy;
+  Text label, referrer_policy, hsts;
   std::uint32_t backend = none, flags = 0;
   List<Range> whitelist;
   List<Location> locations;
-  std::uint32_t canary = none, canary_percent = 0;  // a backend, and its share of requests
-  Text canary_header, canary_cookie;                // "always" and "never" in them win over the share
-  std::uint32_t rate = 0, burst = 0;                // requests a second of one client address; 0: any
+  std::uint64_t body_limit = 0;  // 0: any
+  Text canonical_host;           // others are redirected to it
+  List<Digest> users;            // of Header::seed as it is in memory, user, ":", password: SHA-256
+  List<Page> pages;
+  Text canary;                                   // the name of a backend
+  std::uint32_t canary_percent = 0, unused = 0;  // its share of clients
+  Text canary_header, canary_cookie;             // "always" and "never" in them win over the share
+  std::uint32_t rate = 0, burst = 0;             // requests a second of one client address; 0: any
 };
 
 struct Host {
-  Text name;         // "foo.example.com", "*.foo.com", "foo.*", or a regular expression
-  Text certificate;  // its id; empty: no HTTPS
-  std::uint32_t app = none;
+  Text name;                 // "foo.example.com", "*.foo.com", "foo.*", or a regular expression
+  Text certificate;          // its id; empty: no HTTPS
+  std::uint32_t app = none;  // none: in the table that amends: nobody's any more
 };
 
 namespace settings_flags {
@@ -75,7 +90,8 @@ constexpr std::uint32_t request_ids = 1;
 struct Settings {
   std::uint32_t flags = 0;
   std::uint32_t default_backend = none;  // for hosts that nobody has
-  Text default_label, hsts, platform_certificate;
+  Text default_label, platform_certificate;
+  std::uint64_t default_body_limit = 0;
   List<Range> trusted;
   List<Text> early_methods;
 };
@@ -85,6 +101,7 @@ struct Header {
   std::uint32_t version = 0, header_size = 0;
   std::uint64_t size = 0, checksum = 0;  // of the whole file; of what follows the checksum
   std::uint64_t generation = 0, seed = 0;
+  std::uint64_t base = 0;  // generation of the table that this one amends; 0: it stands alone
   Settings settings;
   List<Host> hosts;  // the last `regexes` of them are regular expressions, in order
   std::uint32_t regexes = 0, unused = 0;

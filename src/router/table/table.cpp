@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace workflow::router::table {
 namespace {
@@ -33,8 +34,8 @@ const T* find_in(const Table& table, const Named<T>& named, std::string_view nam
   if (slots.empty() || (slots.size() & (slots.size() - 1)) != 0) return nullptr;
   auto at = hash_of(name, named.seed) & (slots.size() - 1);
   for (std::size_t tries = 0; tries < slots.size() && slots[at] != 0; ++tries) {
-    const auto* found = table.item(named.items, slots[at] - 1);
-    if (found && table.text(found->name) == name) return found;
+    const std::size_t index = slots[at] - 1;
+    if (index < named.items.size() && table.text(named.items[index].name) == name) return &named.items[index];
     at = (at + 1) & (slots.size() - 1);
   }
   return nullptr;
@@ -99,62 +100,114 @@ std::optional<Table> Table::open(std::span<const std::byte> bytes, std::string& 
   return table;
 }
 
+bool Table::amend(std::span<const std::byte> bytes, std::string& problem) {
+  const auto other = open(bytes, problem);
+  if (!other) return false;
+  if (other->base() == 0 || other->base() != header().generation || header().base != 0) {
+    problem = "it amends another table";
+    return false;
+  }
+  amendment_ = bytes;
+  return true;
+}
+
 std::string_view Table::text(Text text) const {
-  if (std::uint64_t{text.offset} + text.size > bytes_.size()) return {};
-  return {reinterpret_cast<const char*>(bytes_.data()) + text.offset, text.size};
+  const auto bytes = part(text.offset);
+  const auto offset = text.offset & ~amending;
+  if (std::uint64_t{offset} + text.size > bytes.size()) return {};
+  return {reinterpret_cast<const char*>(bytes.data()) + offset, text.size};
+}
+
+template <typename T>
+const T* Table::item(List<T> Header::* items, std::uint32_t index) const {
+  const auto bytes = part(index);
+  if (bytes.empty()) return nullptr;
+  const auto all = list(header_of(bytes).*items);
+  const auto at = index & ~amending;
+  return at < all.size() ? &all[at] : nullptr;
+}
+
+const App* Table::app(const Host& host) const { return item(&Header::apps, host.app); }
+
+// The base's own word about a backend may be amended.
+const Backend* Table::backend(std::uint32_t index) const {
+  const auto* found = item(&Header::backends, index);
+  return found && !amendment_.empty() && (index & amending) == 0 ? find_backend(text(found->name)) : found;
 }
 
 std::string Table::first_fault() const {
-  const auto& h = header();
+  auto fault = fault_in(header());
+  return fault.empty() && !amendment_.empty() ? fault_in(newest()) : fault;
+}
+
+std::string Table::fault_in(const Header& h) const {
   std::string fault;
   const auto check = [&](bool good, const char* what) {
     if (!good && fault.empty()) fault = what;
   };
-  const auto has_text = [&](Text t) { return std::uint64_t{t.offset} + t.size <= bytes_.size(); };
+  const auto has_text = [&](Text t) {
+    return std::uint64_t{t.offset & ~amending} + t.size <= part(t.offset).size() || t.size == 0;
+  };
   const auto has_list = [&]<typename T>(List<T> l) { return list(l).size() == l.count; };
-  const auto has_backend = [&](std::uint32_t index) { return index < h.backends.count; };
+  const auto has_backend = [&](std::uint32_t index) { return item(&Header::backends, index) != nullptr; };
   check(has_list(h.hosts) && has_list(h.host_slots) && has_list(h.backends) && has_list(h.backend_slots) &&
             has_list(h.apps),
         "a list lies outside");
   if (!fault.empty()) return fault;
   const auto& s = h.settings;
-  check(has_text(s.default_label) && has_text(s.hsts) && has_text(s.platform_certificate) && has_list(s.trusted) &&
+  check(has_text(s.default_label) && has_text(s.platform_certificate) && has_list(s.trusted) &&
             has_list(s.early_methods) && (s.default_backend == none || has_backend(s.default_backend)),
         "a setting points outside");
   for (const auto& method : list(s.early_methods)) check(has_text(method), "a method lies outside");
   check(h.regexes <= h.hosts.count, "there are more regular expressions than hosts");
-  for (const auto& slots : {h.host_slots, h.backend_slots}) {
+  for (const auto& [slots, limit] :
+       {std::pair(h.host_slots, h.hosts.count), std::pair(h.backend_slots, h.backends.count)}) {
     check((slots.count & (slots.count - 1)) == 0, "the slots are no power of two");
-    const auto limit = slots.offset == h.host_slots.offset ? h.hosts.count : h.backends.count;
     for (const auto slot : list(slots)) check(slot <= limit, "a slot points to nothing");
   }
-  for (const auto& host : hosts()) {
-    check(has_text(host.name) && has_text(host.certificate) && host.app < h.apps.count, "a host points outside");
+  for (const auto& host : list(h.hosts)) {
+    check(has_text(host.name) && has_text(host.certificate) &&
+              ((h.base != 0 && host.app == none) || item(&Header::apps, host.app)),
+          "a host points outside");
   }
-  for (const auto& backend : backends()) {
+  for (const auto& backend : list(h.backends)) {
     check(has_text(backend.name) && has_list(backend.endpoints), "a backend points outside");
     for (const auto& endpoint : list(backend.endpoints))
       check(endpoint.family == 4 || endpoint.family == 6, "an endpoint has no family");
   }
-  for (const auto& app : apps()) {
-    check(has_text(app.label) && has_text(app.referrer_policy) && has_text(app.canary_header) &&
-              has_text(app.canary_cookie) && has_list(app.whitelist) && has_list(app.locations) &&
-              has_backend(app.backend) && (app.canary == none || has_backend(app.canary)),
+  for (const auto& app : list(h.apps)) {
+    check(has_text(app.label) && has_text(app.referrer_policy) && has_text(app.hsts) && has_text(app.canonical_host) &&
+              has_text(app.canary) && has_text(app.canary_header) && has_text(app.canary_cookie) &&
+              has_list(app.whitelist) && has_list(app.locations) && has_list(app.users) && has_list(app.pages) &&
+              has_backend(app.backend),
           "an app points outside");
     for (const auto& location : list(app.locations)) {
       check(has_text(location.path) && has_backend(location.backend) && location.kind <= PathKind::regex_any_case,
             "a path points outside");
     }
+    for (const auto& page : list(app.pages)) check(has_text(page.html), "a page lies outside");
   }
   return fault;
 }
 
 const Host* Table::find_named(std::string_view name) const {
-  return find_in(*this, Named<Host>{hosts(), list(header().host_slots), header().seed}, name);
+  for (const auto& bytes : {amendment_, bytes_}) {
+    if (bytes.empty()) continue;
+    const auto& h = header_of(bytes);
+    const auto* host = find_in(*this, Named<Host>{list(h.hosts), list(h.host_slots), h.seed}, name);
+    if (host) return host->app == none ? nullptr : host;
+  }
+  return nullptr;
 }
 
 const Backend* Table::find_backend(std::string_view name) const {
-  return find_in(*this, Named<Backend>{backends(), list(header().backend_slots), header().seed}, name);
+  for (const auto& bytes : {amendment_, bytes_}) {
+    if (bytes.empty()) continue;
+    const auto& h = header_of(bytes);
+    const auto* backend = find_in(*this, Named<Backend>{list(h.backends), list(h.backend_slots), h.seed}, name);
+    if (backend) return (backend->flags & backend_flags::gone) != 0 ? nullptr : backend;
+  }
+  return nullptr;
 }
 
 const Host* Table::find_host(std::string_view name, Regexes& regexes) const {
@@ -175,7 +228,7 @@ const Host* Table::find_host(std::string_view name, Regexes& regexes) const {
     pattern[first + 1] = '*';
     if (const auto* any_domain = find_named({pattern, first + 2})) return any_domain;
   }
-  const auto all = hosts();
+  const auto all = list(header().hosts);
   for (const auto& host : all.last(std::min<std::size_t>(header().regexes, all.size()))) {
     if (regexes.matches(text(host.name), Letters::any_case, name)) return &host;
   }
