@@ -153,6 +153,7 @@ void put_probes(json::object& container, const AppSpec& app, const ReleaseSpec& 
   // killed: the deploy's own deadline ends it.
   const json::object listens{{"port", *port}};
   container["startupProbe"] = {{"tcpSocket", listens},
+                               {"initialDelaySeconds", 0},
                                {"timeoutSeconds", 5},
                                {"periodSeconds", 1},
                                {"failureThreshold", std::numeric_limits<std::int32_t>::max()}};
