@@ -607,6 +607,25 @@ void on_change(ngx_event_t* event) {
   if (worker_tables) worker_tables->current();
 }
 
+// Where nothing can be watched we look from time to time: a table is in effect within this all the same.
+constexpr ngx_msec_t look_again = 50;
+
+void look_for_tables(ngx_event_t* event) {
+  if (worker_tables) worker_tables->current();
+  if (!ngx_exiting && !ngx_terminate) ngx_add_timer(event, look_again);
+}
+
+void watch_by_timer(ngx_cycle_t* cycle) {
+  static ngx_connection_t nobody{};
+  static ngx_event_t timer{};
+  nobody.fd = -1;  // what nginx names in its debug log
+  timer.handler = look_for_tables;
+  timer.data = &nobody;
+  timer.log = cycle->log;
+  timer.cancelable = 1;
+  ngx_add_timer(&timer, look_again);
+}
+
 std::string state_folder(ngx_cycle_t* cycle) {
   auto** http = reinterpret_cast<ngx_http_conf_ctx_t**>(&cycle->conf_ctx[ngx_http_module.index]);
   if (!*http) return "";
@@ -635,7 +654,9 @@ ngx_int_t start_worker(ngx_cycle_t* cycle) {
   // Watched first, read then: nothing is missed between.
   if (watch < 0 || ::inotify_add_watch(watch, page.c_str(), IN_ATTRIB) < 0 ||
       ngx_add_channel_event(cycle, watch, NGX_READ_EVENT, on_change) != NGX_OK) {
-    tell("the control page cannot be watched: new tables are seen with the next request");
+    tell(
+        "the control page cannot be watched, which the system's limits of inotify may explain: it is read every 50 ms");
+    watch_by_timer(cycle);
   }
   worker_tables->start();
   if (void* memory = worker_tables->map_traffic()) worker_traffic.emplace(memory);
