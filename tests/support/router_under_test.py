@@ -136,6 +136,8 @@ class Backend:
     def __init__(self, name, delay=0.0):
         backend = self
         self.name, self.delay, self.requests, self.connections = name, delay, 0, []
+        self.pace = None  # an event: the next server-sent one may go out
+        self.under_way, self.idle = 0, threading.Condition()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -145,10 +147,22 @@ class Backend:
                 backend.connections.append(self.connection)
 
             def answer(self):
-                backend.requests += 1
+                with backend.idle:
+                    backend.requests += 1
+                    backend.under_way += 1
+                try:
+                    self.answer_one()
+                finally:
+                    with backend.idle:
+                        backend.under_way -= 1
+                        backend.idle.notify_all()
+
+            def answer_one(self):
                 if self.headers.get("Upgrade") == "websocket":
                     return self.echo()
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if self.path.startswith("/events/"):
+                    return self.stream(int(self.path.rpartition("/")[2]))
+                body = self.body()
                 time.sleep(backend.delay if not self.path.startswith("/slow") else 1.5)
                 text = json.dumps({"pod": backend.name, "path": self.path, "method": self.command, "size": len(body),
                                    "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
@@ -160,6 +174,33 @@ class Backend:
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(text)
+
+            def body(self):
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = b""
+                while size := int(self.rfile.readline(), 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
+
+            def stream(self, count):
+                """So many server-sent events, each after the client has got the one before, for all that we can tell."""
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                for number in range(count):
+                    data = f"data: {backend.name} {number}\n\n".encode()
+                    self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+                    self.wfile.flush()
+                    if backend.pace:
+                        backend.pace.wait(30)
+                        backend.pace.clear()
+                    else:
+                        time.sleep(0.05)
+                self.wfile.write(b"0\r\n\r\n")
 
             def echo(self):
                 self.connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
@@ -181,6 +222,12 @@ class Backend:
         self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
+    def drain(self):
+        """Ends as a pod does: once what is under way is done. It is asked nothing new any more."""
+        with self.idle:
+            self.idle.wait_for(lambda: self.under_way == 0, 60)
+        self.stop()
+
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
@@ -200,7 +247,8 @@ class Router:
         settings = dict(os.environ, KUBECONFIG=str(self.api.kubeconfig), POD_NAMESPACE="deis", PLATFORM_DOMAIN="example.com",
                         ROUTER_STATE_DIR=str(self.folder / "router"), ROUTER_HTTP_PORT=str(self.http), ROUTER_HTTPS_PORT=str(self.https),
                         ROUTER_BUILDER_PORT=str(self.builder), ROUTER_STATUS_PORT=str(self.status), ROUTER_HEALTH_PORT=str(self.health),
-                        ROUTER_MODULE=str(pathlib.Path(WORKFLOW).parent / "ngx_http_router_module.so"), ROUTER_STOP_DELAY="0s", **env)
+                        ROUTER_MODULE=os.environ.get("ROUTER_TEST_MODULE", str(pathlib.Path(WORKFLOW).parent / "ngx_http_router_module.so")),
+                        ROUTER_STOP_DELAY="0s", **env)
         with open(self.logfile, "ab") as log:
             self.process = subprocess.Popen([*self.prefix, WORKFLOW, "router"], env=settings, stdout=log, stderr=log)
         return self
