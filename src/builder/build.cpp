@@ -7,6 +7,8 @@
 #include "lib/async/process.h"
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
+#include "lib/base/slug_name.h"
+#include "lib/base/utf8.h"
 #include "lib/procfile/procfile.h"
 
 namespace workflow::builder {
@@ -88,8 +90,9 @@ class Build {
     return {.build = {.app = job_.app,
                       .user = job_.user,
                       .commit = job_.commit,
-                      .image = keys_.slug,
+                      .image = SlugName{keys_.slug, sha256_}.text(),
                       .procfile = std::move(procfile_)},
+            .slug = keys_.slug,
             .leftovers = leftovers_};
   }
 
@@ -108,7 +111,8 @@ class Build {
     phases_.upload = Clock::now() - begin;
     begin = Clock::now();
     co_await run_pod();
-    co_await patiently([this] { return fetch_process_types(); });
+    co_await together(parts_.executor, patiently([this] { return fetch_process_types(); }),
+                      patiently([this] { return fetch_digest(); }));
     phases_.build = Clock::now() - begin;
   }
 
@@ -119,7 +123,7 @@ class Build {
   }
 
   Task<> upload() {
-    leftovers_.objects = {keys_.tar, keys_.procfile};
+    leftovers_.objects = {keys_.tar, keys_.procfile, keys_.digest};
     co_await patiently([this] { return upload_once(); });
   }
 
@@ -179,7 +183,8 @@ class Build {
     const auto time = std::min(pod_.deadline, s3::longest_presign);
     BuildUrls urls{{"TAR_URL", store.presigned_get(bucket, keys_.tar, time)},
                    {"SLUG_PUT_URL", store.presigned_put(bucket, keys_.slug, time)},
-                   {"PROCFILE_PUT_URL", store.presigned_put(bucket, keys_.procfile, time)}};
+                   {"PROCFILE_PUT_URL", store.presigned_put(bucket, keys_.procfile, time)},
+                   {"DIGEST_PUT_URL", store.presigned_put(bucket, keys_.digest, time)}};
     if (!job_.config.has("DEIS_DISABLE_CACHE")) {
       urls["CACHE_GET_URL"] = store.presigned_get(bucket, keys_.cache, time);
       urls["CACHE_PUT_URL"] = store.presigned_put(bucket, keys_.cache, time);
@@ -324,14 +329,20 @@ class Build {
       const auto old = std::min<std::uint64_t>(skip, piece.size());
       skip -= old;
       log_shown_ += piece.size() - old;
-      if (old < piece.size()) output_.raw(std::string_view(piece).substr(old));
+      if (old < piece.size()) output_.raw(log_text_.add(std::string_view(piece).substr(old)));
       co_await output_.flushed();
     }
+    output_.raw(log_text_.end());
     log_ended_ = true;
   }
 
   Task<> fetch_process_types() {
     procfile_ = procfile_from(co_await parts_.store.get(parts_.config.bucket, keys_.procfile, 1u << 20));
+  }
+
+  Task<> fetch_digest() {
+    sha256_ = co_await parts_.store.get(parts_.config.bucket, keys_.digest, 64);
+    if (!is_sha256(sha256_)) throw Error(ErrorKind::unprocessable, "the build did not say what its slug is");
   }
 
   Parts& parts_;
@@ -343,7 +354,9 @@ class Build {
   Leftovers leftovers_;
   std::string waits_for_;        // as the pusher was told
   std::uint64_t log_shown_ = 0;  // bytes
+  Utf8Stream log_text_;
   bool log_ended_ = false;
+  std::string sha256_;  // of the slug
   json::object procfile_;
 };
 

@@ -44,6 +44,7 @@ Task<> remove(Parts& parts, Leftovers leftovers);
 // A slug that waits to be released.
 struct Built {
   NewBuild build;
+  std::string slug;     // its key
   Leftovers leftovers;  // the caller removes them
 };
 // Throws Error with words for the pusher, and then has left nothing. Fills in the phases upload and build.

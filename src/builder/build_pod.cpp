@@ -127,6 +127,7 @@ BuildKeys build_keys(const AppName& app, const ObjectId& commit, std::string_vie
           .tar = folder + "tar",
           .slug = folder + "push/slug.tgz",
           .procfile = folder + "push/Procfile",
+          .digest = folder + "push/slug.sha256",
           .cache = "home/" + app.text() + "/cache/cache.tgz"};
 }
 

@@ -45,12 +45,12 @@ struct SourceTree {
 // BUILDPACK_URL decides first, then HEPHY_BUILDER (procfile or dockerfile), then whether there is a Dockerfile.
 BuildType build_type(const SourceTree& tree, const AppConfig& config);
 
-// Where a build's objects lie in the bucket. The folder is this one build's: its name has the whole id of what is
-// built, and `unique`, since a commit may be built again into something else. What a release runs is never written
-// again.
+// Where a build's objects lie in the bucket. The folder is this one build's: its name has the whole id of the commit,
+// and `unique`, since a commit may be built again into something else. What a release runs is never written again, and
+// its bytes are those whose digest the release has (SlugName).
 struct BuildKeys {
-  std::string folder;  // ends with "/"; `tar`, `slug` and `procfile` lie in it
-  std::string tar, slug, procfile;
+  std::string folder;  // ends with "/"; what a build reads and makes lies in it
+  std::string tar, slug, procfile, digest;
   std::string cache;  // the app's
 };
 BuildKeys build_keys(const AppName& app, const ObjectId& commit, std::string_view unique);

@@ -8,6 +8,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::string_view home = "home/";
+constexpr auto sweep_pause = 24h;
 
 }  // namespace
 
@@ -25,11 +26,21 @@ std::optional<AppName> app_of_key(std::string_view key) {
 std::vector<std::string> abandoned(const std::vector<s3::ObjectInfo>& objects, Time before) {
   std::vector<std::string> keys;
   for (const auto& object : objects) {
-    const bool is_builds = object.key.ends_with("/tar") || object.key.ends_with("/push/Procfile");
+    const bool is_builds = object.key.ends_with("/tar") || object.key.ends_with("/push/Procfile") ||
+                           object.key.ends_with("/push/slug.sha256");
     if (is_builds && object.key.contains(":git-") && app_of_key(object.key) && object.modified < before)
       keys.push_back(object.key);
   }
   return keys;
+}
+
+std::map<AppName, std::vector<std::string>> old_slugs(const std::vector<s3::ObjectInfo>& objects, Time before) {
+  std::map<AppName, std::vector<std::string>> slugs;
+  for (const auto& object : objects) {
+    if (!object.key.contains(":git-") || !object.key.ends_with("/push/slug.tgz") || object.modified >= before) continue;
+    if (auto app = app_of_key(object.key)) slugs[*std::move(app)].push_back(object.key);
+  }
+  return slugs;
 }
 
 std::vector<AppName> without_namespace(const std::set<AppName>& found,
@@ -52,8 +63,35 @@ Task<> Cleaner::run() {
 
 Task<> Cleaner::follow() {
   co_await parts_.namespaces.wait_synced();
-  tasks_.spawn("look for what destroyed apps left", sweep());
+  tasks_.spawn("look for what destroyed apps left", sweep_daily());
   while (auto app = co_await destroyed_.pop()) tasks_.spawn("clean up after an app", consider(*std::move(app)));
+}
+
+Task<> Cleaner::sweep_daily() {
+  for (;;) {
+    co_await sweep();
+    co_await sleep_for(sweep_pause);
+  }
+}
+
+// Of an app that lives on. Its lock, and their age, tell that no push of now is to release them: what the controller
+// does not know then, it will never know.
+Task<> Cleaner::prune(AppName app, std::vector<std::string> slugs) {
+  auto work = [this, app, slugs = std::move(slugs)]() -> Task<> {
+    const auto needed = co_await parts_.controller.needed_slugs(app);
+    for (const auto& key : slugs) {
+      if (needed.contains(key)) continue;
+      co_await parts_.store.remove(parts_.config.bucket, key);
+      log::info("removed a slug that no release needs", kv("app", app), kv("key", key));
+    }
+  };
+  try {
+    co_await pushes_.with_app_locked(app, std::move(work));
+  } catch (const Error& error) {
+    // An app that is gone is somebody else's work; else the next sweep looks again.
+    if (error.kind() != ErrorKind::not_found)
+      log::warn("slugs that no release needs stay for now", kv("app", app), kv("error", error.message()));
+  }
 }
 
 Task<> Cleaner::sweep() {
@@ -67,6 +105,10 @@ Task<> Cleaner::sweep() {
     const auto longest_build = parts_.config.build_timeout + 5min;
     for (const auto& key : abandoned(objects, SystemClock().now() - longest_build))
       co_await parts_.store.remove(parts_.config.bucket, key);
+    const auto longest_push = parts_.config.build_timeout + parts_.config.release_timeout;
+    for (auto& [app, slugs] : old_slugs(objects, SystemClock().now() - longest_push))
+      if (has_namespace(app)) co_await prune(app, std::move(slugs));
+    log::debug("looked for what nobody needs", kv("objects", objects.size()));
   } catch (const Error& error) {
     // No bucket: nothing was ever pushed. Else the next start looks again.
     if (error.kind() != ErrorKind::not_found)

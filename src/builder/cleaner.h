@@ -1,6 +1,8 @@
-// src/builder/cleaner.h: removes the repository and the stored objects of apps that were destroyed.
+// src/builder/cleaner.h: removes the repository and the stored objects of apps that were destroyed, and of the others
+// what no build and no release needs.
 #pragma once
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -18,6 +20,10 @@ std::optional<AppName> app_of_key(std::string_view key);
 // `before`. Slugs are not among them, since a release may run them.
 std::vector<std::string> abandoned(const std::vector<s3::ObjectInfo>& objects, Time before);
 
+// Slugs older than `before`, by app: perhaps of releases, perhaps of builds whose builder was killed before it released
+// them or removed them.
+std::map<AppName, std::vector<std::string>> old_slugs(const std::vector<s3::ObjectInfo>& objects, Time before);
+
 // What is there without a namespace of its name: perhaps of destroyed apps.
 std::vector<AppName> without_namespace(const std::set<AppName>& found,
                                        const std::function<bool(const AppName&)>& has_namespace);
@@ -33,7 +39,9 @@ class Cleaner {
  private:
   bool has_namespace(const AppName& app) const;
   Task<> follow();
+  Task<> sweep_daily();
   Task<> sweep();
+  Task<> prune(AppName app, std::vector<std::string> slugs);
   Task<> consider(AppName app);
   Task<> remove(AppName app);
 

@@ -2,6 +2,7 @@
 
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
+#include "lib/base/slug_name.h"
 
 namespace workflow::builder {
 namespace {
@@ -127,6 +128,18 @@ Task<bool> Controller::app_exists(AppName app) {
     if (error.kind() != ErrorKind::not_found) throw;
   }
   co_return false;
+}
+
+Task<std::set<std::string>> Controller::needed_slugs(AppName app) {
+  const auto answer = co_await send("GET", "/v2/hooks/images/" + app.text() + "/", {}, quick);
+  const auto* images = find_path(answer, {"images"});
+  if (!images || !images->is_array()) throw Error(ErrorKind::unavailable, "the controller's answer names no images");
+  std::set<std::string> keys;
+  for (const auto& image : images->get_array()) {
+    if (!image.is_string()) throw Error(ErrorKind::unavailable, "the controller's answer names no images");
+    keys.insert(SlugName::parse(image.get_string()).key);
+  }
+  co_return keys;
 }
 
 }  // namespace workflow::builder

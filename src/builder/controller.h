@@ -4,6 +4,7 @@
 #pragma once
 #include <chrono>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "builder/build_pod.h"
@@ -44,6 +45,8 @@ class Controller {
   // Returns when the release serves. A controller that goes away meanwhile is asked again for a minute, each time.
   Task<ReleaseVersion> release(NewBuild build);
   Task<bool> app_exists(AppName app);
+  // Keys of the slugs that releases of the app run, or may run again. Throws not_found without the app.
+  Task<std::set<std::string>> needed_slugs(AppName app);
 
  private:
   Task<json::value> send(std::string method, std::string path, json::object body, std::chrono::milliseconds timeout,

@@ -207,7 +207,7 @@ Task<> Pushes::forget(std::shared_ptr<Push> push) {
     count("failed");
     log::warn("git did not store what was built", kv("app", push->app), kv("commit", push->built->build.commit));
   }
-  co_await remove(parts_, {.objects = {push->built->build.image}});
+  co_await remove(parts_, {.objects = {push->built->slug}});
 }
 
 Task<int> Pushes::receive_pack(Call call, std::shared_ptr<Push> push) {

@@ -20,6 +20,11 @@ constexpr sql::Query select_granted_keys{"select_granted_keys",
                                          "SELECT u.username, k.public, k.fingerprint FROM grants g JOIN users u ON "
                                          "u.id = g.user_id JOIN keys k ON k.owner_id = u.id "
                                          "WHERE g.app_uuid = $1::uuid ORDER BY u.username, k.created"};
+// What a release runs that can still be rolled back to, or is about to serve.
+constexpr sql::Query select_needed_images{
+    "select_needed_images",
+    "SELECT DISTINCT b.image FROM builds b JOIN releases r ON r.build_uuid = b.uuid "
+    "WHERE r.app_uuid = $1::uuid AND r.state <> 'failed' ORDER BY b.image"};
 constexpr sql::Query select_user_keys{
     "select_user_keys", "SELECT public, fingerprint FROM keys WHERE owner_id = $1::bigint ORDER BY created"};
 
@@ -70,6 +75,16 @@ Task<http::Response> keys_of_user(Parts& parts, Call& call) {
   co_return answer(200, co_await parts.db.transact(read));
 }
 
+Task<http::Response> needed_images(Parts& parts, Call& call) {
+  auto read = [id = call.param("app")](sql::Tx& tx) {
+    json::array images;
+    const auto rows = tx.query(select_needed_images, {get_app(tx, id).uuid});
+    for (int i = 0; i < rows.size(); ++i) images.push_back(json::string(rows[i].text("image")));
+    return json::object{{"images", std::move(images)}};
+  };
+  co_return answer(200, co_await parts.db.transact(read));
+}
+
 struct Pusher {
   App app;
   User user;
@@ -116,6 +131,13 @@ void add_hook_routes(Api& api) {
   api.add("GET", "/v2/hooks/keys/{app}/{username}", Who::builder,
           {"listKeysOfUser", "Keys of one user of the app", "", {{200, "KeysByUser"}}, {404}},
           [&parts](Call& call) { return keys_of_user(parts, call); });
+  api.add("GET", "/v2/hooks/images/{app}/", Who::builder,
+          {"listNeededImages",
+           "What the app's releases run, of those that serve, are to serve or can be rolled back to",
+           "",
+           {{200, "NeededImages"}},
+           {404}},
+          [&parts](Call& call) { return needed_images(parts, call); });
   api.add("POST", "/v2/hooks/build/", Who::builder,
           {"pushBuild", "Release and deploy what was pushed", "PushedBuild", {{200, "PushedRelease"}}, {404, 409, 422}},
           [&parts](Call& call) { return build_hook(parts, call); });

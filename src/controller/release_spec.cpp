@@ -3,6 +3,7 @@
 #include "controller/store.h"
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
+#include "lib/base/slug_name.h"
 #include "lib/base/text.h"
 #include "lib/kube/objects.h"
 
@@ -79,8 +80,9 @@ Task<cluster::RegistryCredentials> platform_credentials(const Parts& parts) {
 
 Secret slug_url(const Parts& parts, const std::string& image) {
   if (!parts.store) throw Error(ErrorKind::unprocessable, "no object store is configured: set S3_ENDPOINT");
-  const auto key = image.ends_with(".tgz") ? image : image + "/slug.tgz";
-  return Secret(parts.store->presigned_get(parts.settings.bucket, key, std::chrono::hours(24 * 7)));
+  const auto slug = SlugName::parse(image);
+  const auto url = parts.store->presigned_get(parts.settings.bucket, slug.key, std::chrono::hours(24 * 7));
+  return Secret(SlugUrl{url, slug.sha256}.text());
 }
 
 // The app's own credentials first, then what the operator has for all apps.

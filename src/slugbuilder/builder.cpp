@@ -10,6 +10,7 @@
 #include "lib/async/component.h"
 #include "lib/base/encoding.h"
 #include "lib/base/file.h"
+#include "lib/base/file_digest.h"
 #include "lib/base/text.h"
 #include "lib/http/http.h"
 #include "lib/procfile/procfile.h"
@@ -30,9 +31,10 @@ constexpr archive::Owner slug_owner{2000, 2000};  // the user of app containers
 
 // What only we need, or what would tell a build about the platform around it.
 bool is_ours(const std::string& name) {
-  static const std::set<std::string> names = {"TAR_URL",       "SLUG_PUT_URL",  "PROCFILE_PUT_URL", "CACHE_GET_URL",
-                                              "CACHE_PUT_URL", "BUILDPACK_URL", "BUILDPACKS_DIR",   "ENV_DIR",
-                                              "WORK_DIR",      "LOG_LEVEL",     "LOG_FORMAT",       "HOSTNAME"};
+  static const std::set<std::string> names = {"TAR_URL",       "SLUG_PUT_URL",  "PROCFILE_PUT_URL", "DIGEST_PUT_URL",
+                                              "CACHE_GET_URL", "CACHE_PUT_URL", "BUILDPACK_URL",    "BUILDPACKS_DIR",
+                                              "ENV_DIR",       "WORK_DIR",      "LOG_LEVEL",        "LOG_FORMAT",
+                                              "HOSTNAME"};
   return names.contains(name) || name.starts_with("KUBERNETES_") || name.starts_with("POD_") ||
          name.starts_with("DEIS_");
 }
@@ -293,6 +295,12 @@ class Build {
     }
     co_await store_cache();
     output_.heading("Compiled slug size is " + human_size(size));
+    if (config_.digest_put_url) {
+      const Fd slug(::open(slug_file().c_str(), O_RDONLY | O_CLOEXEC));
+      if (!slug) throw Error(ErrorKind::internal, "cannot read " + slug_file().string());
+      const auto digest = co_await offload([&slug] { return to_hex(sha256_of_file(slug)); });
+      co_await s3::upload(store_, *config_.digest_put_url, digest);
+    }
     if (config_.slug_put_url) co_await upload_file(*config_.slug_put_url, slug_file());
     if (config_.procfile_put_url) co_await s3::upload(store_, *config_.procfile_put_url, procfile::print(types));
   }
@@ -348,6 +356,7 @@ Config Config::from(Env& env) {
   config.tar_url = url("TAR_URL");
   config.slug_put_url = url("SLUG_PUT_URL");
   config.procfile_put_url = url("PROCFILE_PUT_URL");
+  config.digest_put_url = url("DIGEST_PUT_URL");
   config.cache_get_url = url("CACHE_GET_URL");
   config.cache_put_url = url("CACHE_PUT_URL");
   config.buildpack_url = env.text("BUILDPACK_URL", "");

@@ -20,7 +20,8 @@ struct Config {
   std::optional<http::Url> tar_url;       // TAR_URL: the source; absent: what is in APP_DIR
   std::optional<http::Url> slug_put_url;  // SLUG_PUT_URL, PROCFILE_PUT_URL: the results; absent: nothing is uploaded
   std::optional<http::Url> procfile_put_url;
-  std::optional<http::Url> cache_get_url;  // CACHE_GET_URL, CACHE_PUT_URL; absent: no cache
+  std::optional<http::Url> digest_put_url;  // DIGEST_PUT_URL: of the slug's bytes, SHA-256 in hex
+  std::optional<http::Url> cache_get_url;   // CACHE_GET_URL, CACHE_PUT_URL; absent: no cache
   std::optional<http::Url> cache_put_url;
   std::string buildpack_url;             // BUILDPACK_URL: git URL[#ref] or a .tgz URL; "": the stack's own buildpacks
   std::string source_version;            // SOURCE_VERSION: the commit

@@ -11,7 +11,8 @@
 namespace workflow::slugrunner {
 
 // Downloads the slug, trying again when the network or the store fails, and unpacks it into `folder`. Throws not_found
-// when the store does not have it (any more), forbidden when the URL's time has passed.
+// when the store does not have it (any more), forbidden when the URL's time has passed, invalid when its bytes are not
+// those that the URL's digest (slug_name.h) names.
 Task<> fetch_slug(Executor executor, std::string url, std::filesystem::path folder);
 
 // Runs `command` with bash after the slug's .profile.d/* and .profile, in `folder`; forwards signals to it and all its

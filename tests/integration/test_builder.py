@@ -1,6 +1,7 @@
 """git push over the real sshd and git, through the real builder, slugbuilder, object store and controller."""
 
 import base64
+import hashlib
 import itertools
 import os
 import pathlib
@@ -114,6 +115,11 @@ def releases(user, app):
     return [f"v{release['version']}" for release in user.get(f"/v2/apps/{app}/releases/").json()["results"]]
 
 
+def slug_of(user, app):
+    """Where the slug of the newest build lies in the object store."""
+    return user.get(f"/v2/apps/{app}/builds/").json()["results"][0]["image"].partition("@sha256:")[0]
+
+
 def read_until(process, text):
     """What a push prints up to `text`."""
     seen = ""
@@ -144,9 +150,10 @@ def test_a_push_builds_releases_and_says_how_long_each_part_took(alice, app, sto
     commit = alice.git(app, "rev-parse", "HEAD").stdout.strip()
     build = alice.api.get(f"/v2/apps/{app}/builds/").json()["results"][0]
     assert build["sha"] == commit[:8]
-    assert re.fullmatch(rf"home/{app}:git-{commit}-[0-9a-f]{{16}}/push/slug\.tgz", build["image"])
+    assert re.fullmatch(rf"home/{app}:git-{commit}-[0-9a-f]{{16}}/push/slug\.tgz@sha256:[0-9a-f]{{64}}", build["image"])
     assert build["procfile"] == {"web": "./serve"} and not build["dockerfile"]
-    assert store.client().head_object(Bucket="builder", Key=build["image"])["ContentLength"] > 0
+    key, digest = build["image"].split("@sha256:")
+    assert hashlib.sha256(store.client().get_object(Bucket="builder", Key=key)["Body"].read()).hexdigest() == digest
 
 
 def test_each_line_takes_the_place_of_gits_prefix_on_a_terminal(alice, app):
@@ -264,9 +271,10 @@ def test_a_build_has_no_credentials_and_no_more_rights_than_any_user(alice, app,
     # Each URL is for one object and one method.
     requests = {name: urllib.parse.urlsplit(url.decode()) for name, url in urls.items()}
     keys = {name: urllib.parse.unquote(url.path).removeprefix("/builder/") for name, url in requests.items()}
-    image = alice.api.get(f"/v2/apps/{app}/builds/").json()["results"][0]["image"]
+    image = slug_of(alice.api, app)
     folder = image.removesuffix("push/slug.tgz")
     assert keys == {"TAR_URL": folder + "tar", "SLUG_PUT_URL": image, "PROCFILE_PUT_URL": folder + "push/Procfile",
+                    "DIGEST_PUT_URL": folder + "push/slug.sha256",
                     "CACHE_GET_URL": f"home/{app}/cache/cache.tgz", "CACHE_PUT_URL": f"home/{app}/cache/cache.tgz"}
     for url in requests.values():
         assert 0 < int(urllib.parse.parse_qs(url.query)["X-Amz-Expires"][0]) <= 31 * 60
@@ -337,10 +345,10 @@ def test_a_commit_that_is_built_again_leaves_what_older_releases_run(alice, app,
     """The same commit under another branch name is built again, here with another outcome."""
     alice.commit(app, {"bin/pre-compile": "#!/bin/sh\ndate +%s%N > built-at\n"})
     alice.push(app, app)
-    first = alice.api.get(f"/v2/apps/{app}/builds/").json()["results"][0]["image"]
+    first = slug_of(alice.api, app)
     before = store.client().get_object(Bucket="builder", Key=first)["Body"].read()
     alice.push(app, app, "master:main")
-    second = alice.api.get(f"/v2/apps/{app}/builds/").json()["results"][0]["image"]
+    second = slug_of(alice.api, app)
     assert first != second
     assert store.client().get_object(Bucket="builder", Key=first)["Body"].read() == before
     assert store.client().get_object(Bucket="builder", Key=second)["Body"].read() != before
@@ -751,6 +759,36 @@ def test_a_builder_that_was_killed_starts_clean_and_keeps_repositories(own_build
     wait_for(lambda: not cluster.names("pods", own.ns) and not cluster.names("secrets", own.ns), 20, "what the builds left is gone")
     output = own.pusher.push(own.app, own.app).stdout
     assert f"{own.app}:v3" in output and "master -> master" in output
+
+
+def test_slugs_that_no_release_needs_are_removed_and_no_others(own_builder, store):
+    """As a builder leaves them that was killed between a build and its release."""
+    own = own_builder()
+    own.pusher.push(own.app, own.app)
+    needed = slug_of(own.pusher.api, own.app)
+    own.pusher.commit(own.app, {"a": "1"})
+    own.pusher.push(own.app, own.app)
+    orphan = f"home/{own.app}:git-{'0' * 40}-{'0' * 16}/push/slug.tgz"
+    store.client().put_object(Bucket="builder", Key=orphan, Body=b"of a build that nobody released")
+    own.env |= {"BUILDER_BUILD_TIMEOUT": "2s", "BUILDER_RELEASE_TIMEOUT": "2s"}
+
+    def swept():
+        """Once it is older than any push of now can be, the next sweep takes it."""
+        assert own.stop() == 0
+        own.log.unlink()
+        own.start()
+        wait_for(lambda: own.said("looked for what nobody needs"), 60, "the sweep")
+        return orphan not in objects_of(store, own.app)
+
+    wait_for(swept, 120, "the orphan is gone")
+    assert {needed, slug_of(own.pusher.api, own.app)} <= set(objects_of(store, own.app))
+
+
+def test_bytes_of_a_build_that_are_no_text_reach_the_pusher_as_text(alice, app):
+    alice.commit(app, {"bin/pre-compile": "#!/bin/sh\nprintf 'caf\\303\\251 and caf\\351\\n'\n"})
+    push = subprocess.run(["git", "-C", alice.folder / app, "push", alice.remote(app), "master"], env=alice.env, timeout=120,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert push.returncode == 0 and "café and caf\ufffd" in push.stdout.decode(), push.stdout
 
 
 def test_a_controller_that_is_being_restarted_is_waited_for(alice, app, controller):
