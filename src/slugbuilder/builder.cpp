@@ -115,7 +115,7 @@ class Build {
       co_await unpack(*config_.tar_url, build_dir());
     } else {
       const auto packed = config_.work_dir / "source.tgz";
-      archive::create_tar_gz(config_.app_dir, packed);
+      archive::create_tar(config_.app_dir, packed);
       Fd fd(::open(packed.c_str(), O_RDONLY | O_CLOEXEC));
       archive::extract_tar(fd.get(), build_dir());
       fs::remove(packed);
@@ -284,10 +284,10 @@ class Build {
 
   Task<> finish(procfile::Types types) {
     const auto size = co_await offload([this] {
-      return archive::create_tar_gz(build_dir(), slug_file(),
-                                    {.owner = slug_owner, .leave_out = [](const std::string& path) {
-                                       return path == ".git" || path.ends_with("/.git");
-                                     }});
+      return archive::create_tar(build_dir(), slug_file(),
+                                 {.owner = slug_owner, .leave_out = [](const std::string& path) {
+                                    return path == ".git" || path.ends_with("/.git");
+                                  }});
     });
     if (config_.to_stdout) {
       Output(STDOUT_FILENO).write(read_file(slug_file()));
@@ -323,7 +323,7 @@ class Build {
       output_.detail("Files inside cache folder changed, uploading new cache...");
       const auto file = config_.work_dir / "cache.tgz";
       const auto size =
-          co_await offload([this, file] { return archive::create_tar_gz(cache_dir(), file, {.owner = slug_owner}); });
+          co_await offload([this, file] { return archive::create_tar(cache_dir(), file, {.owner = slug_owner}); });
       std::string trouble;
       try {
         co_await upload_file(*config_.cache_put_url, file);

@@ -168,12 +168,12 @@ void extract_tar(int fd, const fs::path& folder, const ExtractOptions& options) 
   if (archive_write_close(to.get()) < ARCHIVE_WARN) cannot_write(to.get());
 }
 
-std::uint64_t create_tar_gz(const fs::path& folder, const fs::path& file, const CreateOptions& options) {
+std::uint64_t create_tar(const fs::path& folder, const fs::path& file, const CreateOptions& options) {
   Writer to(archive_write_new(), archive_write_free);
   archive_write_set_format_pax_restricted(to.get());
-  archive_write_add_filter_gzip(to.get());
-  archive_write_set_filter_option(to.get(), "gzip", "compression-level", std::to_string(options.level).c_str());
-  archive_write_set_filter_option(to.get(), "gzip", "timestamp", nullptr);
+  archive_write_add_filter_zstd(to.get());
+  // As fast as it gets: three times gzip's fastest, and smaller.
+  archive_write_set_filter_option(to.get(), "zstd", "compression-level", "1");
   if (archive_write_open_filename(to.get(), file.c_str()) != ARCHIVE_OK) cannot_write(to.get());
   add_member(to.get(), folder, "", options);
   for (const auto& member : members(folder, options.leave_out)) add_member(to.get(), folder, member, options);

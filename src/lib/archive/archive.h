@@ -26,11 +26,10 @@ struct CreateOptions {
   std::optional<Owner> owner;  // written as every member's owner
   // Paths relative to the folder, without "./"; a folder that is left out is not entered.
   std::function<bool(const std::string& path)> leave_out;
-  int level = 1;  // of gzip
 };
-// Writes `folder` as a gzip tar to `file` (members "./…", sorted, so that equal folders make equal archives) and
-// returns its size in bytes.
-std::uint64_t create_tar_gz(const std::filesystem::path& folder, const std::filesystem::path& file,
-                            const CreateOptions& options = {});
+// Writes `folder` as a tar, compressed with zstd, to `file` (members "./…", sorted, so that equal folders make equal
+// archives) and returns its size in bytes.
+std::uint64_t create_tar(const std::filesystem::path& folder, const std::filesystem::path& file,
+                         const CreateOptions& options = {});
 
 }  // namespace workflow::archive
