@@ -49,7 +49,7 @@ def needs(*programs):
 @pytest.fixture
 def node(tmp_path):
     needs("node", "npm")
-    return App(tmp_path, "01-nodejs")
+    return App(tmp_path, "02-nodejs")
 
 
 PACKAGE = {"name": "app", "version": "1.0.0", "private": True, "scripts": {"postinstall": "node make.js"}}
@@ -102,7 +102,7 @@ def wheel(words):
 
 def test_a_python_package_in_the_repository_is_that_of_this_push(tmp_path):
     needs("python3")
-    app = App(tmp_path, "02-python")
+    app = App(tmp_path, "03-python")
     for words in ("first", "second"):
         app.build({"requirements.txt": "./own-1.0-py3-none-any.whl\n", "own-1.0-py3-none-any.whl": wheel(words)}, PIP_NO_INDEX="1")
         assert words in (app.tree / ".python/site-packages/own.py").read_text()
@@ -110,7 +110,7 @@ def test_a_python_package_in_the_repository_is_that_of_this_push(tmp_path):
 
 def test_a_static_site_serves_well_known_and_no_other_dot_file(tmp_path):
     needs("nginx")
-    app = App(tmp_path, "03-static")
+    app = App(tmp_path, "09-static")
     shown = {"index.html": "hello", ".well-known/security.txt": "Contact: me", ".well-known/acme-challenge/token": "answer",
              "deep/page.html": "deep"}
     hidden = {".env": "SECRET=1", "deep/.env": "SECRET=2", ".well-known/.secret": "x", "deep/.well-known/x": "x", ".git/config": "x",
