@@ -44,6 +44,7 @@ class ServerConnection : public std::enable_shared_from_this<ServerConnection> {
   Task<After> respond_with_stream(const Request& request, Response& response, After after);
   Task<After> respond_with_file(const Request& request, Response& response, After after);
   Task<After> respond_with_websocket(const Request& request, Response& response);
+  Task<After> respond_with_upgrade(const Request& request, Response& response);
   Task<> send_head(int status, const Headers& headers, std::string_view body = "");
   void add_common_headers(Response& response, After after) const;
 

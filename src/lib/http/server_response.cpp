@@ -10,6 +10,7 @@
 #include "lib/base/log.h"
 #include "lib/http/json_text.h"
 #include "lib/http/server_connection.h"
+#include "lib/http/upgrade.h"
 #include "lib/http/websocket.h"
 
 namespace workflow::http {
@@ -67,6 +68,28 @@ class PeerWatch : public std::enable_shared_from_this<PeerWatch> {
   asio::steady_timer timer_;
 };
 
+class UpgradedStream : public ByteStream {
+ public:
+  explicit UpgradedStream(Stream& stream) : stream_(stream) {
+    stream.transport().write_timeout = std::chrono::hours(24);  // a peer may pause
+  }
+  Task<std::string> read() override {
+    constexpr std::size_t piece = 16u << 10;
+    if (stream_.unread().empty() && !co_await stream_.fill(piece)) co_return "";
+    std::string bytes(stream_.unread());
+    stream_.consume(bytes.size());
+    co_return bytes;
+  }
+  Task<> write(std::string_view bytes) override { return stream_.transport().write(bytes); }
+  bool has_ended() const override {
+    pollfd query{.fd = stream_.transport().socket().native_handle(), .events = POLLRDHUP, .revents = 0};
+    return ::poll(&query, 1, 0) > 0;
+  }
+
+ private:
+  Stream& stream_;
+};
+
 }  // namespace
 
 class StreamWriter : public BodyWriter {
@@ -110,6 +133,7 @@ Task<ServerConnection::After> ServerConnection::respond(const Request& request, 
   if (!response.headers.find("X-Request-Id")) response.headers.add("X-Request-Id", request.id);
   if (has_token(response.headers.get("Connection"), "close")) after = After::close;
   if (std::holds_alternative<StreamBody>(response.body)) {
+    if (response.status == 101) co_return co_await respond_with_upgrade(request, response);
     co_return co_await respond_with_stream(request, response, after);
   }
   if (std::holds_alternative<FileBody>(response.body)) co_return co_await respond_with_file(request, response, after);
@@ -243,6 +267,30 @@ Task<ServerConnection::After> ServerConnection::respond_with_websocket(const Req
   }
   co_await socket.finish(failed ? 1011 : error ? 1001 : 1000);
   co_return socket.peer_closed() ? After::closed : After::close;
+}
+
+Task<ServerConnection::After> ServerConnection::respond_with_upgrade(const Request& request, Response& response) {
+  const auto protocol = response.headers.get("Upgrade");
+  if (!wants_upgrade(request, protocol) || !body_.finished) {
+    co_return co_await respond(request, error_response(400, "this address speaks " + protocol + " only"), After::close);
+  }
+  response.headers.set("Connection", "Upgrade");
+  co_await send_head(101, response.headers);
+
+  endless_ = std::make_shared<asio::cancellation_signal>();
+  UpgradedStream stream(stream_);
+  std::exception_ptr error;
+  try {
+    co_await cancelled_by(endless_, std::get<StreamBody>(response.body)(stream));
+  } catch (...) {
+    error = std::current_exception();
+  }
+  endless_ = nullptr;
+  co_await keep_waiting();
+  if (error && !is_cancelled(error)) {
+    log::debug("an upgraded connection ended by an error", kv("path", request.path), kv("error", describe(error)));
+  }
+  co_return After::close;
 }
 
 }  // namespace workflow::http
