@@ -87,19 +87,32 @@ std::string reply(std::string_view message, const Query& query, const Answer& an
     owner = target;
     ++count;
   }
-  for (const auto& address : answer.addresses) {
+  const auto add = [&](Type type, const std::string& data) {
     std::string record = owner;
-    put16(record, static_cast<std::uint16_t>(Type::a));
+    put16(record, static_cast<std::uint16_t>(type));
     put16(record, 1);
     put32(record, answer.ttl);
-    put16(record, 4);
-    put32(record, address.value);
-    if (query.question_end + records.size() + record.size() > limit) {
+    put16(record, static_cast<std::uint16_t>(data.size()));
+    record += data;
+    if (flags & flag_truncated || query.question_end + records.size() + record.size() > limit) {
       flags |= flag_truncated;
-      break;
+      return;
     }
     records += record;
     ++count;
+  };
+  for (const auto& address : answer.addresses) {
+    std::string data;
+    put32(data, address.value);
+    add(Type::a, data);
+  }
+  if (!answer.pointer.empty()) add(Type::ptr, encode_name(answer.pointer));
+  for (const auto& service : answer.services) {
+    std::string data;
+    put16(data, 0);  // priority
+    put16(data, static_cast<std::uint16_t>(100 / answer.services.size()));
+    put16(data, service.port);
+    add(Type::srv, data + encode_name(service.target));
   }
   return header(query.id, flags, 1, count) + std::string(message.substr(12, query.question_end - 12)) + records;
 }

@@ -10,7 +10,7 @@
 
 namespace workflow::engine::dns {
 
-enum class Type : std::uint16_t { a = 1, cname = 5, aaaa = 28, srv = 33, any = 255 };
+enum class Type : std::uint16_t { a = 1, cname = 5, ptr = 12, aaaa = 28, srv = 33, any = 255 };
 
 struct Query {
   std::uint16_t id = 0;
@@ -26,6 +26,12 @@ struct Answer {
   enum class Code : std::uint8_t { ok = 0, format_error = 1, server_failure = 2, no_such_name = 3 } code = Code::ok;
   std::vector<Ipv4> addresses;  // A records
   std::string canonical_name;   // a CNAME before them; "" none
+  std::string pointer;          // a PTR record; "" none
+  struct Service {              // an SRV record (RFC 2782)
+    std::uint16_t port = 0;
+    std::string target;
+  };
+  std::vector<Service> services{};
   std::uint32_t ttl = 5;
   bool authoritative = true;
 };

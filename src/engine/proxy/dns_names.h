@@ -14,6 +14,7 @@ struct Zone {
   std::string domain = "cluster.local";
   std::function<const json::object*(const std::string& ns, const std::string& name)> service;
   std::function<std::vector<const json::object*>(const std::string& ns, const std::string& service)> slices;
+  std::function<std::string(Ipv4 address)> name_of;  // "<service>.<namespace>" that has this cluster IP; "" nobody
 };
 // The answer to a name of our domain; nullopt for a name of somebody else's, to be asked upstream.
 std::optional<Answer> resolve(const Zone& zone, const Query& query);

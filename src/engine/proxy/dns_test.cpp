@@ -60,16 +60,19 @@ struct World {
     auto add = [](std::map<std::string, json::object>& to, const std::string& key, const char* text) {
       to[key] = parse_json(text)->as_object();
     };
-    add(services, "shop/web", R"({"spec": {"clusterIP": "10.43.0.9"}})");
-    add(services, "shop/db", R"({"spec": {"clusterIP": "None"}})");
+    add(services, "shop/web", R"({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"clusterIP": "10.43.0.9",
+            "ports": [{"name": "http", "port": 80}, {"name": "dns", "protocol": "UDP", "port": 53}]}})");
+    add(services, "shop/db", R"({"metadata": {"namespace": "shop", "name": "db"}, "spec": {"clusterIP": "None"}})");
     add(services, "shop/out", R"({"spec": {"type": "ExternalName", "externalName": "db.example.com"}})");
     add(slices, "shop/db",
         R"({"endpoints": [{"addresses": ["10.42.0.5"], "hostname": "db-0", "conditions": {"ready": true}},
-                                             {"addresses": ["10.42.0.6"], "conditions": {"ready": false}}]})");
+                                             {"addresses": ["10.42.0.6"], "conditions": {"ready": false}}],
+                               "ports": [{"name": "pg", "protocol": "TCP", "port": 5432}]})");
     zone.service = [this](const std::string& ns, const std::string& name) {
       const auto found = services.find(ns + "/" + name);
       return found == services.end() ? nullptr : &found->second;
     };
+    zone.name_of = [](Ipv4 ip) { return ip.text() == "10.43.0.9" ? "web.shop" : ""; };
     zone.slices = [this](const std::string& ns, const std::string& name) {
       const auto found = slices.find(ns + "/" + name);
       return found == slices.end() ? std::vector<const json::object*>{}
@@ -82,6 +85,9 @@ struct World {
     if (answer->code == Answer::Code::no_such_name) return "none";
     std::string out = answer->canonical_name;
     for (const auto& address : answer->addresses) out += (out.empty() ? "" : " ") + address.text();
+    out += answer->pointer;
+    for (const auto& [port, target] : answer->services)
+      out += (out.empty() ? "" : " ") + std::to_string(port) + "@" + target;
     return out.empty() ? "empty" : out;
   }
 };
@@ -92,6 +98,8 @@ TEST(DnsNames, mean_services_and_pods) {
       {"web.shop.svc.cluster.local", "10.43.0.9"},
       {"db.shop.svc.cluster.local", "10.42.0.5"},
       {"db-0.db.shop.svc.cluster.local", "10.42.0.5"},
+      {"10-42-0-5.db.shop.svc.cluster.local", "10.42.0.5"},
+      {"10-42-0-6.db.shop.svc.cluster.local", "none"},
       {"db-9.db.shop.svc.cluster.local", "none"},
       {"x.web.shop.svc.cluster.local", "none"},
       {"out.shop.svc.cluster.local", "db.example.com"},
@@ -104,6 +112,28 @@ TEST(DnsNames, mean_services_and_pods) {
       {"notcluster.local", "upstream"},
   };
   for (const auto& [name, answer] : cases) EXPECT_EQ(world.ask(name), answer) << name;
+}
+
+TEST(DnsNames, of_ports_say_where_they_are) {
+  World world;
+  const std::pair<std::string, std::string> cases[] = {
+      {"_http._tcp.web.shop.svc.cluster.local", "80@web.shop.svc.cluster.local"},
+      {"_dns._udp.web.shop.svc.cluster.local", "53@web.shop.svc.cluster.local"},
+      {"_dns._tcp.web.shop.svc.cluster.local", "none"},
+      {"web.shop.svc.cluster.local", "80@web.shop.svc.cluster.local 53@web.shop.svc.cluster.local"},
+      {"_pg._tcp.db.shop.svc.cluster.local", "5432@db-0.db.shop.svc.cluster.local"},
+      {"_pg._tcp.nothing.shop.svc.cluster.local", "none"},
+      {"_http._tcp.out.shop.svc.cluster.local", "none"},
+  };
+  for (const auto& [name, answer] : cases) EXPECT_EQ(world.ask(name, Type::srv), answer) << name;
+  EXPECT_EQ(world.ask("_http._tcp.web.shop.svc.cluster.local"), "empty");
+}
+
+TEST(DnsNames, of_addresses_are_those_of_services) {
+  World world;
+  EXPECT_EQ(world.ask("9.0.43.10.in-addr.arpa", Type::ptr), "web.shop.svc.cluster.local");
+  EXPECT_EQ(world.ask("8.0.43.10.in-addr.arpa", Type::ptr), "upstream");
+  EXPECT_EQ(world.ask("9.0.43.in-addr.arpa", Type::ptr), "upstream");
 }
 
 TEST(DnsNames, of_version_6_exist_but_are_empty) {

@@ -250,6 +250,14 @@ struct Proxy::State {
       }
       return found;
     };
+    zone.name_of = [this](Ipv4 address) -> std::string {
+      const auto text = address.text();
+      for (const auto& service : store.list(kube::resources::services)) {
+        if (find_string(*service, {"spec", "clusterIP"}) == text)
+          return kube::name_of(*service) + "." + kube::namespace_of(*service);
+      }
+      return "";
+    };
     return zone;
   }
 
