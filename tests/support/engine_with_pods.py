@@ -123,8 +123,9 @@ class PodEngine:
     # --- objects
 
     def path(self, kind, ns, name=""):
-        groups = {"deployments": "/apis/apps/v1", "replicasets": "/apis/apps/v1", "daemonsets": "/apis/apps/v1", "jobs": "/apis/batch/v1",
-                  "cronjobs": "/apis/batch/v1", "networkpolicies": "/apis/networking.k8s.io/v1",
+        groups = {"deployments": "/apis/apps/v1", "replicasets": "/apis/apps/v1", "daemonsets": "/apis/apps/v1", "statefulsets": "/apis/apps/v1",
+                  "controllerrevisions": "/apis/apps/v1", "jobs": "/apis/batch/v1", "roles": "/apis/rbac.authorization.k8s.io/v1",
+                  "rolebindings": "/apis/rbac.authorization.k8s.io/v1", "cronjobs": "/apis/batch/v1", "networkpolicies": "/apis/networking.k8s.io/v1",
                   "poddisruptionbudgets": "/apis/policy/v1", "horizontalpodautoscalers": "/apis/autoscaling/v2"}
         return f"{groups.get(kind, '/api/v1')}/namespaces/{ns}/{kind}/{name}".rstrip("/")
 

@@ -46,6 +46,7 @@ void default_probe(json::object& probe) {
   fill(probe, "periodSeconds", 10);
   fill(probe, "successThreshold", 1);
   fill(probe, "failureThreshold", 3);
+  with(probe, "grpc", [](json::object& grpc) { grpc.emplace("service", ""); });
   default_handler(probe);
 }
 
@@ -181,11 +182,44 @@ void default_deployment(json::object& object) {
   default_template(spec);
 }
 
+void default_claim(json::object& claim) {
+  fill(child(claim, "spec"), "volumeMode", "Filesystem");
+  fill(child(claim, "status"), "phase", "Pending");
+}
+
+void default_stateful_set(json::object& object) {
+  auto& spec = child(object, "spec");
+  fill(spec, "podManagementPolicy", "OrderedReady");
+  fill(spec, "replicas", 1);
+  fill(spec, "revisionHistoryLimit", 10);
+  auto& strategy = child(spec, "updateStrategy");
+  fill(strategy, "type", "RollingUpdate");
+  if (strategy["type"] == "RollingUpdate") fill(child(strategy, "rollingUpdate"), "partition", 0);
+  auto& retention = child(spec, "persistentVolumeClaimRetentionPolicy");
+  fill(retention, "whenDeleted", "Retain");
+  fill(retention, "whenScaled", "Retain");
+  default_template(spec);
+  each(spec, "volumeClaimTemplates", [](json::object& claim) {
+    fill(claim, "apiVersion", "v1");
+    fill(claim, "kind", "PersistentVolumeClaim");
+    default_claim(claim);
+  });
+  auto& status = child(object, "status");
+  fill(status, "replicas", 0);
+  fill(status, "availableReplicas", 0);
+}
+
 void default_job_spec(json::object& spec) {
   fill(spec, "backoffLimit", 6);
   fill(spec, "completionMode", "NonIndexed");
   fill(spec, "suspend", false);
-  fill(spec, "podReplacementPolicy", "TerminatingOrFailed");
+  const bool has_policy = spec.contains("podFailurePolicy");
+  fill(spec, "podReplacementPolicy", has_policy ? "Failed" : "TerminatingOrFailed");
+  with(spec, "podFailurePolicy", [](json::object& policy) {
+    each(policy, "rules", [](json::object& rule) {
+      each(rule, "onPodConditions", [](json::object& pattern) { fill(pattern, "status", "True"); });
+    });
+  });
   if (!spec.contains("completions") && !spec.contains("parallelism")) spec["completions"] = 1;
   fill(spec, "parallelism", 1);
   default_template(spec);
@@ -271,6 +305,7 @@ const std::map<const kube::Resource*, Setter>& setters() {
            fill(status, counter, 0);
          }
        }},
+      {&res::stateful_sets, [](json::object& o, bool) { default_stateful_set(o); }},
       {&res::jobs,
        [](json::object& o, bool is_new) {
          default_job_spec(child(o, "spec"));
@@ -293,8 +328,7 @@ const std::map<const kube::Resource*, Setter>& setters() {
        [](json::object& o, bool is_new) {
          auto& spec = child(o, "spec");
          if (is_new && !spec.contains("storageClassName")) spec["storageClassName"] = "local";
-         fill(spec, "volumeMode", "Filesystem");
-         fill(child(o, "status"), "phase", "Pending");
+         default_claim(o);
        }},
       {&res::persistent_volumes,
        [](json::object& o, bool) {

@@ -214,6 +214,61 @@ void check_daemon_set(const json::object& o, const json::object* before, Problem
   }
 }
 
+// Each index is the name of a host, and is kept in the status.
+void check_indexed_job(const json::object& o, Problems& problems) {
+  const auto& spec = object_at(o, {"spec"});
+  const auto mode = text_at(spec, {"completionMode"});
+  if (mode.empty() || mode == "NonIndexed") return;
+  if (mode != "Indexed") {
+    problems.push_back(unsupported_value("spec.completionMode", json::value(mode), {"NonIndexed", "Indexed"}));
+    return;
+  }
+  constexpr std::int64_t most = 100'000;
+  const auto completions = integer_at(spec, {"completions"});
+  if (!completions) {
+    problems.push_back(required_field("spec.completions", "when completion mode is Indexed"));
+  } else if (*completions > most) {
+    problems.push_back(invalid_field("spec.completions", *completions, "must be less than or equal to 100000"));
+  } else if (const auto host = kube::name_of(o) + "-" + std::to_string(*completions - 1);
+             *completions > 0 && !kube::name_of(o).empty() && !kube::is_dns_label(host)) {
+    problems.push_back(invalid_field("metadata.name", json::value(kube::name_of(o)),
+                                     "will not able to create pod with invalid DNS label: " + host));
+  }
+}
+
+void check_failure_policy(const json::object& spec, Problems& problems) {
+  if (value_at(spec, {"podFailurePolicy"}) == nullptr) return;
+  constexpr std::size_t most_rules = 20;
+  if (text_at(spec, {"template", "spec", "restartPolicy"}) != "Never") {
+    problems.push_back(invalid_field("spec.template.spec.restartPolicy",
+                                     value_at(spec, {"template"}) == nullptr
+                                         ? json::value()
+                                         : json::value(text_at(spec, {"template", "spec", "restartPolicy"})),
+                                     "only \"Never\" is supported when podFailurePolicy is specified"));
+  }
+  const auto& rules = array_at(spec, {"podFailurePolicy", "rules"});
+  if (rules.size() > most_rules)
+    problems.push_back({"FieldValueTooMany", "spec.podFailurePolicy.rules", "Too many: must have at most 20 items"});
+  std::size_t i = 0;
+  for (const auto& item : rules) {
+    const auto path = "spec.podFailurePolicy.rules[" + std::to_string(i++) + "]";
+    if (!item.is_object()) continue;
+    const auto& rule = item.get_object();
+    const auto action = text_at(rule, {"action"});
+    if (action != "FailJob" && action != "Ignore" && action != "Count")
+      problems.push_back(unsupported_value(path + ".action", json::value(action), {"Count", "FailJob", "Ignore"}));
+    const bool by_code = rule.contains("onExitCodes"), by_condition = !array_at(rule, {"onPodConditions"}).empty();
+    if (by_code == by_condition)
+      problems.push_back(invalid_field(path, item, "specifying one of OnExitCodes and OnPodConditions is required"));
+    if (!by_code) continue;
+    const auto how = text_at(rule, {"onExitCodes", "operator"});
+    if (how != "In" && how != "NotIn")
+      problems.push_back(unsupported_value(path + ".onExitCodes.operator", json::value(how), {"In", "NotIn"}));
+    if (array_at(rule, {"onExitCodes", "values"}).empty())
+      problems.push_back(required_field(path + ".onExitCodes.values", "at least one value is required"));
+  }
+}
+
 void check_job(const json::object& o, const json::object* before, Problems& problems) {
   const auto& spec = object_at(o, {"spec"});
   for (const auto* field :
@@ -224,17 +279,20 @@ void check_job(const json::object& o, const json::object* before, Problems& prob
     }
   }
   check_template(spec, {"OnFailure", "Never"}, "spec.template", problems);
-  if (text_at(spec, {"completionMode"}) == "Indexed") {
-    problems.push_back(unsupported_value("spec.completionMode", "Indexed", {"NonIndexed"}));
-  }
-  for (const auto* field :
-       {"podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "maxFailedIndexes", "managedBy"}) {
+  check_indexed_job(o, problems);
+  check_failure_policy(spec, problems);
+  for (const auto* field : {"successPolicy", "backoffLimitPerIndex", "maxFailedIndexes", "managedBy"}) {
     if (spec.contains(field)) {
       problems.push_back(forbidden_field("spec." + std::string(field), "this engine's Jobs do not know it"));
     }
   }
   immutable(o, before, {"spec", "selector"}, "spec.selector", problems);
-  immutable(o, before, {"spec", "completions"}, "spec.completions", problems);
+  // An Indexed Job may grow and shrink as a whole.
+  const bool elastic = text_at(spec, {"completionMode"}) == "Indexed" && value_at(spec, {"completions"}) != nullptr &&
+                       integer_at(spec, {"completions"}) == integer_at(spec, {"parallelism"});
+  if (!elastic) immutable(o, before, {"spec", "completions"}, "spec.completions", problems);
+  for (const auto* field : {"completionMode", "podFailurePolicy"})
+    immutable(o, before, {"spec", field}, "spec." + std::string(field), problems);
   immutable(o, before, {"spec", "template"}, "spec.template", problems);
 }
 
@@ -424,6 +482,70 @@ void check_claim(const json::object& o, const json::object* before, Problems& pr
   }
 }
 
+// The set with a volume for each of its claims, as its pods have them.
+json::object with_claims(json::object set) {
+  auto& pod = child(child(child(set, "spec"), "template"), "spec");
+  json::array volumes;
+  for (const auto& item : array_at(set, {"spec", "volumeClaimTemplates"})) {
+    const auto name = item.is_object() ? text_at(item.get_object(), {"metadata", "name"}) : std::string();
+    volumes.push_back(json::object{{"name", name}, {"persistentVolumeClaim", json::object{{"claimName", name}}}});
+  }
+  for (const auto& item : array_at(pod, {"volumes"})) {
+    const bool replaced = std::ranges::any_of(volumes, [&](const json::value& claim) {
+      return item.is_object() && text_at(claim.get_object(), {"name"}) == text_at(item.get_object(), {"name"});
+    });
+    if (!replaced) volumes.push_back(item);
+  }
+  if (!volumes.empty()) pod["volumes"] = std::move(volumes);
+  return set;
+}
+
+void check_stateful_set(const json::object& o, const json::object* before, Problems& problems) {
+  check_replica_set(with_claims(o), before, problems);
+  const auto& spec = object_at(o, {"spec"});
+  const auto policy = text_at(spec, {"podManagementPolicy"}), type = text_at(spec, {"updateStrategy", "type"});
+  if (policy != "OrderedReady" && policy != "Parallel")
+    problems.push_back(
+        unsupported_value("spec.podManagementPolicy", json::value(policy), {"OrderedReady", "Parallel"}));
+  if (type != "RollingUpdate" && type != "OnDelete")
+    problems.push_back(unsupported_value("spec.updateStrategy.type", json::value(type), {"RollingUpdate", "OnDelete"}));
+  for (const auto& [name, number] : {std::pair{"spec.updateStrategy.rollingUpdate.partition",
+                                               integer_at(spec, {"updateStrategy", "rollingUpdate", "partition"})},
+                                     {"spec.ordinals.start", integer_at(spec, {"ordinals", "start"})}}) {
+    if (number && *number < 0) problems.push_back(invalid_field(name, *number, "must be greater than or equal to 0"));
+  }
+  if (text_at(spec, {"persistentVolumeClaimRetentionPolicy", "whenScaled"}) == "Delete") {
+    problems.push_back(forbidden_field("spec.persistentVolumeClaimRetentionPolicy.whenScaled",
+                                       "this engine keeps the claims of pods that a set no longer wants"));
+  }
+  std::size_t i = 0;
+  for (const auto& item : array_at(spec, {"volumeClaimTemplates"})) {
+    const auto path = "spec.volumeClaimTemplates[" + std::to_string(i++) + "]";
+    if (!item.is_object()) continue;
+    if (text_at(item.get_object(), {"metadata", "name"}).empty())
+      problems.push_back(required_field(path + ".metadata.name"));
+    Problems of_claim;
+    check_claim(item.get_object(), nullptr, of_claim);
+    for (auto& problem : of_claim) {
+      problem.field = path + "." + problem.field;
+      problems.push_back(std::move(problem));
+    }
+  }
+  if (before == nullptr) return;
+  auto now = spec, then = object_at(*before, {"spec"});
+  for (auto* part : {&now, &then}) {
+    for (const auto* field : {"replicas", "ordinals", "template", "updateStrategy", "minReadySeconds",
+                              "persistentVolumeClaimRetentionPolicy", "revisionHistoryLimit"})
+      part->erase(field);
+  }
+  if (now != then) {
+    problems.push_back(forbidden_field(
+        "spec",
+        "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+        "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"));
+  }
+}
+
 void check_binding(const json::object& o, const json::object* before, Problems& problems) {
   const auto& role = object_at(o, {"roleRef"});
   if (text_at(role, {"name"}).empty()) problems.push_back(required_field("roleRef.name"));
@@ -513,11 +635,6 @@ void check_budget(const json::object& o, const json::object*, Problems& problems
 
 [[noreturn]] void refuse_kind(const kube::Resource& r, const std::string& name, std::string why) {
   throw forbidden(r, name, why);
-}
-void check_stateful_set(const json::object& o, const json::object*, Problems&) {
-  refuse_kind(res::stateful_sets, kube::name_of(o),
-              "this engine runs no StatefulSets; use a Deployment with strategy Recreate and a "
-              "PersistentVolumeClaim");
 }
 void check_replication_controller(const json::object& o, const json::object*, Problems&) {
   refuse_kind(res::replication_controllers, kube::name_of(o),

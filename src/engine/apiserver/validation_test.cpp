@@ -140,7 +140,12 @@ TEST(Validation, pods) {
       {"probes of a sidecar",
        spec("initContainers: [{name: i, image: y, restartPolicy: Always, readinessProbe: {tcpSocket: {port: 1}}}]"),
        ""},
-      {"a gRPC probe", container(", readinessProbe: {grpc: {port: 80}}"), "spec.containers[0].readinessProbe.grpc"},
+      {"a gRPC probe without a port", container(", readinessProbe: {grpc: {service: a}}"),
+       "spec.containers[0].readinessProbe.grpc.port"},
+      {"a sysctl that can be none",
+       "{metadata: {name: a}, spec: {securityContext: {sysctls: [{name: foo-, value: a}]}, "
+       "containers: [{name: a, image: x}]}}",
+       "spec.securityContext.sysctls[0].name"},
       {"devices", container(", volumeDevices: [{name: d, devicePath: /dev/x}]"), "spec.containers[0].volumeDevices"},
       {"claims", spec("resourceClaims: [{name: c}]"), "spec.resourceClaims"},
       {"ephemeral containers", spec("ephemeralContainers: [{name: e, image: y}]"), "spec.ephemeralContainers"}};
@@ -200,8 +205,14 @@ TEST(Validation, jobs_and_cron_jobs) {
   EXPECT_EQ(refused("batch", "v1", "jobs", job("", "Always")), "spec.template.spec.restartPolicy");
   EXPECT_EQ(refused("batch", "v1", "jobs", job(", parallelism: -1, backoffLimit: -2")),
             "spec.parallelism spec.backoffLimit");
-  EXPECT_EQ(refused("batch", "v1", "jobs", job(", completionMode: Indexed, completions: 2")), "spec.completionMode");
-  EXPECT_EQ(refused("batch", "v1", "jobs", job(", podFailurePolicy: {rules: []}")), "spec.podFailurePolicy");
+  EXPECT_EQ(refused("batch", "v1", "jobs", job(", completionMode: Indexed, parallelism: 1")), "spec.completions");
+  EXPECT_EQ(refused("batch", "v1", "jobs", job(", completionMode: Indexed, completions: 2")), "");
+  EXPECT_EQ(refused("batch", "v1", "jobs", job(", completionMode: Sideways")), "spec.completionMode");
+  EXPECT_EQ(refused("batch", "v1", "jobs",
+                    job(", podFailurePolicy: {rules: [{action: FailIndex, onExitCodes: "
+                        "{operator: In, values: [1]}}]}")),
+            "spec.podFailurePolicy.rules[0].action");
+  EXPECT_EQ(refused("batch", "v1", "jobs", job(", successPolicy: {rules: []}")), "spec.successPolicy");
   const auto cron = [](std::string_view schedule, std::string_view rest = "") {
     return "{metadata: {name: c}, spec: {schedule: '" + std::string(schedule) + "'" + std::string(rest) +
            ", jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: x}]}}}}}}";
@@ -328,7 +339,6 @@ TEST(Validation, what_the_engine_does_not_run_is_refused) {
     }
     return 200;
   };
-  EXPECT_EQ(refusal("apps", "statefulsets"), 403);
   EXPECT_EQ(refusal("", "replicationcontrollers"), 403);
 }
 

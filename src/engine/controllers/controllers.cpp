@@ -51,6 +51,7 @@ struct Controllers::State {
     deployments = &add_loop("deployment", &Reconciler::deployment);
     replica_sets = &add_loop("replicaset", &Reconciler::replica_set);
     daemon_sets = &add_loop("daemonset", &Reconciler::daemon_set);
+    stateful_sets = &add_loop("statefulset", &Reconciler::stateful_set);
     jobs = &add_loop("job", &Reconciler::job);
     cron_jobs = &add_loop("cronjob", &Reconciler::cron_job);
     autoscalers = &add_loop("autoscaler", &Reconciler::autoscaler);
@@ -89,6 +90,7 @@ struct Controllers::State {
       wake_owner(o, "Deployment", *deployments);
     });
     on(res::daemon_sets, [this](const json::object& o) { daemon_sets->add(key_of(o)); });
+    on(res::stateful_sets, [this](const json::object& o) { stateful_sets->add(key_of(o)); });
     on(res::jobs, [this](const json::object& o) {
       jobs->add(key_of(o));
       if (const auto name = owner_named(o, "CronJob"); !name.empty())
@@ -157,7 +159,10 @@ struct Controllers::State {
       loop.add(kube::namespace_of(object) + "/" + name);
     } else if (array_at(object, {"metadata", "ownerReferences"}).empty()) {
       // Nobody's: someone may adopt it.
-      const auto& r = kind == "Deployment" ? res::deployments : res::replica_sets;
+      const auto& r = kind == "Deployment"    ? res::deployments
+                      : kind == "StatefulSet" ? res::stateful_sets
+                      : kind == "Job"         ? res::jobs
+                                              : res::replica_sets;
       for (const auto& owner : store.list(r, kube::namespace_of(object))) {
         if (selects(*owner, object)) loop.add(key_of(*owner));
       }
@@ -183,7 +188,8 @@ struct Controllers::State {
       if (const auto owner = store.find(res::replica_sets, ns, set)) wake_owner(*owner, "Deployment", *deployments);
     }
     if (const auto name = owner_named(pod, "DaemonSet"); !name.empty()) daemon_sets->add(ns + "/" + name);
-    if (const auto name = owner_named(pod, "Job"); !name.empty()) jobs->add(ns + "/" + name);
+    wake_owner(pod, "StatefulSet", *stateful_sets);
+    wake_owner(pod, "Job", *jobs);
     endpoints_of(pod);
     if (text_at(pod, {"spec", "nodeName"}).empty()) placement->add(key_of(pod));
     for (const auto& volume : array_at(pod, {"spec", "volumes"})) {
@@ -219,8 +225,8 @@ struct Controllers::State {
   Reconciler reconciler;
   GarbageCollector garbage;
   std::map<std::string, std::unique_ptr<Loop>> loops;
-  Loop *deployments, *replica_sets, *daemon_sets, *jobs, *cron_jobs, *autoscalers, *budgets, *endpoints, *services,
-      *namespaces, *claims, *volumes, *placement, *events, *quotas;
+  Loop *deployments, *replica_sets, *daemon_sets, *stateful_sets, *jobs, *cron_jobs, *autoscalers, *budgets, *endpoints,
+      *services, *namespaces, *claims, *volumes, *placement, *events, *quotas;
   std::vector<std::unique_ptr<Store::Subscription>> subscriptions;
 };
 

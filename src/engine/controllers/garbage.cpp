@@ -83,6 +83,21 @@ std::vector<OwnerIndex::Entry> OwnerIndex::dependents(const std::string& uid) co
   return {found->second.begin(), found->second.end()};
 }
 
+std::set<std::string> OwnerIndex::ancestors(const std::string& uid) const {
+  constexpr std::size_t most = 1000;
+  std::set<std::string> found;
+  std::vector<std::string> next{uid};
+  while (!next.empty() && found.size() < most) {
+    const auto owners = owners_.find(next.back());
+    next.pop_back();
+    if (owners == owners_.end()) continue;
+    for (const auto& owner : owners->second) {
+      if (found.insert(owner).second) next.push_back(owner);
+    }
+  }
+  return found;
+}
+
 std::vector<std::string> OwnerIndex::missing_owners() const {
   std::vector<std::string> missing;
   for (const auto& [uid, entries] : dependents_) {
@@ -102,8 +117,8 @@ Actions plan_orphan(const kube::Resource& r, const json::object& dependent, cons
   return {Remove{&r, kube::namespace_of(dependent), kube::name_of(dependent), kube::uid_of(dependent)}};
 }
 
-Actions plan_waiting_owner(const kube::Resource& r, const json::object& owner,
-                           const std::vector<Dependent>& dependents) {
+Actions plan_waiting_owner(const kube::Resource& r, const json::object& owner, const std::vector<Dependent>& dependents,
+                           const std::set<std::string>& ancestors) {
   if (!kube::is_being_deleted(owner)) return {};
   const auto uid = kube::uid_of(owner);
   Actions actions;
@@ -120,7 +135,8 @@ Actions plan_waiting_owner(const kube::Resource& r, const json::object& owner,
   for (const auto& d : dependents) {
     for (const auto& reference : array_at(*d.object, {"metadata", "ownerReferences"})) {
       if (reference.is_object() && text_at(reference.get_object(), {"uid"}) == uid) {
-        blocked = blocked || flag_at(reference.get_object(), {"blockOwnerDeletion"});
+        const bool blocks = flag_at(reference.get_object(), {"blockOwnerDeletion"});
+        blocked = blocked || (blocks && !ancestors.contains(kube::uid_of(*d.object)));
       }
     }
     if (!kube::is_being_deleted(*d.object)) {

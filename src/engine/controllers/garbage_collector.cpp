@@ -73,7 +73,8 @@ Task<std::optional<Time>> GarbageCollector::waiting_owner(std::string uid) {
     waiting_.erase(entry);
     co_return std::nullopt;
   }
-  co_await perform(context_, plan_waiting_owner(*entry->second.resource, *owner, dependents_of(uid)));
+  co_await perform(context_,
+                   plan_waiting_owner(*entry->second.resource, *owner, dependents_of(uid), index_.ancestors(uid)));
   co_return std::nullopt;
 }
 

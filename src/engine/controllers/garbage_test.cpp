@@ -93,5 +93,23 @@ TEST(Garbage, an_owner_waits_for_what_blocks_it) {
   }
 }
 
+TEST(Garbage, a_circle_holds_up_nobody) {
+  const auto pod = [](const std::string& name, const std::string& owner, const std::string& more = "") {
+    return object_from("metadata: {name: " + name + ", namespace: shop, uid: uid-" + name +
+                       ", finalizers: [foregroundDeletion]" + more +
+                       ", ownerReferences: [{apiVersion: v1, kind: Pod, name: x, uid: uid-" + owner +
+                       ", blockOwnerDeletion: true}]}");
+  };
+  const std::string leaving = ", deletionTimestamp: \"2026-01-01T00:00:00Z\"";
+  const auto a = pod("a", "c", leaving), b = pod("b", "a", leaving), c = pod("c", "b", leaving);
+  OwnerIndex index;
+  for (const auto& one : {a, b, c}) index.put(kube::resources::pods, *one);
+  EXPECT_EQ(index.ancestors("uid-a"), (std::set<std::string>{"uid-a", "uid-b", "uid-c"}));
+  const std::vector<Dependent> dependents{{&kube::resources::pods, b}};
+  EXPECT_EQ(summary_of(plan_waiting_owner(kube::resources::pods, *a, dependents)), std::vector<std::string>{});
+  EXPECT_EQ(summary_of(plan_waiting_owner(kube::resources::pods, *a, dependents, index.ancestors("uid-a"))),
+            std::vector<std::string>{R"(merge pods a {"metadata":{"finalizers":[]}})"});
+}
+
 }  // namespace
 }  // namespace workflow::engine

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "engine/controllers/adoption.h"
+#include "engine/controllers/job_policy.h"
 #include "engine/fields.h"
 #include "lib/base/text.h"
 #include "lib/kube/objects.h"
@@ -20,13 +22,17 @@ bool is_held(const json::object& pod) {
   return std::find(list.begin(), list.end(), json::value(counted_finalizer)) != list.end();
 }
 
-Merge release(const json::object& pod) {
+json::array other_finalizers(const json::object& pod) {
   json::array rest;
   for (const auto& f : array_at(pod, {"metadata", "finalizers"})) {
     if (f != counted_finalizer) rest.push_back(f);
   }
+  return rest;
+}
+
+Merge release(const json::object& pod) {
   return {&res::pods, kube::namespace_of(pod), kube::name_of(pod), kube::uid_of(pod),
-          json::object{{"metadata", json::object{{"finalizers", std::move(rest)}}}}};
+          json::object{{"metadata", json::object{{"finalizers", other_finalizers(pod)}}}}};
 }
 
 std::optional<Time> finished_at(const json::object& pod) {
@@ -59,10 +65,11 @@ class Planner {
         status_(object_at(*job, {"status"})),
         conditions_(array_at(status_, {"conditions"})),
         succeeded_(read("succeeded")),
-        failed_(read("failed")) {
-    for (const auto& pod : pods) {
-      if (controller_uid(*pod) == kube::uid_of(job_)) pods_.push_back(pod);
-    }
+        failed_(read("failed")),
+        indexed_(text_at(job_, {"spec", "completionMode"}) == "Indexed"),
+        has_policy_(value_at(job_, {"spec", "podFailurePolicy"}) != nullptr) {
+    if (indexed_) noted_indexes_ = completed_indexes_ = parse_indexes(text_at(status_, {"completedIndexes"}));
+    for (const auto& pod : pods) claim(pod);
   }
 
   JobPlan run() {
@@ -74,6 +81,26 @@ class Planner {
   }
 
  private:
+  // Its own pods, but for those that it no longer selects; and nobody's that it does.
+  void claim(const ObjectPtr& pod) {
+    const auto owner = controller_uid(*pod);
+    const bool going = kube::is_being_deleted(*pod), selected = selects(job_, *pod);
+    if (owner == kube::uid_of(job_)) {
+      const bool kept = selected || value_at(job_, {"spec", "selector"}) == nullptr;
+      if (kept || leaving_ || going) return pods_.push_back(pod);
+      auto merge = let_go(*pod, owner);
+      child(merge.patch, "metadata")["finalizers"] = other_finalizers(*pod);
+      plan_.actions.push_back(std::move(merge));
+    } else if (owner.empty() && selected && !leaving_ && is_pod_active(*pod)) {
+      auto merge = adopt(*pod, job_);
+      auto finalizers = other_finalizers(*pod);
+      finalizers.emplace_back(counted_finalizer);
+      child(merge.patch, "metadata")["finalizers"] = std::move(finalizers);
+      plan_.actions.push_back(std::move(merge));
+      pods_.push_back(pod);
+    }
+  }
+
   Uncounted read(const char* kind) const {
     Uncounted out{.uids = {}, .counted = integer_at(status_, {kind}).value_or(0)};
     for (const auto& uid : array_at(status_, {"uncountedTerminatedPods", kind})) {
@@ -88,15 +115,9 @@ class Planner {
       const auto uid = kube::uid_of(*pod);
       const bool finished = kube::is_pod_finished(*pod), going = kube::is_being_deleted(*pod);
       if (is_held(*pod)) held.insert(uid);
-      if (is_held(*pod) && (finished || going)) {
-        auto& end = text_at(*pod, {"status", "phase"}) == "Succeeded" ? succeeded_ : failed_;
-        const bool noted = succeeded_.uids.contains(uid) || failed_.uids.contains(uid);
-        if (noted || leaving_) {
-          plan_.actions.push_back(release(*pod));
-        } else {
-          end.uids.insert(uid);
-        }
-      }
+      // Why it failed is known once it has ended; one that no node had has nothing to tell.
+      const bool tells = finished || !has_policy_ || text_at(*pod, {"spec", "nodeName"}).empty();
+      if (is_held(*pod) && (finished || (going && tells))) note_end(*pod, uid);
       if (finished && text_at(*pod, {"status", "phase"}) == "Failed") {
         const auto when = finished_at(*pod).value_or(now_);
         if (!last_failure_ || when > *last_failure_) last_failure_ = when;
@@ -109,10 +130,35 @@ class Planner {
       end->counted +=
           static_cast<std::int64_t>(std::erase_if(end->uids, [&](const auto& uid) { return !held.contains(uid); }));
     }
+    if (indexed_) succeeded_ = {.uids = {}, .counted = static_cast<std::int64_t>(completed_indexes_.size())};
     std::sort(active_.begin(), active_.end(), [](const auto& a, const auto& b) { return is_given_up_before(*a, *b); });
     active_count_ = static_cast<std::int64_t>(active_.size());
     ready_count_ =
         std::count_if(active_.begin(), active_.end(), [](const auto& pod) { return kube::is_pod_ready(*pod); });
+  }
+
+  // One write says that it has ended, the next lets it go.
+  void note_end(const json::object& pod, const std::string& uid) {
+    const bool good = text_at(pod, {"status", "phase"}) == "Succeeded";
+    const auto index = indexed_ ? index_of(pod) : std::nullopt;
+    const bool known_index = good && index && noted_indexes_.contains(*index);
+    if (leaving_ || known_index || succeeded_.uids.contains(uid) || failed_.uids.contains(uid))
+      return plan_.actions.push_back(release(pod));
+    if (good && indexed_) {
+      if (index && *index < integer_at(job_, {"spec", "completions"}).value_or(0)) {
+        completed_indexes_.insert(*index);
+      } else {
+        plan_.actions.push_back(release(pod));  // of an index that nobody asked for
+      }
+      return;
+    }
+    if (!good) {
+      auto verdict = failure_verdict(job_, pod);
+      if (verdict.action == OnFailure::ignore) return plan_.actions.push_back(release(pod));
+      if (verdict.action == OnFailure::fail_job && failed_by_policy_.empty())
+        failed_by_policy_ = std::move(verdict.why);
+    }
+    (good ? succeeded_ : failed_).uids.insert(uid);
   }
 
   bool is_over() const { return condition_holds(conditions_, "Complete") || condition_holds(conditions_, "Failed"); }
@@ -139,6 +185,15 @@ class Planner {
         Emit{object_, good ? "Normal" : "Warning", good ? "Completed" : reason, good ? "Job completed" : message});
   }
 
+  // Kept in a condition while the pod that is the reason is counted.
+  std::string policy_failure() {
+    const auto* target = find_condition(conditions_, "FailureTarget");
+    if (target != nullptr) return text_at(*target, {"message"});
+    if (!failed_by_policy_.empty())
+      set_condition(conditions_, {"FailureTarget", "True", "PodFailurePolicy", failed_by_policy_}, now_, false);
+    return failed_by_policy_;
+  }
+
   void decide() {
     const bool suspended = flag_at(job_, {"spec", "suspend"});
     if (!suspended && !status_.contains("startTime")) status_["startTime"] = rfc3339(now_);
@@ -150,6 +205,8 @@ class Planner {
     const auto done = succeeded_.total();
     if (completions ? done >= *completions : done > 0 && active_count_ == 0) {
       finish("Complete", "CompletionsReached", "Reached expected number of succeeded pods");
+    } else if (const auto why = policy_failure(); !why.empty()) {
+      finish("Failed", "PodFailurePolicy", why);
     } else if (failed_.total() > integer_at(job_, {"spec", "backoffLimit"}).value_or(6)) {
       finish("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit");
     } else if (deadline && now_ >= *deadline) {
@@ -167,6 +224,21 @@ class Planner {
     }
   }
 
+  // One pod for each index that is not done, the one that serves most.
+  void remove_doubles(std::int64_t completions) {
+    std::ranges::reverse(active_);
+    std::erase_if(active_, [&](const ObjectPtr& pod) {
+      const auto index = index_of(*pod);
+      if (index && *index < completions && !completed_indexes_.contains(*index) &&
+          active_indexes_.insert(*index).second)
+        return false;
+      remove(*pod);
+      --active_count_;
+      return true;
+    });
+    std::ranges::reverse(active_);
+  }
+
   // As many pods side by side as are wanted and still missing.
   void size(std::optional<std::int64_t> completions, std::int64_t done) {
     const auto parallelism = integer_at(job_, {"spec", "parallelism"}).value_or(1);
@@ -178,12 +250,20 @@ class Planner {
         failures == 0 ? 0s
                       : std::min<std::chrono::seconds>(10s * (1LL << std::min<std::int64_t>(failures - 1, 6)), 360s);
     const auto may_start = last_failure_ ? *last_failure_ + delay : now_;
-    if (active_count_ < wanted && may_start > now_) {
+    const bool waits = text_at(job_, {"spec", "podReplacementPolicy"}) == "Failed";  // for those that still end
+    const auto may_make = wanted - (waits ? terminating_ : 0);
+    if (indexed_) remove_doubles(*completions);
+    if (active_count_ < may_make && may_start > now_) {
       again(may_start);
     } else {
-      for (; active_count_ < wanted; ++active_count_) {
+      for (std::int64_t next = 0; active_count_ < may_make; ++active_count_) {
         auto pod = pod_from_template(job_, kube::name_of(job_) + "-");
         list(child(pod, "metadata"), "finalizers").emplace_back(counted_finalizer);
+        if (indexed_) {
+          while (active_indexes_.contains(next) || completed_indexes_.contains(next)) ++next;
+          if (next >= *completions) break;
+          give_index(pod, kube::name_of(job_), next++);
+        }
         plan_.actions.push_back(Create{&res::pods, std::move(pod)});
       }
     }
@@ -205,6 +285,13 @@ class Planner {
     set_counter(status_, "succeeded", succeeded_.counted);
     set_counter(status_, "failed", failed_.counted);
     status_["terminating"] = terminating_;
+    if (indexed_) {
+      if (completed_indexes_.empty()) {
+        status_.erase("completedIndexes");
+      } else {
+        status_["completedIndexes"] = print_indexes(completed_indexes_);
+      }
+    }
     json::object uncounted;
     for (const auto& [name, end] : {std::pair{"succeeded", &succeeded_}, {"failed", &failed_}}) {
       json::array uids;
@@ -227,6 +314,9 @@ class Planner {
   json::object status_;
   json::array conditions_;
   Uncounted succeeded_, failed_;
+  bool indexed_, has_policy_;
+  Indexes noted_indexes_, completed_indexes_, active_indexes_;  // noted: in the stored status
+  std::string failed_by_policy_;
   Objects pods_, active_;  // active: what may go first comes first
   std::int64_t active_count_ = 0, ready_count_ = 0, terminating_ = 0;
   std::optional<Time> last_failure_;

@@ -147,5 +147,57 @@ TEST(Job, goes_after_its_time_to_live) {
   EXPECT_EQ(summary_of(plan_job(object, {}, at("2026-03-01T10:01:00Z")).actions), Texts{"remove jobs load"});
 }
 
+ObjectPtr indexed_pod(int index, const ObjectPtr& of) {
+  auto object = *of;
+  child(child(object, "metadata"), "annotations")["batch.kubernetes.io/job-completion-index"] = std::to_string(index);
+  return std::make_shared<const json::object>(std::move(object));
+}
+
+TEST(Job, of_indexes_has_one_pod_for_each_that_is_not_done) {
+  const auto spec = "{completionMode: Indexed, completions: 5, parallelism: 3}";
+  const auto object = job(spec, "{startTime: \"2026-03-01T09:00:00Z\", completedIndexes: \"0,2\", succeeded: 2}");
+  const Objects pods{indexed_pod(0, pod("zero", "Succeeded", true)), indexed_pod(2, pod("two", "Succeeded")),
+                     indexed_pod(3, pod("three", "Running")), indexed_pod(3, pod("again", "Running"))};
+  const auto plan = plan_job(object, pods, at("2026-03-01T10:00:00Z"));
+  EXPECT_EQ(summary_of(plan.actions), (Texts{R"(merge pods two {"metadata":{"finalizers":[]}})", "remove pods again",
+                                             "create pods load-1-*", "create pods load-4-*"}));
+  const auto done = plan_job(job(spec, "{startTime: \"2026-03-01T09:00:00Z\", completedIndexes: \"0-3\"}"),
+                             {indexed_pod(4, pod("four", "Succeeded"))}, at("2026-03-01T10:00:00Z"));
+  const auto status = status_after(res::jobs, *object, done.actions);
+  EXPECT_EQ(text_at(status, {"completedIndexes"}), "0-4");
+  EXPECT_EQ(integer_at(status, {"succeeded"}), 5);
+}
+
+TEST(Job, tells_failures_apart_by_its_policy) {
+  const auto with = [](const char* rule) {
+    return job(std::string("{completions: 1, parallelism: 1, backoffLimit: 0, podFailurePolicy: {rules: [") + rule +
+               "]}}");
+  };
+  const auto reason = [](const ObjectPtr& object) {
+    const auto status =
+        status_after(res::jobs, *object, plan_job(object, {pod("a", "Failed")}, at("2026-03-01T10:00:00Z")).actions);
+    const auto* target = find_condition(array_at(status, {"conditions"}), "FailureTarget");
+    const auto uncounted = array_at(status, {"uncountedTerminatedPods", "failed"}).size();
+    return (target == nullptr ? std::string("-") : text_at(*target, {"reason"})) + " " + std::to_string(uncounted);
+  };
+  EXPECT_EQ(reason(with("{action: FailJob, onExitCodes: {operator: In, values: [1, 42]}}")), "PodFailurePolicy 1");
+  EXPECT_EQ(reason(with("{action: FailJob, onExitCodes: {operator: NotIn, values: [1]}}")), "- 1");
+  EXPECT_EQ(reason(with("{action: FailJob, onExitCodes: {containerName: other, operator: In, values: [1]}}")), "- 1");
+  EXPECT_EQ(reason(with("{action: Ignore, onExitCodes: {operator: In, values: [1]}}")), "- 0");
+  EXPECT_EQ(reason(with("{action: Ignore, onPodConditions: [{type: DisruptionTarget, status: \"True\"}]}")), "- 1");
+}
+
+TEST(Job, takes_on_what_it_selects_and_lets_go_of_what_it_does_not) {
+  const auto object = job("{completions: 2, parallelism: 2, selector: {matchLabels: {app: web}}}");
+  auto other = *pod("other", "Running");
+  child(other, "metadata")["labels"] = json::object{{"app", "x"}};
+  const Objects pods{pod_of({.name = "nobodys", .owner = ""}), std::make_shared<const json::object>(std::move(other))};
+  const auto said = summary_of(plan_job(object, pods, at("2026-03-01T10:00:00Z")).actions);
+  ASSERT_EQ(said.size(), 3u);
+  EXPECT_TRUE(said[0].starts_with("merge pods nobodys") && said[0].contains("batch.kubernetes.io/job-tracking"));
+  EXPECT_EQ(said[1], R"(merge pods other {"metadata":{"ownerReferences":null,"finalizers":[]}})");
+  EXPECT_EQ(said[2], "create pods load-*");
+}
+
 }  // namespace
 }  // namespace workflow::engine

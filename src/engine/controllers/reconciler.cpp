@@ -11,6 +11,7 @@
 #include "engine/controllers/housekeeping.h"
 #include "engine/controllers/job.h"
 #include "engine/controllers/replica_set.h"
+#include "engine/controllers/stateful_set.h"
 #include "engine/fields.h"
 #include "lib/kube/objects.h"
 
@@ -122,6 +123,28 @@ Task<std::optional<Time>> Reconciler::daemon_set(std::string ns, std::string nam
                               clock_.now());
   const auto results = co_await perform(context("daemonset-controller"), std::move(plan.actions));
   const auto failure = co_await tell_creations(object, results, {}, "daemonset-controller");
+  if (!failure.empty() && !is_leaving(ns)) throw Error{ErrorKind::unavailable, failure};
+  co_return plan.again;
+}
+
+Task<std::optional<Time>> Reconciler::stateful_set(std::string ns, std::string name) {
+  const auto object = store_.find(res::stateful_sets, ns, name);
+  if (!object) co_return std::nullopt;
+  const StatefulSetView view{.pods = within_reach(res::pods, *object),
+                             .claims = store_.list(res::persistent_volume_claims, ns),
+                             .revisions = store_.list_controlled(res::controller_revisions, ns, kube::uid_of(*object))};
+  auto plan = plan_stateful_set(object, view, clock_.now());
+  std::vector<std::string> removed;
+  for (const auto& action : plan.actions) {
+    const auto* r = std::get_if<Remove>(&action);
+    if (r != nullptr && r->resource == &res::pods) removed.push_back(r->name);
+  }
+  auto results = co_await perform(context("statefulset-controller"), std::move(plan.actions));
+  // What is there already was made by the last look; claims and revisions are not worth an event.
+  std::erase_if(results, [](const Created& c) {
+    return c.error ? c.error->detail() == "AlreadyExists" : text_at(*c.object, {"kind"}) != "Pod";
+  });
+  const auto failure = co_await tell_creations(object, results, removed, "statefulset-controller");
   if (!failure.empty() && !is_leaving(ns)) throw Error{ErrorKind::unavailable, failure};
   co_return plan.again;
 }
@@ -273,6 +296,8 @@ Task<std::optional<Time>> Reconciler::disruption_budget(std::string ns, std::str
   const auto object = store_.find(res::pod_disruption_budgets, ns, name);
   if (!object) co_return std::nullopt;
   const auto replicas_of = [this, &ns](const json::object& pod) -> std::optional<std::int64_t> {
+    if (const auto stateful = store_.find(res::stateful_sets, ns, owner_named(pod, "StatefulSet")))
+      return integer_at(*stateful, {"spec", "replicas"}).value_or(1);
     const auto set = store_.find(res::replica_sets, ns, owner_named(pod, "ReplicaSet"));
     if (!set) return std::nullopt;
     const auto deployment = store_.find(res::deployments, ns, owner_named(*set, "Deployment"));
@@ -291,7 +316,7 @@ Task<std::optional<Time>> Reconciler::autoscaler(std::string ns, std::string nam
     co_return std::nullopt;
   }
   AutoscalerInput input{.autoscaler = object};
-  for (const auto* r : {&res::deployments, &res::replica_sets}) {
+  for (const auto* r : {&res::deployments, &res::replica_sets, &res::stateful_sets}) {
     if (text_at(*object, {"spec", "scaleTargetRef", "kind"}) == r->kind) input.target_resource = r;
   }
   if (config_.pod_usage) {

@@ -24,6 +24,7 @@ class Reconciler {
   Again deployment(std::string ns, std::string name);
   Again replica_set(std::string ns, std::string name);
   Again daemon_set(std::string ns, std::string name);
+  Again stateful_set(std::string ns, std::string name);
   Again job(std::string ns, std::string name);
   Again cron_job(std::string ns, std::string name);
   Again autoscaler(std::string ns, std::string name);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/controllers/adoption.h"
 #include "engine/fields.h"
 #include "lib/kube/objects.h"
 
@@ -54,17 +55,6 @@ json::object status_of(const json::object& set, const Objects& pods, const std::
   return status;
 }
 
-// A pod whose labels no longer match is let go: it runs on, and belongs to nobody.
-Merge let_go(const json::object& pod, const std::string& uid) {
-  json::array others;
-  for (const auto& owner : array_at(pod, {"metadata", "ownerReferences"})) {
-    if (owner.is_object() && text_at(owner.get_object(), {"uid"}) != uid) others.push_back(owner);
-  }
-  json::value left = others.empty() ? json::value() : json::value(std::move(others));
-  return {&res::pods, kube::namespace_of(pod), kube::name_of(pod), kube::uid_of(pod),
-          json::object{{"metadata", json::object{{"ownerReferences", std::move(left)}}}}};
-}
-
 }  // namespace
 
 ReplicaSetPlan plan_replica_set(const json::object& set, const Objects& all, const std::string& failure, Time now) {
@@ -79,10 +69,7 @@ ReplicaSetPlan plan_replica_set(const json::object& set, const Objects& all, con
     } else if (owner == uid) {
       pods.push_back(pod);
     } else if (owner.empty() && !leaving && is_pod_active(*pod) && selects(set, *pod)) {
-      auto owners = array_at(*pod, {"metadata", "ownerReferences"});
-      owners.push_back(kube::owner_reference_to(set));
-      plan.actions.push_back(Merge{&res::pods, ns, kube::name_of(*pod), kube::uid_of(*pod),
-                                   json::object{{"metadata", json::object{{"ownerReferences", std::move(owners)}}}}});
+      plan.actions.push_back(adopt(*pod, set));
       pods.push_back(pod);
     }
   }
