@@ -76,6 +76,8 @@ PodAccess access_to(Node& node) {
       .logs = [&node](auto... arguments) { return node.logs(std::move(arguments)...); },
       .exec = [&node](const http::Request& r, auto... arguments) { return node.exec(r, std::move(arguments)...); },
       .attach = [&node](const http::Request& r, auto... arguments) { return node.attach(r, std::move(arguments)...); },
+      .forward = [&node](const http::Request& r,
+                         auto... arguments) { return node.forward(r, std::move(arguments)...); },
       .pod_usage = [&node] { return node.pod_usage(); },
       .node_usage = [&node] { return node.node_usage(); }};
 }

@@ -1,5 +1,5 @@
 """kubectl and running containers: exec with input and a terminal, cp both ways, logs that are followed, attach, top, and the API as
-a pod sees it with its own account. The newest kubectl: Debian's knows only SPDY for streams, which the engine does not speak."""
+a pod sees it with its own account. The newest kubectl; what older ones speak is in test_engine_streams.py."""
 
 import concurrent.futures
 import fcntl
@@ -21,7 +21,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from engine_with_pods import IMAGE, PodEngine, container, missing_parts  # noqa: E402
-from kubernetes_clients import debian_kubectl, newest_kubectl  # noqa: E402
+from kubernetes_clients import newest_kubectl  # noqa: E402
 from workflow_testing import wait_for  # noqa: E402
 
 if missing_parts():
@@ -46,9 +46,9 @@ def engine(tmp_path_factory):
 
 @pytest.fixture
 def kubectl(engine):
-    def called(*argv, check=True, program=None, **options):
+    def called(*argv, check=True, **options):
         options.setdefault("timeout", 60)
-        done = subprocess.run([program or engine.program, "-n", NS, *argv], env=engine.env, text=True, stdout=subprocess.PIPE,
+        done = subprocess.run([engine.program, "-n", NS, *argv], env=engine.env, text=True, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, **options)
         assert not check or done.returncode == 0, done.stdout
         return done.stdout if check else (done.returncode, done.stdout)
@@ -167,13 +167,6 @@ def test_top_measures(kubectl):
     table = wait_for(lambda: re.search(r"^talks +\d+m +\d+Mi", kubectl("top", "pods", check=False)[1], re.M), 40, "the pod is measured")
     assert table
     assert re.search(r"^\S+ +\d+m +\d+% +\d+Mi +\d+%", kubectl("top", "nodes"), re.M)
-
-
-def test_what_is_not_spoken_says_what_to_use(kubectl):
-    code, text = kubectl("exec", "talks", "--", "true", check=False, program=debian_kubectl())
-    assert code == 1 and "use kubectl 1.30 or newer" in text
-    code, text = kubectl("port-forward", "pod/talks", "18080:80", check=False)
-    assert code == 1 and "portforward is not supported by this engine" in text
 
 
 def test_a_pod_uses_the_api_with_its_own_account(engine, kubectl):

@@ -139,7 +139,10 @@ json::array namespace_rules(std::initializer_list<std::string_view> verbs, bool 
   rules.push_back(rule({"metrics.k8s.io"}, {"pods", "nodes"}, {"get", "list", "watch"}));
   if (with_secrets) {
     rules.push_back(rule({""}, {"secrets"}, verbs));
-    rules.push_back(rule({""}, {"pods/exec", "pods/attach", "pods/eviction", "serviceaccounts/token"}, verbs));
+    rules.push_back(rule({""},
+                         {"pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy",
+                          "pods/eviction", "serviceaccounts/token"},
+                         verbs));
     rules.push_back(rule({"coordination.k8s.io"}, {"leases"}, verbs));
   }
   return rules;
@@ -241,6 +244,10 @@ std::vector<std::pair<const kube::Resource*, json::object>> built_in_roles() {
       {"nonResourceURLs", words({"/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/livez/*", "/openapi",
                                  "/openapi/*", "/readyz", "/readyz/*", "/version", "/version/"})},
       {"verbs", words({"get"})}}};
+  json::array issuer{
+      json::object{{"nonResourceURLs", words({"/.well-known/openid-configuration", "/.well-known/openid-configuration/",
+                                              "/openid/v1/jwks", "/openid/v1/jwks/"})},
+                   {"verbs", words({"get"})}}};
   // Every verb by name: "*" would hold escalate, bind and impersonate as well.
   const std::initializer_list<std::string_view> change{"create", "delete", "deletecollection", "get",
                                                        "list",   "patch",  "update",           "watch"};
@@ -254,11 +261,15 @@ std::vector<std::pair<const kube::Resource*, json::object>> built_in_roles() {
   result.emplace_back(&res::cluster_roles, cluster_role("view", namespace_rules(read, false)));
   result.emplace_back(&res::cluster_roles, cluster_role("system:basic-user", std::move(self_service)));
   result.emplace_back(&res::cluster_roles, cluster_role("system:discovery", std::move(discovery)));
+  result.emplace_back(&res::cluster_roles, cluster_role("system:service-account-issuer-discovery", std::move(issuer)));
   result.emplace_back(&res::cluster_role_bindings, cluster_binding("cluster-admin", "cluster-admin", "system:masters"));
   result.emplace_back(&res::cluster_role_bindings,
                       cluster_binding("system:basic-user", "system:basic-user", "system:authenticated"));
   result.emplace_back(&res::cluster_role_bindings,
                       cluster_binding("system:discovery", "system:discovery", "system:authenticated"));
+  result.emplace_back(&res::cluster_role_bindings,
+                      cluster_binding("system:service-account-issuer-discovery",
+                                      "system:service-account-issuer-discovery", "system:serviceaccounts"));
   return result;
 }
 

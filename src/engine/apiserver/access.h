@@ -2,6 +2,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/store.h"
@@ -11,6 +12,7 @@ namespace workflow::engine {
 struct User {
   std::string name, uid;
   std::vector<std::string> groups;
+  std::vector<std::pair<std::string, std::string>> extra{};  // what else its credential tells
   bool is_in(std::string_view group) const;
 };
 User anonymous_user();

@@ -256,12 +256,6 @@ struct ApiServer::State {
       throw ApiError(404, "NotFound", "the server could not find the requested resource: it lives in a namespace");
     }
     if (!info.subresource.empty()) {
-      if (info.subresource == "portforward" || info.subresource == "proxy") {
-        throw ApiError(404, "NotFound",
-                       info.subresource +
-                           " is not supported by this engine; reach pods through a Service, or from "
-                           "this machine by their IP");
-      }
       if (!call.type->has(info.subresource))
         throw ApiError(404, "NotFound", "the server could not find the requested resource");
       co_return co_await subresource(call);
@@ -287,8 +281,9 @@ struct ApiServer::State {
     if (path == "/version") return json_response(200, version_info());
     if (is_public(path)) return health(path);
     if (path == "/")
-      return json_response(200, {{"paths", json::array{"/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2",
-                                                       "/openapi/v3", "/readyz", "/version"}}});
+      return json_response(200, {{"paths", json::array{"/.well-known/openid-configuration", "/api", "/apis", "/healthz",
+                                                       "/livez", "/metrics", "/openapi/v2", "/openapi/v3",
+                                                       "/openid/v1/jwks", "/readyz", "/version"}}});
     if (path == "/api" || path == "/apis") return discovery(call, path);
     if (parts[0] == "api" && parts.size() == 2 && parts[1] == "v1")
       return json_response(200, api_resource_list("", "v1"));
@@ -298,6 +293,14 @@ struct ApiServer::State {
       return json_response(200, api_resource_list(parts[1], parts[2]));
     }
     if (parts[0] == "openapi") return open_api(call, path);
+    // Who is told to trust the tokens asks here (OpenID Connect Discovery 1.0).
+    if (path == "/openid/v1/jwks") return json_response(200, api.signer.public_keys());
+    if (path == "/.well-known/openid-configuration")
+      return json_response(200, {{"issuer", token_issuer},
+                                 {"jwks_uri", std::string(token_issuer) + "/openid/v1/jwks"},
+                                 {"response_types_supported", json::array{"id_token"}},
+                                 {"subject_types_supported", json::array{"public"}},
+                                 {"id_token_signing_alg_values_supported", json::array{"ES256"}}});
     if (path == "/metrics")
       return http::Response::text(200, gauges.text() + requests.text(), "text/plain; version=0.0.4");
     throw ApiError(404, "NotFound", "the server could not find the requested resource");

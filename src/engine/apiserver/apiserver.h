@@ -29,6 +29,7 @@ struct ApiServerConfig {
 struct PodAccess {
   std::function<Task<http::StreamBody>(std::string ns, std::string pod, PodLogOptions)> logs;
   std::function<Task<http::Response>(const http::Request&, std::string ns, std::string pod, ExecOptions)> exec, attach;
+  std::function<Task<http::Response>(const http::Request&, std::string ns, std::string pod)> forward;
   std::function<Task<std::vector<PodUsage>>()> pod_usage;
   std::function<Task<Usage>()> node_usage;
 };

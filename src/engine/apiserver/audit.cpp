@@ -19,7 +19,7 @@ constexpr int older_files = 3;
 bool matters(const RequestInfo& info, int status) {
   if (!info.is_resource) return status == 401 || status == 403;
   if (status == 401 || status == 403) return true;
-  if (info.subresource == "exec" || info.subresource == "attach") return true;
+  if (info.subresource == "exec" || info.subresource == "attach" || info.subresource == "portforward") return true;
   const bool reads = info.verb == "get" || info.verb == "list" || info.verb == "watch";
   if (reads) return info.plural == "secrets";
   return info.plural != "leases" && info.plural != "events" && !info.plural.ends_with("reviews");

@@ -23,6 +23,11 @@ Subresource describe(const ResourceType& type, const std::string& name) {
   if (name == "log") return {"Pod", "", "v1", {"get"}};
   if (name == "exec") return {"PodExecOptions", "", "v1", {"create", "get"}};
   if (name == "attach") return {"PodAttachOptions", "", "v1", {"create", "get"}};
+  if (name == "proxy") {
+    const auto kind = type.kind() == "Pod" ? "PodProxyOptions" : "ServiceProxyOptions";
+    return {kind, "", "v1", {"create", "delete", "get", "patch", "update"}};
+  }
+  if (name == "portforward") return {"PodPortForwardOptions", "", "v1", {"create", "get"}};
   if (name == "eviction") return {"Eviction", "policy", "v1", {"create"}};
   if (name == "token") return {"TokenRequest", "authentication.k8s.io", "v1", {"create"}};
   if (name == "finalize") return {type.kind(), type.group, type.version, {"update"}};

@@ -66,7 +66,9 @@ void check_handler(const json::object& handler, const std::string& path, bool ho
     exactly_one(handler, {"exec", "httpGet", "tcpSocket", "grpc"}, path, "handler type", problems);
   }
   if (value_at(handler, {"grpc"}) != nullptr) {
-    problems.push_back(forbidden_field(path + ".grpc", "this engine probes with exec, httpGet and tcpSocket"));
+    const auto port = integer_at(handler, {"grpc", "port"}).value_or(0);
+    if (port < 1 || port > 65535)
+      problems.push_back(invalid_field(path + ".grpc.port", port, "must be between 1 and 65535, inclusive"));
   }
   if (const auto* exec = value_at(handler, {"exec"});
       exec != nullptr && array_at(handler, {"exec", "command"}).empty()) {
@@ -267,6 +269,38 @@ void check_volume(const json::object& volume, const std::string& path, Names& na
   need("persistentVolumeClaim", "claimName");
 }
 
+// Words of [a-z0-9], '-' and '_' inside, joined by dots or slashes.
+bool is_sysctl_name(std::string_view name) {
+  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  bool in_word = false;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const char c = name[i];
+    const bool ends = i + 1 == name.size() || name[i + 1] == '.' || name[i + 1] == '/';
+    if (c == '.' || c == '/') {
+      if (!in_word) return false;
+      in_word = false;
+    } else if (plain(c) || ((c == '-' || c == '_') && in_word && !ends)) {
+      in_word = true;
+    } else {
+      return false;
+    }
+  }
+  return in_word && name.size() <= 253;
+}
+
+void check_sysctl(const json::object& sysctl, const std::string& path, Names& names, Problems& problems) {
+  const auto name = text_at(sysctl, {"name"});
+  if (name.empty()) {
+    problems.push_back(required_field(path + ".name"));
+  } else if (!is_sysctl_name(name)) {
+    problems.push_back(invalid_field(path + ".name", json::value(name),
+                                     "must have at most 253 characters and match regex "
+                                     "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"));
+  } else if (!names.insert(replace_all(name, "/", ".")).second) {
+    problems.push_back({"FieldValueDuplicate", path + ".name", "Duplicate value: \"" + name + "\""});
+  }
+}
+
 }  // namespace
 
 void check_pod_spec(const json::object& spec, const std::string& path, Problems& problems) {
@@ -280,6 +314,9 @@ void check_pod_spec(const json::object& spec, const std::string& path, Problems&
   each(spec, "containers", path, [&](const json::object& c, const std::string& here) {
     check_container(c, here, false, volumes, names, problems);
   });
+  Names sysctls;
+  each(object_at(spec, {"securityContext"}), "sysctls", path + ".securityContext",
+       [&](const json::object& sysctl, const std::string& here) { check_sysctl(sysctl, here, sysctls, problems); });
   if (!array_at(spec, {"ephemeralContainers"}).empty()) {
     problems.push_back(
         forbidden_field(path + ".ephemeralContainers", "this engine has no ephemeral containers; use kubectl exec"));

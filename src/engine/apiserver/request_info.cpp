@@ -47,9 +47,6 @@ std::optional<RequestInfo> request_info(std::string_view method, std::string_vie
     info.verb = lower(method);
     return info;
   }
-  for (const auto& part : parts) {
-    if (part.empty()) return std::nullopt;
-  }
   info.is_resource = true;
   bool old_watch = false;
   if (parts[at] == "watch" && parts.size() > at + 1) {  // /api/v1/watch/…, as clients of long ago ask
@@ -62,6 +59,11 @@ std::optional<RequestInfo> request_info(std::string_view method, std::string_vie
     at += 2;
   }
   info.plural = parts[at];
+  // What is behind …/proxy is somebody else's path.
+  if (parts.size() > at + 3 && parts[at + 2] == "proxy") parts.resize(at + 3);
+  for (const auto& part : parts) {
+    if (part.empty()) return std::nullopt;
+  }
   if (parts.size() > at + 1) info.name = parts[at + 1];
   if (parts.size() > at + 2) info.subresource = parts[at + 2];
   if (parts.size() > at + 3)

@@ -25,8 +25,11 @@ const std::vector<Extra>& extras() {
   static const std::vector<Extra> rows{
       {&res::namespaces, {"ns"}, {}, {"status", "finalize"}},
       {&res::nodes, {"no"}, {}, {"status"}},
-      {&res::pods, {"po"}, in_all, {"status", "log", "exec", "attach", "eviction", "ephemeralcontainers"}},
-      {&res::services, {"svc"}, in_all, {"status"}},
+      {&res::pods,
+       {"po"},
+       in_all,
+       {"status", "log", "exec", "attach", "portforward", "proxy", "eviction", "ephemeralcontainers"}},
+      {&res::services, {"svc"}, in_all, {"status", "proxy"}},
       {&res::endpoints, {"ep"}, {}, {}},
       {&res::secrets, {}, {}, {}},
       {&res::config_maps, {"cm"}, {}, {}},

@@ -1,4 +1,7 @@
-// scale, log, exec, attach, eviction, token; reviews; metrics.
+// scale, log, exec, attach, portforward, eviction, token; reviews; metrics.
+#include <algorithm>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+
 #include "engine/apiserver/admission.h"
 #include "engine/apiserver/api_error.h"
 #include "engine/apiserver/apply.h"
@@ -6,8 +9,10 @@
 #include "engine/apiserver/decode.h"
 #include "engine/apiserver/eviction.h"
 #include "engine/apiserver/patch.h"
+#include "engine/apiserver/proxied.h"
 #include "engine/fields.h"
 #include "engine/store_rules.h"
+#include "lib/base/encoding.h"
 #include "lib/base/text.h"
 #include "lib/kube/objects.h"
 #include "lib/kube/selectors.h"
@@ -110,6 +115,29 @@ std::optional<std::int64_t> number_option(const Call& call, std::string_view nam
   return number;
 }
 
+// A body in the messages of a WebSocket.
+class MessageWriter : public http::BodyWriter {
+ public:
+  explicit MessageWriter(http::WebSocket& socket) : socket_(socket) {}
+  Task<> write(std::string_view bytes) override {
+    const bool base64 = socket_.subprotocol().starts_with("base64.");
+    co_await socket_.write({!base64, base64 ? to_base64(bytes) : std::string(bytes)});
+  }
+
+ private:
+  http::WebSocket& socket_;
+};
+
+// Ends with its client: a log that is followed may say nothing for long.
+http::WebSocketBody in_messages(http::StreamBody body) {
+  using namespace asio::experimental::awaitable_operators;
+  auto run = [body = std::move(body)](http::WebSocket& socket) -> Task<> {
+    MessageWriter writer(socket);
+    co_await (body(writer) || socket.gone());
+  };
+  return {{"binary.k8s.io", "base64.binary.k8s.io"}, std::move(run)};
+}
+
 Task<http::Response> pod_log(Call& call) {
   if (!call.api.store.find(res::pods, call.info.ns, call.info.name)) throw absent(res::pods, call.info.name);
   if (!call.api.pods.logs) no_node();
@@ -129,7 +157,13 @@ Task<http::Response> pod_log(Call& call) {
   http::Response response;
   response.headers.set("Content-Type", "text/plain");
   response.endless = options.follow;
-  response.body = co_await call.api.pods.logs(call.info.ns, call.info.name, std::move(options));
+  auto text = co_await call.api.pods.logs(call.info.ns, call.info.name, std::move(options));
+  if (call.request.wants_websocket()) {
+    response.status = 101;
+    response.body = in_messages(std::move(text));
+  } else {
+    response.body = std::move(text);
+  }
   co_return response;
 }
 
@@ -148,7 +182,29 @@ Task<http::Response> pod_stream(Call& call) {
   co_return co_await what(call.request, call.info.ns, call.info.name, std::move(options));
 }
 
+Task<http::Response> pod_forward(Call& call) {
+  if (!call.api.store.find(res::pods, call.info.ns, call.info.name)) throw absent(res::pods, call.info.name);
+  if (!call.api.pods.forward) no_node();
+  co_return co_await call.api.pods.forward(call.request, call.info.ns, call.info.name);
+}
+
 // --- eviction
+
+// A Job's failure policy may tell it from a failure of the pod's own.
+std::function<bool(json::object&)> marked_as_evicted(std::string uid, Time now) {
+  return [uid = std::move(uid), now](json::object& pod) {
+    auto& conditions = list(child(pod, "status"), "conditions");
+    const bool known = std::ranges::any_of(
+        conditions, [](const auto& one) { return text_at(one.as_object(), {"type"}) == "DisruptionTarget"; });
+    if (known || kube::uid_of(pod) != uid) return false;
+    conditions.push_back(json::object{{"type", "DisruptionTarget"},
+                                      {"status", "True"},
+                                      {"reason", "EvictionByEvictionAPI"},
+                                      {"message", "Eviction API: evicting"},
+                                      {"lastTransitionTime", rfc3339(now)}});
+    return true;
+  };
+}
 
 Task<http::Response> eviction(Call& call) {
   const auto& type = schema("io.k8s.api.policy.v1.Eviction");
@@ -172,6 +228,8 @@ Task<http::Response> eviction(Call& call) {
     };
     co_await call.api.store.edit(res::pod_disruption_budgets, ns, kube::name_of(*budget), take, persist);
   }
+  co_await call.api.store.edit(res::pods, ns, name, marked_as_evicted(*options.uid, call.api.clock.now()), persist);
+  options.resource_version.reset();  // it was looked at above, and is another one now
   co_await call.api.store.remove(res::pods, ns, name, options, persist);
   co_return json_response(
       201,
@@ -236,6 +294,7 @@ json::array texts(const std::vector<std::string>& list) {
 json::object user_info(const User& user) {
   json::object info{{"username", user.name}, {"groups", texts(user.groups)}};
   if (!user.uid.empty()) info["uid"] = user.uid;
+  for (const auto& [name, value] : user.extra) child(info, "extra")[name] = json::array{value};
   return info;
 }
 
@@ -308,6 +367,8 @@ Task<http::Response> subresource(Call& call) {
   if (name == "scale") co_return co_await scale(call);
   if (name == "log" && verb == "get") co_return co_await pod_log(call);
   if (name == "exec" || name == "attach") co_return co_await pod_stream(call);
+  if (name == "proxy") co_return co_await proxied(call);
+  if (name == "portforward") co_return co_await pod_forward(call);
   if (name == "eviction" && verb == "create") co_return co_await eviction(call);
   if (name == "token" && verb == "create") co_return co_await token_request(call);
   throw ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
@@ -324,7 +385,8 @@ IssuedToken issue_token(Api& api, const TokenRequest& request) {
                      .pod = request.pod_name,
                      .pod_uid = request.pod_uid,
                      .issued = now,
-                     .expires = now + request.lifetime};
+                     .expires = now + request.lifetime,
+                     .id = random_uuid()};
   if (claims.audiences.empty()) claims.audiences.emplace_back(token_issuer);
   return {api.signer.sign(claims), claims.expires};
 }
@@ -341,9 +403,17 @@ std::optional<User> user_of_token(const Api& api, std::string_view token, const 
     const auto pod = api.store.find(res::pods, claims->ns, claims->pod);
     if (!pod || kube::uid_of(*pod) != claims->pod_uid) return std::nullopt;
   }
-  return User{"system:serviceaccount:" + claims->ns + ":" + claims->account,
-              claims->account_uid,
-              {"system:serviceaccounts", "system:serviceaccounts:" + claims->ns, "system:authenticated"}};
+  User user{"system:serviceaccount:" + claims->ns + ":" + claims->account,
+            claims->account_uid,
+            {"system:serviceaccounts", "system:serviceaccounts:" + claims->ns, "system:authenticated"}};
+  const std::string prefix = "authentication.kubernetes.io/";
+  if (!claims->id.empty()) user.extra.emplace_back(prefix + "credential-id", "JTI=" + claims->id);
+  if (!claims->pod.empty()) {
+    user.extra.emplace_back(prefix + "pod-name", claims->pod);
+    user.extra.emplace_back(prefix + "pod-uid", claims->pod_uid);
+    user.extra.emplace_back(prefix + "node-name", api.config.node_name);
+  }
+  return user;
 }
 
 Task<http::Response> review(Call& call, const ReviewType& type) {

@@ -1,5 +1,7 @@
 #include "engine/apiserver/tokens.h"
 
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>
 #include <openssl/evp.h>
@@ -67,11 +69,14 @@ Secret TokenSigner::sign(const TokenClaims& claims) const {
   if (!claims.pod.empty()) bound["pod"] = json::object{{"name", claims.pod}, {"uid", claims.pod_uid}};
   json::array audiences;
   for (const auto& audience : claims.audiences) audiences.emplace_back(audience);
-  const json::object body{
-      {"iss", token_issuer},           {"sub", "system:serviceaccount:" + claims.ns + ":" + claims.account},
-      {"aud", std::move(audiences)},   {"exp", seconds(claims.expires)},
-      {"iat", seconds(claims.issued)}, {"nbf", seconds(claims.issued)},
-      {"jti", random_uuid()},          {"kubernetes.io", std::move(bound)}};
+  json::object body{{"iss", token_issuer},
+                    {"sub", "system:serviceaccount:" + claims.ns + ":" + claims.account},
+                    {"aud", std::move(audiences)},
+                    {"exp", seconds(claims.expires)},
+                    {"iat", seconds(claims.issued)},
+                    {"nbf", seconds(claims.issued)},
+                    {"kubernetes.io", std::move(bound)}};
+  if (!claims.id.empty()) body["jti"] = claims.id;
   const auto text = state_->header + "." + to_base64url(json::serialize(body));
   EVP_MD_CTX* context = EVP_MD_CTX_new();
   EVP_DigestSignInit(context, nullptr, EVP_sha256(), nullptr, state_->key);
@@ -109,7 +114,8 @@ std::optional<TokenClaims> TokenSigner::verify(std::string_view token, Time now)
                      .pod = text_at(claims, {"kubernetes.io", "pod", "name"}),
                      .pod_uid = text_at(claims, {"kubernetes.io", "pod", "uid"}),
                      .issued = time_of(integer_at(claims, {"iat"}).value_or(0)),
-                     .expires = time_of(integer_at(claims, {"exp"}).value_or(0))};
+                     .expires = time_of(integer_at(claims, {"exp"}).value_or(0)),
+                     .id = text_at(claims, {"jti"})};
   for (const auto& audience : array_at(claims, {"aud"})) {
     if (audience.is_string()) result.audiences.emplace_back(audience.get_string());
   }
@@ -117,6 +123,19 @@ std::optional<TokenClaims> TokenSigner::verify(std::string_view token, Time now)
   const bool early = result.issued > now + std::chrono::minutes(1);
   if (early || now >= result.expires || text_at(claims, {"iss"}) != token_issuer) return std::nullopt;
   return result;
+}
+
+json::object TokenSigner::public_keys() const {
+  json::object key{{"use", "sig"}, {"kty", "EC"}, {"alg", "ES256"}, {"crv", "P-256"}};
+  for (const auto& [name, parameter] : {std::pair{"x", OSSL_PKEY_PARAM_EC_PUB_X}, {"y", OSSL_PKEY_PARAM_EC_PUB_Y}}) {
+    BIGNUM* number = nullptr;
+    WF_CHECK(EVP_PKEY_get_bn_param(state_->key, parameter, &number) == 1);
+    std::string bytes(half, '\0');
+    BN_bn2binpad(number, reinterpret_cast<unsigned char*>(bytes.data()), half);
+    BN_free(number);
+    key[name] = to_base64url(bytes);
+  }
+  return {{"keys", json::array{std::move(key)}}};
 }
 
 }  // namespace workflow::engine

@@ -9,6 +9,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/domain.h"
+#include "lib/json/json.h"
 
 namespace workflow::engine {
 
@@ -17,6 +18,7 @@ struct TokenClaims {
   std::vector<std::string> audiences;
   std::string pod, pod_uid;  // "" when not bound to a pod
   Time issued, expires;
+  std::string id{};  // of this very token
   bool operator==(const TokenClaims&) const = default;
 };
 
@@ -30,6 +32,8 @@ class TokenSigner {
   Secret sign(const TokenClaims& claims) const;
   // The claims of a token of ours that is valid now; whether the account still exists is the caller's question.
   std::optional<TokenClaims> verify(std::string_view token, Time now) const;
+  // For others who verify: a JSON Web Key Set (RFC 7517) of the public key.
+  json::object public_keys() const;
 
  private:
   struct State;

@@ -22,7 +22,8 @@ class TokensTest : public testing::Test {
                      .pod = "web-1",
                      .pod_uid = "u2",
                      .issued = clock.now(),
-                     .expires = clock.now() + std::chrono::hours(1)};
+                     .expires = clock.now() + std::chrono::hours(1),
+                     .id = "one"};
   std::string token = signer.sign(claims).reveal();
 };
 
@@ -67,6 +68,18 @@ TEST_F(TokensTest, other_algorithms_and_rubbish_are_refused) {
         token + "x", token + "." + parts[2]}) {
     EXPECT_FALSE(signer.verify(text, clock.now())) << text;
   }
+}
+
+TEST_F(TokensTest, the_public_key_is_a_point_of_the_curve) {
+  const auto set = signer.public_keys();
+  const auto& key = set.at("keys").as_array().at(0).as_object();
+  EXPECT_EQ(key.at("crv"), "P-256");
+  for (const auto* coordinate : {"x", "y"}) {
+    const auto bytes = from_base64url(key.at(coordinate).as_string());
+    ASSERT_TRUE(bytes) << coordinate;
+    EXPECT_EQ(bytes->size(), 32u) << coordinate;
+  }
+  EXPECT_FALSE(key.contains("d"));
 }
 
 }  // namespace

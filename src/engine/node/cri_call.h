@@ -1,4 +1,4 @@
-// src/engine/node/cri_call.h: calls to containerd as coroutines, for the files that make up cri::Client and no others.
+// src/engine/node/cri_call.h: gRPC calls as coroutines, for the files that make up cri::Client, and grpc_health.cpp.
 #pragma once
 #include <grpcpp/grpcpp.h>
 

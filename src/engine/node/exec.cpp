@@ -70,7 +70,7 @@ void signal_group(int pid, int signal) {
 // One command and its client.
 class Session {
  public:
-  Session(Executor executor, cri::Client& runtime, http::WebSocket& client, cri::ExecId exec, fs::path folder,
+  Session(Executor executor, cri::Client& runtime, ExecClient& client, cri::ExecId exec, fs::path folder,
           ExecOptions options)
       : executor_(executor),
         runtime_(runtime),
@@ -143,14 +143,13 @@ class Session {
   Task<> copy(Fd fd, ExecChannel channel, bool wanted) {
     stream_descriptor from(executor_, fd.release());
     for (;;) {
-      std::string message = to_client(channel, "");
-      message.resize(1 + piece);
-      const auto [error, size] = co_await from.async_read_some(asio::buffer(message.data() + 1, piece), quietly);
+      std::string bytes(piece, '\0');
+      const auto [error, size] = co_await from.async_read_some(asio::buffer(bytes), quietly);
       if (error) break;
       if (!wanted || client_gone_) continue;
-      message.resize(1 + size);
+      bytes.resize(size);
       try {
-        co_await client_.write({true, std::move(message)});
+        co_await client_.write(channel, bytes);
       } catch (const Error&) {
         lose_client();
       }
@@ -162,12 +161,11 @@ class Session {
   Task<> listen() {
     if (options_.in) co_await open_input();
     try {
-      while (auto message = co_await client_.read()) {
-        auto frame = exec_frame(std::move(message->data));
-        if (const auto* input = std::get_if<ExecInput>(&frame)) co_await feed(input->bytes);
+      while (const auto frame = co_await client_.read()) {
+        if (const auto* input = std::get_if<ExecInput>(&*frame)) co_await feed(input->bytes);
         // A terminal has no end of input: to close its other side would hang up.
-        if (std::holds_alternative<ExecInputEnd>(frame) && !options_.tty) co_await end_input();
-        if (const auto* size = std::get_if<ExecResize>(&frame); size && options_.tty) co_await resize(*size);
+        if (std::holds_alternative<ExecInputEnd>(*frame) && !options_.tty) co_await end_input();
+        if (const auto* size = std::get_if<ExecResize>(&*frame); size && options_.tty) co_await resize(*size);
       }
     } catch (const Error&) {
       // It broke off.
@@ -239,7 +237,7 @@ class Session {
 
   Executor executor_;
   cri::Client& runtime_;
-  http::WebSocket& client_;
+  ExecClient& client_;
   cri::ExecId exec_;
   fs::path folder_;
   ExecOptions options_;
@@ -275,7 +273,7 @@ Task<> Execs::begin() {
   }
 }
 
-Task<> Execs::serve(http::WebSocket& client, std::string container, ExecOptions options) {
+Task<> Execs::serve(ExecClient& client, std::string container, ExecOptions options) {
   const cri::ExecId exec{std::move(container), random_hex(32)};
   Session session(executor_, runtime_, client, exec, folder_of(exec), options);
   auto clear_up = [this, &session, &exec]() -> Task<> {
@@ -293,7 +291,7 @@ Task<> Execs::serve(http::WebSocket& client, std::string container, ExecOptions 
     log::debug("exec failed", kv("exec", exec.id), kv("error", describe(std::current_exception())));
     status = failure_status(error.message());
   }
-  if (!session.client_gone()) co_await client.write({true, to_client(ExecChannel::status, print_json(status))});
+  if (!session.client_gone()) co_await client.finish(status);
 }
 
 Task<> Execs::end(cri::ExecId exec) {

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "engine/node/cri_client.h"
+#include "engine/node/exec_client.h"
 #include "engine/node/node_config.h"
 #include "engine/node/pod_access.h"
-#include "lib/http/http.h"
 
 namespace workflow::engine {
 
@@ -22,7 +22,7 @@ class Execs {
   // Makes the folder. What an engine before left in it is ended and removed in the background.
   Task<> begin();
   // Runs the command for as long as it and its client last. Cancelled: kills it at once.
-  Task<> serve(http::WebSocket& client, std::string container, ExecOptions options);
+  Task<> serve(ExecClient& client, std::string container, ExecOptions options);
   // Ends the work in the background; what is left then is left to the next engine.
   Task<> stop();
 

@@ -14,6 +14,7 @@
 #include "engine/node/pod_logs.h"
 #include "engine/node/pod_view.h"
 #include "engine/node/pod_worker.h"
+#include "engine/node/port_forward.h"
 #include "engine/node/streams.h"
 #include "engine/node/upkeep.h"
 #include "lib/async/bounded_log.h"
@@ -422,7 +423,7 @@ Task<http::StreamBody> Node::logs(std::string ns, std::string pod, PodLogOptions
 
 Task<http::Response> Node::exec(const http::Request& request, std::string ns, std::string pod, ExecOptions options) {
   const auto id = state_->running_container_of(ns, pod, options.container);
-  co_return channel_stream(request, [state = state_, id, options](http::WebSocket& client) {
+  co_return exec_stream(request, state_->executor, options, [state = state_, id, options](ExecClient& client) {
     return state->execs.serve(client, id, options);
   });
 }
@@ -431,8 +432,19 @@ Task<http::Response> Node::attach(const http::Request& request, std::string ns, 
   const auto id = state_->running_container_of(ns, pod, options.container);
   cri::StreamRequest wanted{id, options.in, options.out, options.err && !options.tty, options.tty};
   auto url = co_await state_->runtime.attach_url(std::move(wanted));
-  co_return channel_stream(request,
-                           [state = state_, url](http::WebSocket& client) { return relay(client, state->http, url); });
+  co_return exec_stream(request, state_->executor, options,
+                        [state = state_, url](ExecClient& client) { return relay(client, state->http, url); });
+}
+
+Task<http::Response> Node::forward(const http::Request& request, std::string ns, std::string pod) {
+  auto* worker = state_->worker_of(ns, pod);
+  if (!worker) throw Error(ErrorKind::not_found, "pods \"" + pod + "\" not found");
+  const auto containers = worker->record().containers;
+  const auto running = std::ranges::find(containers, Phase::running, [](const auto& one) { return one.phase; });
+  if (running == containers.end())
+    throw Error(ErrorKind::invalid, "unable to forward port because pod is not running: none of its containers is");
+  auto network = network_of_spec(co_await state_->runtime.container_spec(running->id));
+  co_return port_forward(request, state_->executor, std::move(network));
 }
 
 // Use is what happened between two looks. An earlier one serves if it is neither too fresh nor too old; else two are

@@ -36,10 +36,12 @@ class Node {
 
   // GET pods/log. Throws not_found, invalid (which container?) before anything is streamed.
   Task<http::StreamBody> logs(std::string ns, std::string pod, PodLogOptions options);
-  // GET or POST pods/exec and pods/attach: an answer that upgrades to a WebSocket (v5.channel.k8s.io,
-  // v4.channel.k8s.io).
+  // GET or POST pods/exec and pods/attach: an answer that upgrades to a WebSocket or to SPDY (exec_client.h).
   Task<http::Response> exec(const http::Request& request, std::string ns, std::string pod, ExecOptions options);
   Task<http::Response> attach(const http::Request& request, std::string ns, std::string pod, ExecOptions options);
+
+  // GET or POST pods/portforward. Throws invalid for a pod that does not run.
+  Task<http::Response> forward(const http::Request& request, std::string ns, std::string pod);
 
   // Current use, for metrics.k8s.io and the summary. Pods without a first sample are left out.
   Task<std::vector<PodUsage>> pod_usage();

@@ -112,7 +112,8 @@ cri::SandboxConfig sandbox_config(const PodView& pod, std::uint32_t attempt) {
 }
 
 std::string hosts_text(const PodView& pod) {
-  std::string text = "# Managed by the engine.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+  std::string text =
+      "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
   auto host = text_at(pod.spec(), {"hostname"});
   if (host.empty()) host = pod.name.substr(0, 63);
   const auto subdomain = text_at(pod.spec(), {"subdomain"});
@@ -120,7 +121,9 @@ std::string hosts_text(const PodView& pod) {
       pod.ip + "\t" +
       (subdomain.empty() ? "" : host + "." + subdomain + "." + pod.ns + ".svc." + pod.config.network.domain + "\t") +
       host + "\n";
-  for (const auto& alias : array_at(pod.spec(), {"hostAliases"})) {
+  const auto& aliases = array_at(pod.spec(), {"hostAliases"});
+  if (!aliases.empty()) text += "\n# Entries added by HostAliases.\n";
+  for (const auto& alias : aliases) {
     text += text_at(alias.as_object(), {"ip"});
     for (const auto& name : words_at(alias.as_object(), {"hostnames"})) text += "\t" + name;
     text += "\n";

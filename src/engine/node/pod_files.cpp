@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "lib/base/error.h"
 #include "lib/base/folder.h"
 #include "lib/base/utf8.h"
@@ -41,7 +43,9 @@ std::vector<cri::Mount> make_mounts(const ContainerFiles& files) {
     mounts.push_back({mount.container_path, host.string(), mount.read_only, mount.propagation});
   }
   mounts.push_back(termination_mount(files));
-  if (!files.hosts.empty()) mounts.push_back({"/etc/hosts", files.hosts.string(), false});
+  const bool has_own_hosts =
+      std::ranges::any_of(files.volumes, [](const auto& volume) { return volume.container_path == "/etc/hosts"; });
+  if (!files.hosts.empty() && !has_own_hosts) mounts.push_back({"/etc/hosts", files.hosts.string(), false});
   return mounts;
 }
 

@@ -96,7 +96,7 @@ PodRecord begun_record(const json::object& pod, std::vector<cri::ContainerStatus
       one.image = text_at(item.get_object(), {"image"});
       one.init = init;
       one.sidecar = init && text_at(item.get_object(), {"restartPolicy"}) == "Always";
-      one.reason = init || array_at(pod, {"spec", "initContainers"}).empty() ? "ContainerCreating" : "PodInitializing";
+      one.reason = array_at(pod, {"spec", "initContainers"}).empty() ? "ContainerCreating" : "PodInitializing";
       const bool known = std::ranges::any_of(found, [&](const auto& status) { return status.name == one.name; });
       for (const auto& status : found) {
         if (status.name == one.name) take_over(one, status);

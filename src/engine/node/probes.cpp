@@ -3,6 +3,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <utility>
 
+#include "engine/node/grpc_health.h"
 #include "lib/base/error.h"
 #include "lib/base/text.h"
 #include "lib/base/utf8.h"
@@ -113,6 +114,15 @@ Task<ProbeAnswer> ask(cri::Client& runtime, http::Client& client, json::object p
       co_await with_deadline(timeout, "dial tcp " + host + ":" + std::to_string(*port) + ": i/o timeout",
                              connect(host, *port));
       co_return well();
+    }
+    if (const auto* handler = find_path(probe, {"grpc"})) {
+      const auto port = port_of(handler->as_object(), nullptr);
+      if (!port) co_return unwell("the probe's port is no port number");
+      auto asking = grpc_health(target.pod_ip + ":" + std::to_string(*port),
+                                find_string(*handler, {"service"}).value_or(""), timeout);
+      auto why = co_await with_deadline(timeout, "gRPC probe timed out", std::move(asking));
+      if (why.empty()) co_return well();
+      co_return unwell(valid_utf8(why.substr(0, 1024)));
     }
     if (const auto* command = find_path(probe, {"exec", "command"})) {
       std::vector<std::string> words;

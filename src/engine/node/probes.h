@@ -1,4 +1,4 @@
-// src/engine/node/probes.h: asking a container how it is: http, tcp or a command inside it.
+// src/engine/node/probes.h: asking a container how it is: http, tcp, gRPC or a command inside it.
 #pragma once
 #include <chrono>
 #include <cstdint>
