@@ -19,7 +19,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from engine_with_pods import PodEngine, fetch, missing_parts  # noqa: E402
-from kubernetes_clients import debian_kubectl, newest_kubectl  # noqa: E402
+from kubernetes_clients import debian_kubectl, newest_kubectl, python_with_kubernetes  # noqa: E402
 from workflow_testing import wait_for  # noqa: E402
 
 if missing_parts():
@@ -343,3 +343,32 @@ def verifies(token, key):
         done = subprocess.run(["openssl", "dgst", "-sha256", "-verify", path / "key.der", "-keyform", "DER", "-signature", path / "sig", path / "data"],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return "Verified OK" in done.stdout
+
+
+PYTHON_CLIENT = """
+import sys
+from kubernetes import client, config, stream
+config.load_kube_config(sys.argv[1])
+api = client.CoreV1Api()
+told = stream.stream(api.connect_get_namespaced_pod_exec, "talks", "streams", command=["sh", "-c", "read line; echo got $line; exit 4"], stdin=True,
+                     stdout=True, stderr=True, tty=False, _preload_content=False)
+told.write_stdin("words\\n")
+told.run_forever(timeout=60)
+print(told.read_stdout().strip(), told.returncode)
+forward = stream.portforward(api.connect_get_namespaced_pod_portforward, "talks", "streams", ports="8081")
+socket = forward.socket(8081)
+socket.setblocking(True)
+socket.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+answer = b""
+while not answer.endswith(b"itself\\n"):
+    piece = socket.recv(1024)
+    assert piece, answer
+    answer += piece
+print(forward.error(8081), answer.split()[-1].decode())
+"""
+
+
+def test_the_python_client_runs_commands_and_forwards_ports(engine):
+    done = subprocess.run([python_with_kubernetes(), "-c", PYTHON_CLIENT, engine.state / "kubeconfig"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, timeout=120)
+    assert done.stdout == "got words 4\nNone itself\n", done.stdout + done.stderr
