@@ -82,9 +82,9 @@ def test_a_new_template_comes_pod_by_pod_down_to_the_partition_and_goes_back(eng
     change = lambda grace, partition: engine.patch("statefulsets", ns, "web", {"spec": {
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}},
         "template": {"spec": {"terminationGracePeriodSeconds": grace}}}})
-    revision = lambda name: pods(engine, ns)[name]["metadata"]["labels"]["controller-revision-hash"]
+    revision = lambda name: pods(engine, ns).get(name, {}).get("metadata", {}).get("labels", {}).get("controller-revision-hash")
     change(1, 2)
-    wait_for(lambda: pods(engine, ns).get("web-2") and revision("web-2") != before, 30, "the last pod is new")
+    wait_for(lambda: revision("web-2") not in (None, before), 30, "the last pod is new")
     status = wait_for(lambda: (lambda s: s if s.get("updatedReplicas") == 1 and s.get("readyReplicas") == 3 else None)(engine.find("statefulsets", ns, "web")["status"]), 30, "one of three is new")
     assert status["currentRevision"] == before and status["currentReplicas"] == 2
     assert revision("web-0") == revision("web-1") == before
