@@ -98,7 +98,7 @@ def test_a_request_reaches_its_app_and_nobody_else(router, api, backend):
     assert len(router.get("foo.example.com", "/header-of-17000")[1]["x-long"]) == 17000
     status, _, body, _ = router.get("foo.example.com", "/header-of-70000")
     assert status == 502 and "The application's answer could not be used" in body
-    wait_for(lambda: ' - foo - 127.0.0.1 - - - 200 - "GET /a%20b?c=%2F HTTP/1.1" - ' in router.log(), 3, "the access log has the request")
+    wait_for(lambda: ' - foo - 127.0.0.1 - - - 200 - "GET /a%20b?c=%2F HTTP/1.1" - ' in router.log(), 30, "the access log has the request")
 
 
 def test_an_app_without_pods_is_unavailable_until_it_has_some(router, api, backend):
@@ -178,7 +178,7 @@ def test_odd_header_names_are_an_apps_choice(router, api, backend):
     headers = router.seen("odd.example.com", headers=odd)["headers"]
     assert headers["x-plain"] == "3" and not {"my_key", "my.key", "x_forwarded_for", "x.forwarded.proto", "content_length"} & set(headers)
     api.annotate("odd", nginx__oddHeaderNames="true")
-    wait_for(lambda: "my_key" in router.seen("odd.example.com", headers=odd)["headers"], 5, "odd names are passed on")
+    wait_for(lambda: "my_key" in router.seen("odd.example.com", headers=odd)["headers"], 30, "odd names are passed on")
     headers = router.seen("odd.example.com", headers=odd)["headers"]
     assert (headers["my_key"], headers["my.key"], headers["x-forwarded-for"]) == ("1", "2", "127.0.0.1")
     assert not {"x_forwarded_for", "x.forwarded.proto", "content_length"} & set(headers), "they would pass for the router's own"
@@ -193,7 +193,7 @@ def test_a_client_stays_with_its_pod(router, api, backend):
     assert cookie.startswith("router-affinity=") and "HttpOnly" in headers["set-cookie"]
     assert {router.seen("sticky.example.com", headers={"Cookie": f"a=b; {cookie}"})["pod"] for _ in range(10)} == {first}
     api.endpoints("sticky", [pod for pod in pods if pod.name != first])
-    wait_for(lambda: router.seen("sticky.example.com", headers={"Cookie": cookie})["pod"] != first, 5, "its pod went")
+    wait_for(lambda: router.seen("sticky.example.com", headers={"Cookie": cookie})["pod"] != first, 30, "its pod went")
     assert "set-cookie" in router.get("sticky.example.com", headers={"Cookie": cookie})[1]
 
 
@@ -206,7 +206,7 @@ def test_a_long_body_is_passed_on_as_it_comes(router, api, backend):
             port = server.getsockname()[1]
 
         api.app("upload", [Pod])
-        wait_for(lambda: router.get("nobody.example.com")[0] == 404, 5, "the router is there")
+        wait_for(lambda: router.get("nobody.example.com")[0] == 404, 30, "the router is there")
         client = None
 
         def begun():
@@ -218,7 +218,7 @@ def test_a_long_body_is_passed_on_as_it_comes(router, api, backend):
                 return server.accept()[0]
             client.close()
 
-        pod = wait_for(begun, 10, "the pod is asked before the body has ended")
+        pod = wait_for(begun, 30, "the pod is asked before the body has ended")
         pod.settimeout(10)
         got = b""
         while b"x" * 1000 not in got:
@@ -247,18 +247,18 @@ def test_an_older_service_keeps_its_name(router, api, backend):
         return [event["message"] for event in api.call("GET", "/api/v1/namespaces/aaa/events")["items"]
                 if event["involvedObject"]["kind"] == "Service" and event["involvedObject"]["name"] == "aaa"]
 
-    wait_for(lambda: events() == ["router.deis.io/domains victim.example.com belongs to victim/victim, which is older"], 5, "the loser is told on its object")
+    wait_for(lambda: events() == ["router.deis.io/domains victim.example.com belongs to victim/victim, which is older"], 30, "the loser is told on its object")
 
 
 def test_paths_of_an_app_can_belong_to_another_service(router, api, backend):
     api.app("main", [backend("main-1")])
     api.app("main-hooks", [backend("hooks-1")], namespace="main", proxyDomain="main", proxyLocations=r"/hooks,~ ^/re/\d+$,/x { return 200; }")
-    wait_for(lambda: router.get("main.example.com", "/hooks/a")[0] == 200 and router.seen("main.example.com", "/hooks/a")["pod"] == "hooks-1", 5, "the path is plugged")
+    wait_for(lambda: router.get("main.example.com", "/hooks/a")[0] == 200 and router.seen("main.example.com", "/hooks/a")["pod"] == "hooks-1", 30, "the path is plugged")
     assert router.seen("main.example.com", "/re/12")["pod"] == "hooks-1"
     assert router.seen("main.example.com", "/re/x")["pod"] == "main-1"
     assert router.seen("main.example.com", "/x")["pod"] == "main-1"
     api.endpoints("main-hooks", [], "main")
-    wait_for(lambda: router.get("main.example.com", "/hooks")[0] == 503, 5, "the path is unavailable")
+    wait_for(lambda: router.get("main.example.com", "/hooks")[0] == 503, 30, "the path is unavailable")
     assert router.seen("main.example.com")["pod"] == "main-1"
 
 
@@ -283,15 +283,15 @@ def test_certificates_of_the_platform_and_of_domains(router, api, backend, folde
     # A secret that does not say that it is a certificate is none of the router's business.
     api.secret("tls", "bare-cert", {"tls.crt": wild[0], "tls.key": wild[1]}, kind="Opaque")
     api.annotate("tls", certificates="www.tls.org:www,*.tls.org:wild,bare.tls.org:bare")
-    wait_for(lambda: "there is no secret bare-cert of type kubernetes.io/tls" in router.log(), 5, "the missing certificate is told")
+    wait_for(lambda: "there is no secret bare-cert of type kubernetes.io/tls" in router.log(), 30, "the missing certificate is told")
     assert router.get("bare.tls.org", tls=True)[0] == 404
     # A key that does not fit leaves the old pair; a fitting one replaces it.
     api.patch("/api/v1/namespaces/tls/secrets/www-cert", {"data": {"tls.key": base64.b64encode(wild[1].encode()).decode()}})
-    wait_for(lambda: "tls.key does not belong to tls.crt" in router.log(), 5, "the mismatch is told")
+    wait_for(lambda: "tls.key does not belong to tls.crt" in router.log(), 30, "the mismatch is told")
     assert router.get("www.tls.org", tls=True)[3] == der(www[0])
     renewed = make_pair(folder, "www.tls.org")
     api.patch("/api/v1/namespaces/tls/secrets/www-cert", {"data": {"tls.crt": base64.b64encode(renewed[0].encode()).decode(), "tls.key": base64.b64encode(renewed[1].encode()).decode()}})
-    wait_for(lambda: router.get("www.tls.org", tls=True)[3] == der(renewed[0]), 5, "the new certificate is served")
+    wait_for(lambda: router.get("www.tls.org", tls=True)[3] == der(renewed[0]), 30, "the new certificate is served")
 
 
 def test_the_routers_own_annotations(router, api, backend):
@@ -305,7 +305,7 @@ def test_the_routers_own_annotations(router, api, backend):
     assert status == 413 and headers["content-type"] == "application/json"
     assert json.loads(body) == {"detail": "The request's body is longer than the 1 MiB that the platform takes."}
     api.router_annotations(bodySize="4m", gzip__compLevel="99")
-    wait_for(lambda: router.get("sized.example.com", method="POST", body=b"x" * (2 << 20))[0] == 200, 5, "bodies may be larger")
+    wait_for(lambda: router.get("sized.example.com", method="POST", body=b"x" * (2 << 20))[0] == 200, 30, "bodies may be larger")
     assert 'key=router.deis.io/nginx.gzip.compLevel problem="must be a number from 1 to 9"' in router.log()
     api.router_annotations()
 
@@ -355,7 +355,7 @@ def test_the_builders_port_is_a_stream(router, api):
             except OSError:
                 return None
 
-        client, pod = wait_for(connected, 5, "a stream to the builder")
+        client, pod = wait_for(connected, 30, "a stream to the builder")
         client.sendall(b"SSH-2.0-client\r\n")
         assert pod.recv(100) == b"SSH-2.0-client\r\n"
         client.close()
@@ -471,7 +471,7 @@ def test_nginx_comes_back_when_its_master_is_killed(router, api, backend):
         with contextlib.suppress(OSError):
             return router.master() not in (None, master) and router.get("again.example.com")[0] == 200
 
-    wait_for(works, 5, "nginx is back")
+    wait_for(works, 30, "nginx is back")
     api.annotate("again", maintenance="true")
     router.wait_status("again.example.com", 503)
 
@@ -482,7 +482,7 @@ def test_a_killed_worker_is_replaced_and_follows_changes(router, api, backend):
     router.wait_status("killed.example.com", 200)
     for worker in router.workers():
         os.kill(worker, signal.SIGKILL)
-    wait_for(lambda: len(router.workers()) > 0, 5, "new workers")
+    wait_for(lambda: len(router.workers()) > 0, 30, "new workers")
     api.endpoints("killed", [second])
     url = f"http://127.0.0.1:{router.health}/v1/routes/killed/killed?wait=20&serves={ADDRESS}:{second.port}"
     with urllib.request.urlopen(url, timeout=30) as response:
@@ -495,13 +495,13 @@ def test_a_damaged_table_is_not_used(backend, open_path, own_api, own_router):
     router = own_router(own_api).ready()
     router.wait_status("kept.example.com", 200)
     tables = open_path / "router" / "table"
-    wait_for((tables / "last-good").exists, 10, "the table is kept")
+    wait_for((tables / "last-good").exists, 30, "the table is kept")
     router.stop()
     own_api.stop()
     newest = max((file for file in tables.iterdir() if file.name.isdigit()), key=lambda file: int(file.name))
     newest.write_bytes(newest.read_bytes()[:-100])
     router.start()
-    wait_for(lambda: router.plain(router.status, "/healthz") == 200, 10, "the one that was kept is used")
+    wait_for(lambda: router.plain(router.status, "/healthz") == 200, 30, "the one that was kept is used")
     assert router.seen("kept.example.com")["pod"] == "kept-1"
     assert f"file={newest} problem=\"it is cut off\"" in router.log()
     router.stop()
@@ -511,7 +511,7 @@ def test_a_damaged_table_is_not_used(backend, open_path, own_api, own_router):
             data[len(data) // 2] ^= 1
             file.write_bytes(data)
     router.start()
-    wait_for(lambda: router.plain(router.http, "/") == 503, 10, "the port answers")
+    wait_for(lambda: router.plain(router.http, "/") == 503, 30, "the port answers")
     assert router.plain(router.status, "/healthz") == 503
     assert "its checksum is wrong" in router.log()
 
@@ -527,9 +527,9 @@ def test_a_full_disk_leaves_the_table_before_in_use(backend, open_path, own_api)
             router.wait_status("full.example.com", 200)
             with disk.full():
                 own_api.endpoints("full", pods[1:])
-                wait_for(lambda: "cannot write the routing table" in router.log(), 10, "the failure is told")
+                wait_for(lambda: "cannot write the routing table" in router.log(), 30, "the failure is told")
                 assert router.seen("full.example.com")["pod"] == "full-1"
-            wait_for(lambda: router.seen("full.example.com")["pod"] == "full-2", 10, "it goes on when there is room")
+            wait_for(lambda: router.seen("full.example.com")["pod"] == "full-2", 30, "it goes on when there is room")
         finally:
             router.stop()
 
@@ -566,8 +566,8 @@ def test_the_last_good_configuration_serves_while_the_api_is_away(backend, open_
     os.kill(router.process.pid, signal.SIGKILL)
     router.process.wait()
     router.start()
-    wait_for(lambda: router.own("/readiness") == 503, 10, "the router is back, and not ready")
-    wait_for(lambda: router.plain(router.status, "/healthz") == 200, 10, "nginx works with the last good configuration")
+    wait_for(lambda: router.own("/readiness") == 503, 30, "the router is back, and not ready")
+    wait_for(lambda: router.plain(router.status, "/healthz") == 200, 30, "nginx works with the last good configuration")
     assert router.seen("kept.example.com")["pod"] == "kept-1"
     assert router.own("/readiness") == 503
     api.start()
@@ -580,6 +580,6 @@ def test_the_last_good_configuration_serves_while_the_api_is_away(backend, open_
     for file in (open_path / "router" / "table").iterdir():
         file.unlink()
     router.start()
-    wait_for(lambda: router.plain(router.http, "/") == 503, 10, "the port answers")
+    wait_for(lambda: router.plain(router.http, "/") == 503, 30, "the port answers")
     assert router.plain(router.status, "/healthz") == 503
     assert router.own("/readiness") == 503

@@ -232,7 +232,7 @@ def test_tables_are_seen_where_nothing_can_be_watched(own_folder, backend):
     (own_folder / "none.c").write_text("#include <errno.h>\nint inotify_init1(int flags) { (void)flags; errno = EMFILE; return -1; }\n")
     run(shutil.which("cc") or shutil.which("clang-19"), "-shared", "-fPIC", "-o", own_folder / "none.so", own_folder / "none.c")
     nginx = own_folder / "nginx"
-    nginx.write_text(f'#!/bin/sh\nLD_PRELOAD={own_folder}/none.so exec /usr/sbin/nginx "$@"\n')
+    nginx.write_text(f'#!/bin/sh\nLD_PRELOAD={own_folder}/none.so exec {os.environ.get("ROUTER_NGINX", "/usr/sbin/nginx")} "$@"\n')
     nginx.chmod(0o755)
     api = Api(own_folder)
     api.namespace("deis")

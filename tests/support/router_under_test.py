@@ -254,7 +254,7 @@ class Router:
         return self
 
     def ready(self):
-        wait_for(lambda: self.own("/readiness") == 200, 20, "the router is ready")
+        wait_for(lambda: self.own("/readiness") == 200, 60, "the router is ready")
         return self
 
     def own(self, path):
@@ -295,7 +295,7 @@ class Router:
         assert status == 200, (status, body)
         return json.loads(body)
 
-    def wait_status(self, host, status, limit=5, **more):
+    def wait_status(self, host, status, limit=30, **more):
         wait_for(lambda: self.get(host, **more)[0] == status, limit, f"{host} is answered with {status}")
 
     def master(self):
@@ -312,6 +312,8 @@ class Router:
         if self.process and self.process.poll() is None:
             self.process.terminate()
             assert self.process.wait(30) == 0, self.log()[-3000:]
+        for sign in ("AddressSanitizer", "runtime error: "):
+            assert sign not in self.log(), self.log()[self.log().index(sign) - 200:][:5000]
 
 
 def make_pair(folder, name, kind="rsa"):
