@@ -185,9 +185,9 @@ Task<> gone(ProcessId id) {
 fs::path keeper_file(const fs::path& state) { return state / "keeper.pid"; }
 fs::path engine_file(const fs::path& state) { return state / "engine.pid"; }
 
-void start_keeper(const fs::path& state) {
-  if (read_process_file(keeper_file(state))) return;
-  start_in_background({program(), "keeper", "--state", state.string()}, state);
+std::optional<ProcessId> start_keeper(const fs::path& state) {
+  if (read_process_file(keeper_file(state))) return std::nullopt;
+  return identify(start_in_background({program(), "keeper", "--state", state.string()}, state));
 }
 
 Task<> stop_keeper(fs::path state, std::chrono::seconds limit) {

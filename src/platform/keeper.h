@@ -24,8 +24,8 @@ Task<> gone(ProcessId id);  // returns when it has ended
 std::filesystem::path keeper_file(const std::filesystem::path& state);
 std::filesystem::path engine_file(const std::filesystem::path& state);
 
-// Starts a keeper in the background, unless one runs.
-void start_keeper(const std::filesystem::path& state);
+// Starts a keeper in the background, and tells which process it is; nullopt: one runs already.
+std::optional<ProcessId> start_keeper(const std::filesystem::path& state);
 // Stops keeper, twin and engine; containers run on. Returns once they are gone; throws timeout.
 Task<> stop_keeper(std::filesystem::path state, std::chrono::seconds limit);
 

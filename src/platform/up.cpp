@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <optional>
 
 #include "lib/async/process.h"
 #include "lib/base/file.h"
@@ -31,15 +32,14 @@ void say(const std::string& line) {
   std::fflush(stdout);
 }
 
-// The API server's first answer. Nothing tells when a socket begins to listen, so this asks again, briefly.
-Task<kube::Connection> connected(fs::path state, Executor executor) {
+// The API server's first answer. Nothing tells when a socket begins to listen, so this asks again, briefly. A keeper
+// that was started and has not written its number yet may still do so, however busy the machine is.
+Task<kube::Connection> connected(fs::path state, std::optional<ProcessId> starting, Executor executor) {
   for (;;) {
     try {
-      if (!read_process_file(keeper_file(state)) && !read_process_file(engine_file(state))) {
-        co_await sleep_for(200ms);  // it writes its number first of all
-        if (!read_process_file(keeper_file(state))) {
-          throw Error(ErrorKind::unprocessable, "the engine did not start; see " + (state / "log/engine.log").string());
-        }
+      const bool is_starting = starting && identify(starting->pid) == starting;
+      if (!is_starting && !read_process_file(keeper_file(state)) && !read_process_file(engine_file(state))) {
+        throw Error(ErrorKind::unprocessable, "the engine did not start; see " + (state / "log/engine.log").string());
       }
       if (fs::exists(state / "kubeconfig")) {
         auto connection = kube::Connection::from_kubeconfig((state / "kubeconfig").string());
@@ -124,8 +124,8 @@ Task<> up(Executor executor, Options options) {
   if (!running) check_ports(options);
   save_options(options);
   say(running ? "Workflow is running; bringing it up to date" : "Starting Workflow in " + options.state.string());
-  start_keeper(options.state);
-  auto connecting = connected(options.state, executor);
+  const auto starting = start_keeper(options.state);
+  auto connecting = connected(options.state, starting, executor);
   auto connection = co_await with_deadline(
       60s, "the engine does not answer; see " + (options.state / "log/engine.log").string(), std::move(connecting));
   say("  engine ready");

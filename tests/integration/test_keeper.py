@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import stat
 import subprocess
@@ -13,8 +14,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from engine_with_pods import missing_parts  # noqa: E402
-from faults import SmallDisk, full_process_table, no_descriptors  # noqa: E402
-from workflow_testing import WORKFLOW, free_port, run, wait_for  # noqa: E402
+from faults import Shim, SmallDisk, full_process_table, no_descriptors  # noqa: E402
+from workflow_testing import ROOT, WORKFLOW, free_network, free_port, run, wait_for  # noqa: E402
 
 
 class Kept:
@@ -138,3 +139,35 @@ def test_without_a_descriptor_or_a_process_the_keeper_waits(kept):
         wait_for(kept.answers, 90, "the engine answers again")
         assert kept.number("keeper") == keeper
         assert len(kept.engines()) == 1
+
+
+def test_up_waits_for_a_keeper_that_is_slow_to_begin(tmp_path):
+    """The keeper's number takes a second to reach the disk: that is no keeper that has ended."""
+    why = missing_parts()
+    if why:
+        pytest.skip(why)
+    folder = pathlib.Path(run("mktemp", "-d", "/tmp/wf-slow-XXXX").stdout.strip())
+    # As installed, but without images: up goes on until it wants them.
+    program = folder / "build/bin/workflow"
+    for part in ("build/bin", "build/images", "deploy"):
+        (folder / part).mkdir(parents=True)
+    shutil.copy(WORKFLOW, program)
+    shutil.copy(ROOT / "deploy/single-machine.yaml", folder / "deploy")
+    nowhere = {"ref": "localhost/workflow/nowhere:1", "file": "nowhere.tar"}
+    (folder / "build/images/images.json").write_text(json.dumps({"platform": nowhere, "stack": nowhere}))
+    pods = free_network()
+    options = ["--state", folder / "state", "--pod-cidr", pods, "--service-cidr", free_network(avoid=(pods,))]
+    for name in ("http", "https", "ssh", "status", "api"):
+        options += [f"--{name}-port", free_port()]
+    shim = Shim(tmp_path)
+    try:
+        with shim.slow_disk(1.0):
+            started = subprocess.Popen([program, "up", *map(str, options)], env={**os.environ, **shim.env}, text=True, stdout=subprocess.PIPE,
+                                       stderr=subprocess.STDOUT)
+            wait_for(lambda: (folder / "state/keeper.pid").exists() or started.poll() is not None, 120, "the keeper has begun, or up given up")
+        said, _ = started.communicate(timeout=300)
+        assert "engine ready" in said, said
+        assert "nowhere.tar" in said
+    finally:
+        run(program, "down", "--state", folder / "state", timeout=240)
+        run("rm", "-r", folder)
