@@ -154,6 +154,8 @@ void stage(sql::Tx& tx, const std::string& table, const json::array& rows) {
   }
 }
 
+constexpr sql::Query lock_users{"hephy_lock_users",
+                                "LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"};  // nobody registers meanwhile
 constexpr sql::Query any_user{"hephy_any_user", "SELECT 1 FROM users LIMIT 1"};
 // In the order in which one needs the other. A password that is not PBKDF2 is none: its user cannot log in until an
 // administrator sets one. What a table of the original says last counts, so its order is that of creation.
@@ -313,6 +315,7 @@ Takeover takeover_of(const Dump& dump) {
 }
 
 Counts take_over(sql::Tx& tx, const Takeover& takeover) {
+  tx.execute(lock_users);
   if (!tx.query(any_user).empty()) {
     throw Error(ErrorKind::unprocessable,
                 "this platform has users already; the original's can only be taken over into a new one");
