@@ -104,6 +104,43 @@ def test_nobody_may_do_everything(rendered):
                 assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"]), name
 
 
+def rights_of(found, component):
+    """{resource: verbs} of a component's ServiceAccount, in the whole cluster and in the platform's namespace."""
+    rights = {}
+    for kind, name in (("ClusterRole", f"deis:deis-{component}"), ("Role", f"deis-{component}")):
+        for rule in found.get((kind, name), {}).get("rules", []):
+            for resource in rule["resources"]:
+                rights.setdefault(resource, set()).update(rule["verbs"])
+    return {resource: " ".join(sorted(verbs)) for resource, verbs in rights.items()}
+
+
+def test_each_component_may_what_its_code_asks_for_and_no_more(rendered):
+    """A change of this table is a change of what a component that was taken over could do."""
+    found = rendered()
+    assert rights_of(found, "controller") == {
+        "namespaces": "create delete get list watch",
+        "services": "create delete list patch",
+        "secrets": "create delete get list patch update",
+        "pods": "create delete list patch watch",
+        "pods/log": "get",
+        "events": "list watch",
+        "nodes": "list",
+        "resourcequotas": "create patch",
+        "deployments": "create delete list patch update watch",
+        "replicasets": "list",
+        "horizontalpodautoscalers": "create delete list patch",
+    }
+    assert rights_of(found, "builder") == {
+        "pods": "create delete get list watch", "pods/log": "get", "secrets": "create delete get list", "configmaps": "get",
+        "namespaces": "list watch",
+    }
+    assert rights_of(found, "router") == {
+        "services": "get list watch", "secrets": "get list watch", "configmaps": "get list watch", "endpointslices": "get list watch",
+        "events": "create", "deployments": "get list watch",
+    }
+    assert [kind for kind, _ in found].count("ServiceAccount") == 3
+
+
 # Pod Security Standards, profile `restricted`, as far as it concerns what the chart writes.
 def restricted_problems(spec):
     pod, problems = spec.get("securityContext", {}), []
