@@ -5,6 +5,7 @@
 
 #include "lib/archive/zstd.h"
 #include "lib/async/process.h"
+#include "lib/async/together.h"
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
 #include "lib/base/slug_name.h"
@@ -17,25 +18,6 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 using Stage = BuildState::Stage;
-
-// Runs all at the same time. The first failure cancels the others, and is what is thrown.
-template <typename... Tasks>
-Task<> together(Executor executor, Tasks... tasks) {
-  TaskGroup group(executor);
-  std::exception_ptr failure;
-  auto watched = [&](Task<> task) -> Task<> {
-    try {
-      co_await std::move(task);
-    } catch (...) {
-      if (failure) co_return;
-      failure = std::current_exception();
-      group.cancel();
-    }
-  };
-  (group.spawn("part of a build", watched(std::move(tasks))), ...);
-  co_await with_cleanup(group.join(), [&group] { return group.stop(); });
-  if (failure) std::rethrow_exception(failure);
-}
 
 // Tries again while what it needs is not there: an object store or an API server that is being restarted is worth
 // waiting for.
@@ -297,7 +279,7 @@ class Build {
     co_await with_cleanup(watch(), [&following] { return following.stop(); });
     std::string trouble;
     try {
-      if (!log_ended_) co_await read_log(false);
+      if (!log_ended_) co_await read_log(Log::so_far);
     } catch (const Error& error) {
       trouble = error.message();
     }
@@ -309,7 +291,7 @@ class Build {
   Task<> follow_log() {
     for (auto pause = 100ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 5s)) {
       try {
-        co_await read_log(true);
+        co_await read_log(Log::to_its_end);
         co_return;
       } catch (const Error& error) {
         log::warn("the log of a build broke off", kv("pod", pod_.name), kv("error", error.message()));
@@ -319,9 +301,10 @@ class Build {
   }
 
   // From its beginning; what was shown is skipped.
-  Task<> read_log(bool follow) {
-    auto log =
-        co_await parts_.kube.log(pod_.ns, pod_.name, {.container = std::string(build_container), .follow = follow});
+  enum class Log { so_far, to_its_end };
+  Task<> read_log(Log what) {
+    auto log = co_await parts_.kube.log(pod_.ns, pod_.name,
+                                        {.container = std::string(build_container), .follow = what == Log::to_its_end});
     auto skip = log_shown_;
     for (;;) {
       const auto piece = co_await log->read();

@@ -8,6 +8,7 @@
 
 #include "lib/archive/archive.h"
 #include "lib/async/component.h"
+#include "lib/async/together.h"
 #include "lib/base/encoding.h"
 #include "lib/base/file.h"
 #include "lib/base/file_digest.h"
@@ -68,6 +69,7 @@ class Build {
   fs::path cache_dir() const { return config_.work_dir / "cache"; }
   fs::path env_dir() const { return config_.work_dir / "environment"; }
   fs::path slug_file() const { return config_.work_dir / "slug.tgz"; }
+  Runner::Errors detect_errors() const { return config_.debug ? Runner::Errors::shown : Runner::Errors::hidden; }
   Folder tree() const { return Folder(build_dir()); }
 
   std::map<std::string, std::string> script_env() const {
@@ -193,7 +195,7 @@ class Build {
     }
     std::vector<Buildpack> packs;
     if (sources.empty()) {
-      auto found = co_await detect(runner_, config_.buildpacks_dir, build_dir(), config_.debug);
+      auto found = co_await detect(runner_, config_.buildpacks_dir, build_dir(), detect_errors());
       if (!found) {
         output_.heading("Unable to select a buildpack");
         output_.warning("This app has no file that a buildpack knows (package.json, requirements.txt, index.html, …).");
@@ -210,7 +212,7 @@ class Build {
       const auto target = config_.work_dir / "custom" / std::to_string(packs.size());
       auto folder = co_await fetch_buildpack(runner_, source, target);
       Script script{.argv = {(folder / "bin/detect").string(), build_dir().string()}, .cwd = build_dir()};
-      auto [status, name] = co_await runner_.run_collected(std::move(script), config_.debug);
+      auto [status, name] = co_await runner_.run_collected(std::move(script), detect_errors());
       if (status != 0 && sources.size() > 1) {
         output_.warning("Couldn't detect any framework for this buildpack. Exiting.");
         throw ScriptFailed{1};
@@ -227,7 +229,7 @@ class Build {
     const auto file = build_dir() / "bin" / name;
     if (!fs::is_regular_file(file)) co_return;
     Script script{.argv = {file.string()}, .cwd = build_dir()};
-    if (const int status = co_await runner_.run_shown(std::move(script), false)) {
+    if (const int status = co_await runner_.run_shown(std::move(script), Runner::Indent::no)) {
       output_.warning("bin/" + name + " failed with status " + std::to_string(status));
       throw ScriptFailed{status};
     }
@@ -241,13 +243,14 @@ class Build {
                              env_dir().string()},
                     .cwd = build_dir(),
                     .exports = exports};
-      if (const int status = co_await runner_.run_shown(std::move(script), true)) throw ScriptFailed{status};
+      if (const int status = co_await runner_.run_shown(std::move(script), Runner::Indent::yes))
+        throw ScriptFailed{status};
       if (fs::exists(pack.folder / "export")) exports.push_back(pack.folder / "export");
       if (!fs::exists(pack.folder / "bin/release")) continue;
       Script tell{.argv = {(pack.folder / "bin/release").string(), build_dir().string()},
                   .cwd = build_dir(),
                   .exports = exports};
-      auto [status, words] = co_await runner_.run_collected(std::move(tell), true);
+      auto [status, words] = co_await runner_.run_collected(std::move(tell), Runner::Errors::shown);
       if (status != 0) {
         output_.warning("bin/release of the buildpack failed with status " + std::to_string(status));
         throw ScriptFailed{status};
@@ -295,13 +298,23 @@ class Build {
     }
     co_await store_cache();
     output_.heading("Compiled slug size is " + human_size(size));
-    if (config_.digest_put_url) {
-      const Fd slug(::open(slug_file().c_str(), O_RDONLY | O_CLOEXEC));
-      if (!slug) throw Error(ErrorKind::internal, "cannot read " + slug_file().string());
-      const auto digest = co_await offload([&slug] { return to_hex(sha256_of_file(slug)); });
-      co_await s3::upload(store_, *config_.digest_put_url, digest);
-    }
+    const auto executor = co_await asio::this_coro::executor;
+    co_await together(executor, upload_slug(), upload_digest(), upload_types(std::move(types)));
+  }
+
+  Task<> upload_slug() {
     if (config_.slug_put_url) co_await upload_file(*config_.slug_put_url, slug_file());
+  }
+
+  Task<> upload_digest() {
+    if (!config_.digest_put_url) co_return;
+    const Fd slug(::open(slug_file().c_str(), O_RDONLY | O_CLOEXEC));
+    if (!slug) throw Error(ErrorKind::internal, "cannot read " + slug_file().string());
+    const auto digest = co_await offload([&slug] { return to_hex(sha256_of_file(slug)); });
+    co_await s3::upload(store_, *config_.digest_put_url, digest);
+  }
+
+  Task<> upload_types(procfile::Types types) {
     if (config_.procfile_put_url) co_await s3::upload(store_, *config_.procfile_put_url, procfile::print(types));
   }
 

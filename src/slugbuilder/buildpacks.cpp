@@ -52,7 +52,7 @@ void Output::write(std::string_view bytes) const {
   }
 }
 
-Task<int> Runner::run_shown(Script script, bool indent) const {
+Task<int> Runner::run_shown(Script script, Indent indent) const {
   auto spec = spec_of(std::move(script), env_);
   spec.out = ProcessSpec::Stream::pipe;
   ChildProcess child(spec);
@@ -64,20 +64,21 @@ Task<int> Runner::run_shown(Script script, bool indent) const {
         co_await stream.async_read_some(asio::buffer(piece), asio::as_tuple(asio::use_awaitable));
     if (error) break;
     const std::string_view bytes(piece, size);
-    output_.write(indent ? indenter.feed(bytes) : std::string(bytes));
+    output_.write(indent == Indent::yes ? indenter.feed(bytes) : std::string(bytes));
   }
   output_.write(indenter.finish());
   co_return co_await exited(child);
 }
 
-Task<std::pair<int, std::string>> Runner::run_collected(Script script, bool show_errors) const {
+Task<std::pair<int, std::string>> Runner::run_collected(Script script, Errors errors) const {
   auto spec = spec_of(std::move(script), env_);
   auto done = co_await run(std::move(spec), 10min);
-  if (show_errors && !done.err.empty()) output_.write(done.err);
+  if (errors == Errors::shown && !done.err.empty()) output_.write(done.err);
   co_return std::pair(done.status, std::string(trim(done.out)));
 }
 
-Task<std::optional<Buildpack>> detect(const Runner& runner, fs::path buildpacks, fs::path build, bool show_errors) {
+Task<std::optional<Buildpack>> detect(const Runner& runner, fs::path buildpacks, fs::path build,
+                                      Runner::Errors errors) {
   std::vector<fs::path> candidates;
   for (const auto& entry : fs::directory_iterator(buildpacks)) {
     if (fs::exists(entry.path() / "bin" / "detect")) candidates.push_back(entry.path());
@@ -85,7 +86,7 @@ Task<std::optional<Buildpack>> detect(const Runner& runner, fs::path buildpacks,
   std::ranges::sort(candidates);
   for (const auto& candidate : candidates) {
     Script script{.argv = {(candidate / "bin/detect").string(), build.string()}, .cwd = build};
-    const auto [status, name] = co_await runner.run_collected(std::move(script), show_errors);
+    const auto [status, name] = co_await runner.run_collected(std::move(script), errors);
     if (status == 0) co_return Buildpack{candidate, name};
   }
   co_return std::nullopt;
@@ -98,7 +99,8 @@ Task<fs::path> fetch_buildpack(const Runner& runner, BuildpackSource source, fs:
     Script download{
         .argv = {"curl", "-fsSL", "--proto", "=http,https", "--max-time", "300", "-o", file, "--", source.url},
         .cwd = parent};
-    if (const int status = co_await runner.run_shown(std::move(download), true)) throw ScriptFailed{status};
+    if (const int status = co_await runner.run_shown(std::move(download), Runner::Indent::yes))
+      throw ScriptFailed{status};
     fs::create_directories(target);
     Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
     archive::extract_tar(fd.get(), target, {.max_bytes = 1ull << 30});
@@ -116,18 +118,19 @@ Task<fs::path> fetch_buildpack(const Runner& runner, BuildpackSource source, fs:
   shallow.insert(shallow.end(), {"--", source.url, target.string()});
   Script clone{.argv = shallow, .cwd = parent};
   const bool by_commit = !source.ref.empty();
-  auto [status, words] = co_await runner.run_collected(std::move(clone), !by_commit);
+  auto [status, words] =
+      co_await runner.run_collected(std::move(clone), by_commit ? Runner::Errors::hidden : Runner::Errors::shown);
   if (status == 0) co_return target;
   if (!by_commit) throw ScriptFailed{128};
   // Not a branch or tag: perhaps a commit, which only a whole clone surely has.
   fs::remove_all(target);
   Script whole{.argv = {"git", "clone", "--quiet", "--", source.url, target.string()}, .cwd = parent};
-  if (const int failed = co_await runner.run_shown(std::move(whole), true)) throw ScriptFailed{failed};
+  if (const int failed = co_await runner.run_shown(std::move(whole), Runner::Indent::yes)) throw ScriptFailed{failed};
   for (const auto& argv :
        {std::vector<std::string>{"git", "checkout", "--quiet", source.ref, "--"},
         std::vector<std::string>{"git", "submodule", "--quiet", "update", "--init", "--recursive"}}) {
     Script step{.argv = argv, .cwd = target};
-    if (const int failed = co_await runner.run_shown(std::move(step), true)) throw ScriptFailed{failed};
+    if (const int failed = co_await runner.run_shown(std::move(step), Runner::Indent::yes)) throw ScriptFailed{failed};
   }
   co_return target;
 }

@@ -38,8 +38,10 @@ struct Script {
 class Runner {
  public:
   Runner(std::map<std::string, std::string> env, Output output) : env_(std::move(env)), output_(output) {}
-  Task<int> run_shown(Script script, bool indent) const;  // output as it comes; returns the status
-  Task<std::pair<int, std::string>> run_collected(Script script, bool show_errors) const;  // status and standard output
+  enum class Indent { no, yes };
+  enum class Errors { hidden, shown };
+  Task<int> run_shown(Script script, Indent indent) const;  // output as it comes; returns the status
+  Task<std::pair<int, std::string>> run_collected(Script script, Errors errors) const;  // status and standard output
   const Output& output() const { return output_; }
 
  private:
@@ -54,7 +56,7 @@ struct Buildpack {
 
 // The first of the stack's own buildpacks that recognises the app.
 Task<std::optional<Buildpack>> detect(const Runner& runner, std::filesystem::path buildpacks,
-                                      std::filesystem::path build, bool show_errors);
+                                      std::filesystem::path build, Runner::Errors errors);
 // Fetches a buildpack into `target`; throws ScriptFailed (128 for git) after showing why.
 Task<std::filesystem::path> fetch_buildpack(const Runner& runner, BuildpackSource source, std::filesystem::path target);
 
