@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Programs and libraries that only some languages need: Debian packages, unpacked without root below a folder of the app.
-# DEBIAN_MIRROR and DEBIAN_SECURITY_MIRROR name the archive; apt checks what comes by Debian's keys, which lie in the stack.
+# DEBIAN_MIRROR and DEBIAN_SECURITY_MIRROR name another archive than the stack's; apt checks what comes by Debian's keys.
 
 debian=.debian # of the app, and at run time $HOME/.debian
 
@@ -20,13 +20,14 @@ debian_packages() {
 
 fetch_debian_packages() { # fetch_debian_packages FOLDER PACKAGE...
   local folder=$1 out=$1/.out deb; shift
-  local mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian} security=${DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
   mkdir -p "$folder"/{root,state/lists/partial,cache/archives/partial}
-  printf 'deb %s %s main\n' "$mirror" bookworm "$mirror" bookworm-updates "$security" bookworm-security > "$folder/sources.list"
+  cp /etc/apt/sources.list "$folder/sources.list"
+  [ -z "${DEBIAN_MIRROR:-}" ] || printf 'deb %s %s main\n' "$DEBIAN_MIRROR" bookworm "$DEBIAN_MIRROR" bookworm-updates \
+    "${DEBIAN_SECURITY_MIRROR:-${DEBIAN_MIRROR%/}-security}" bookworm-security > "$folder/sources.list"
   local apt=(apt-get -qq -o Dir::State="$folder/state" -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache="$folder/cache"
     -o Dir::Etc::sourcelist="$folder/sources.list" -o Dir::Etc::sourceparts=- -o Debug::NoLocking=1 -o APT::Sandbox::User=
     -o Acquire::Languages=none -o Acquire::Retries=3)
-  "${apt[@]}" update > "$out" 2>&1 || { detail < "$out"; fail "Debian's archive at $mirror cannot be read; its words are above." \
+  "${apt[@]}" update > "$out" 2>&1 || { detail < "$out"; fail "Debian's archive cannot be read; its words are above." \
     "The operator can name another one for all builds: BUILD_ENV_DEBIAN_MIRROR"; }
   "${apt[@]}" install --download-only --no-install-recommends --yes "$@" > "$out" 2>&1 || {
     detail < "$out"; fail "Debian's archive has not got all of: $(words "$@")" "Its words are above."; }

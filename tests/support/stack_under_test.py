@@ -54,8 +54,8 @@ def stack_root():
 
         index = json.load(tar.extractfile("index.json"))
         manifest = json.load(blob(index["manifests"][0]["digest"]))
-        base = manifest["layers"][0]  # the upper one has our own programs, and those of this build are what is tested
-        subprocess.run(["tar", "-x", "-C", root], input=None, stdin=blob_file(image, base["digest"]), check=True)
+        for layer in manifest["layers"]:
+            subprocess.run(["tar", "-x", "-C", root], stdin=blob_file(image, layer["digest"]), check=True)
     return root
 
 
@@ -96,6 +96,7 @@ class App:
         self.folder = open_folder("workflow-app-")
         self.tree = pathlib.Path(shutil.copytree(source, self.folder / "tree", symlinks=True))
         self.config = {}
+        self.build_env = {}  # of the build's pod
         self.slug = None
 
     def url(self, method, what):
@@ -123,7 +124,7 @@ class App:
         env |= {name: CERTIFICATES for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE")}
         env |= {"TAR_URL": self.url("get", "tar"), "SLUG_PUT_URL": self.url("put", "slug.tgz"), "PROCFILE_PUT_URL": self.url("put", "Procfile"),
                 "DIGEST_PUT_URL": self.url("put", "slug.sha256"), "CACHE_GET_URL": self.url("get", "cache.tgz"),
-                "CACHE_PUT_URL": self.url("put", "cache.tgz"), "SOURCE_VERSION": "0123456789"}
+                "CACHE_PUT_URL": self.url("put", "cache.tgz"), "SOURCE_VERSION": "0123456789", **self.build_env}
         words = self.folder / "words"
         with words.open("wb") as out:
             process = self.stack.enter(home, tmp, env, "/builder/build", stdout=out, stderr=subprocess.STDOUT)
