@@ -24,18 +24,18 @@ std::string_view repository_name(std::string_view path) {
 
 Command parse_command(std::string_view text) {
   if (text == "ping") return Ping{};
-  if (text.empty()) return RefusedCommand{"There is no shell here, only git push."};
+  if (text.empty()) return RefusedCommand{"There is no shell here, only git."};
   const auto space = text.find(' ');
   const auto verb = text.substr(0, space);
-  if (verb == "git-upload-pack" || verb == "git-upload-archive") {
-    return RefusedCommand{"Workflow takes code and gives none back: clone and fetch from where you develop", true};
-  }
-  if (verb != "git-receive-pack") return RefusedCommand{"There is no shell here, only git push."};
-  if (space == std::string_view::npos) return RefusedCommand{"No app was named: push to ssh://…/<app>.git", true};
+  if (verb == "git-upload-archive") return RefusedCommand{"There are no archives here: clone the app instead", true};
+  if (verb != "git-receive-pack" && verb != "git-upload-pack")
+    return RefusedCommand{"There is no shell here, only git."};
+  if (space == std::string_view::npos) return RefusedCommand{"No app was named: use ssh://…/<app>.git", true};
   const auto argument = text.substr(space + 1);
   const auto path = unquoted(argument);
   const auto app = path ? AppName::parse(repository_name(*path)) : std::nullopt;
-  if (!app) return RefusedCommand{"\"" + shown(argument) + "\" does not name an app: push to ssh://…/<app>.git", true};
+  if (!app) return RefusedCommand{"\"" + shown(argument) + "\" does not name an app: use ssh://…/<app>.git", true};
+  if (verb == "git-upload-pack") return UploadPack{*app};
   return ReceivePack{*app};
 }
 

@@ -11,6 +11,7 @@ TEST(Command, of_git_names_an_app) {
         "git-receive-pack /peachy.git", "git-receive-pack 'peachy/'"}) {
     EXPECT_EQ(parse_command(text), Command(ReceivePack{*AppName::parse("peachy")})) << text;
   }
+  EXPECT_EQ(parse_command("git-upload-pack '/peachy.git'"), Command(UploadPack{*AppName::parse("peachy")}));
   EXPECT_EQ(parse_command("ping"), Command(Ping{}));
 }
 
@@ -25,7 +26,8 @@ TEST(Command, that_is_anything_else_is_refused) {
       {"ping ", false},
       {"git-shell", false},
       {"git receive-pack '/a.git'", false},
-      {"git-upload-pack '/a.git'", true},
+      {"git-upload-pack '/a.git' --x", true},
+      {"git-upload-pack", true},
       {"git-upload-archive '/a.git'", true},
       {"git-receive-pack", true},
       {"git-receive-pack ", true},

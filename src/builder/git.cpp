@@ -78,7 +78,7 @@ std::map<std::string, std::string> Git::environment(Hooks hooks) const {
       {"receive.autogc", "false"},  // done after the pusher has the answer
       {"receive.maxInputSize", std::to_string(settings_.max_push_bytes)},
       {"receive.denyDeleteCurrent", "ignore"},  // the hook decides, and says why
-      // What a push from a shallow clone leaves out is never needed: nobody fetches from here.
+      // What a push from a shallow clone leaves out is not needed here; who clones gets as little.
       {"receive.shallowUpdate", "true"},
       {"receive.keepAlive", "1"},  // seconds: its sign that it works on what has arrived
   };
@@ -130,6 +130,20 @@ Task<bool> Git::ensure_repository(AppName app, std::string incarnation) {
   }
   if (!incarnation.empty() && before != incarnation) write_file_atomically(mark, incarnation, 0644);
   co_return is_earlier;
+}
+
+bool Git::has_repository(const AppName& app, const std::string& incarnation) const {
+  const auto path = repository(app);
+  if (!fs::exists(path / "HEAD")) return false;
+  const auto mark = find_file(path / "workflow-incarnation").value_or("");
+  return mark.empty() || mark == incarnation;
+}
+
+ProcessSpec Git::upload_pack(const AppName& app, std::chrono::seconds patience) const {
+  auto spec = command(
+      {"upload-pack", "--strict", "--timeout=" + std::to_string(patience.count()), repository(app).string()}, {});
+  spec.in = spec.out = spec.err = ProcessSpec::Stream::pipe;
+  return spec;
 }
 
 ProcessSpec Git::receive_pack(const AppName& app, const std::string& push_id) const {

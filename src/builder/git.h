@@ -1,5 +1,6 @@
 // src/builder/git.h: git as the user of repositories, with no configuration but ours.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -41,6 +42,10 @@ class Git {
   // earlier one is replaced by an empty one, so that what was pushed to it is not taken for deployed. Returns whether
   // it was. The first time, locks and objects that a killed process left in it are removed.
   Task<bool> ensure_repository(AppName app, std::string incarnation);
+  // Whether something was pushed to the app that is there now, and not only to an earlier one of its name.
+  bool has_repository(const AppName& app, const std::string& incarnation) const;
+  // The process that gives the app's commits to somebody's git, who may not be silent for longer than `patience`.
+  ProcessSpec upload_pack(const AppName& app, std::chrono::seconds patience) const;
   // The process that speaks to the pusher's git over its standard streams; its hooks know the push by `push_id`.
   ProcessSpec receive_pack(const AppName& app, const std::string& push_id) const;
   // Why git would not store what is pushed, in its words; nullopt when it would. Changes nothing.

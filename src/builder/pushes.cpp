@@ -155,7 +155,68 @@ Task<int> Pushes::session(Call call) {
     say(call.err, refused->message + "\n");
     co_return 1;
   }
+  if (const auto* fetched = std::get_if<UploadPack>(&command))
+    co_return co_await give(std::move(call), *who, fetched->app);
   co_return co_await receive(std::move(call), *who, std::get<ReceivePack>(command).app);
+}
+
+std::string Pushes::busy_text(const Holder& holder) const {
+  if (holder.who.empty()) return "Another git push is ongoing";
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - holder.since).count();
+  return "Another git push is ongoing (" + holder.who + "'s, for " + std::to_string(seconds) + " s)";
+}
+
+// Clone and fetch, for those who may push.
+Task<int> Pushes::give(Call call, Identity who, AppName app) {
+  std::string refusal;
+  try {
+    co_await parts_.controller.get_config(app, who.user);
+    const auto ns = parts_.namespaces.find("", app.text());
+    if (!parts_.git.has_repository(app, ns ? kube::uid_of(*ns) : ""))
+      refusal = "Nothing was pushed to " + app.text() + " yet";
+  } catch (const Error& error) {
+    refusal = refusal_text(error, app, who.user);
+    log::info("clone refused", kv("app", app), kv("user", who.user), kv("reason", error.message()));
+  }
+  if (!refusal.empty()) co_return refuse_git(call, refusal);
+  log::info("clone", kv("app", app), kv("user", who.user));
+  co_return co_await upload_pack(std::move(call), app);
+}
+
+Task<int> Pushes::upload_pack(Call call, AppName app) {
+  const auto patience = std::chrono::ceil<std::chrono::seconds>(parts_.config.receive_timeout);
+  ChildProcess git(parts_.git.upload_pack(app, patience));
+  // Until the end of one side, or of the other, who then is gone.
+  auto relay = [](stream_descriptor from, stream_descriptor to) -> Task<> {
+    std::string piece(piece_size, '\0');
+    for (;;) {
+      const auto [error, size] = co_await from.async_read_some(asio::buffer(piece), quietly);
+      if (error) co_return;
+      const auto [failed, written] = co_await asio::async_write(to, asio::buffer(piece, size), quietly);
+      if (failed) co_return;
+    }
+  };
+  auto stream = [this](Fd fd) { return stream_descriptor(parts_.executor, fd.release()); };
+  TaskGroup asking(parts_.executor), answering(parts_.executor);
+  asking.spawn("hear who clones", relay(stream(std::move(call.in)), stream(std::move(git.in()))));
+  answering.spawn("answer who clones", relay(stream(std::move(git.out())), stream(std::move(call.out))));
+  answering.spawn("tell who clones of errors", relay(stream(std::move(git.err())), stream(std::move(call.err))));
+  int status = 1;
+  auto wait = [&]() -> Task<> {
+    status = co_await exited(git);
+    try {
+      co_await with_deadline(parts_.config.receive_timeout, "who clones does not listen", answering.join());
+    } catch (const Error& error) {
+      log::info("the end of a clone was not heard", kv("app", app), kv("error", error.message()));
+    }
+  };
+  auto stop = [&]() -> Task<> {
+    git.signal(SIGKILL);
+    co_await asking.stop();
+    co_await answering.stop();
+  };
+  co_await with_cleanup(wait(), stop);
+  co_return status;
 }
 
 Task<int> Pushes::receive(Call call, Identity who, AppName app) {
@@ -169,12 +230,12 @@ Task<int> Pushes::receive(Call call, Identity who, AppName app) {
     log::info("push refused", kv("app", app), kv("user", who.user), kv("reason", error.message()),
               kv("detail", error.detail()));
   }
-  if (refusal.empty() && busy_.contains(app)) refusal = "Another git push is ongoing";
+  if (const auto busy = busy_.find(app); refusal.empty() && busy != busy_.end()) refusal = busy_text(busy->second);
   if (!refusal.empty()) {
     count("refused");
     co_return refuse_git(call, refusal);
   }
-  busy_.insert(app);
+  busy_.emplace(app, Holder{who.user.text(), Clock::now()});
   const Lock lock(*this, app);
   std::exception_ptr failure;
   try {
@@ -487,7 +548,7 @@ Task<> Pushes::finished() {
 }
 
 Task<> Pushes::with_app_locked(AppName app, std::function<Task<>()> work) {
-  while (!busy_.insert(app).second) co_await changes_.wait(changes_.version());
+  while (!busy_.emplace(app, Holder{"", Clock::now()}).second) co_await changes_.wait(changes_.version());
   const Lock lock(*this, app);
   co_await work();
 }

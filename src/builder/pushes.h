@@ -1,9 +1,10 @@
-// src/builder/pushes.h: the pushes under way: one per app at a time, each from its login to its release.
+// src/builder/pushes.h: the pushes under way: one per app at a time, each from its login to its release; and clones.
 //   Git asks twice. Before anything of a push is accepted, `pre_receive` builds it: what does not build is refused.
 //   Then git stores the objects and locks and checks the refs; with all that done, `reference_transaction` cuts the
 //   release: what git refuses for a reason of its own is never released, and what is not released is not stored. A git
 //   whose transaction is refused dies without a word to the pusher's git: the report that it owes is then ours to give.
 #pragma once
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -37,6 +38,8 @@ class Pushes {
   struct Push;
   class Lock;
   Task<int> receive(Call call, Identity who, AppName app);
+  Task<int> give(Call call, Identity who, AppName app);
+  Task<int> upload_pack(Call call, AppName app);
   Task<int> receive_pack(Call call, std::shared_ptr<Push> push);
   Task<> read_pusher(std::shared_ptr<Push> push, asio::posix::stream_descriptor& from,
                      asio::posix::stream_descriptor to, ChildProcess& git);
@@ -57,7 +60,12 @@ class Pushes {
   TaskGroup& background_;
   Secret identity_key_;
   std::map<std::string, std::shared_ptr<Push>> pushes_;  // by the id that git's hook brings
-  std::set<AppName> busy_;
+  struct Holder {
+    std::string who;  // "": nobody's push, but our own tidying
+    std::chrono::steady_clock::time_point since;
+  };
+  std::string busy_text(const Holder& holder) const;
+  std::map<AppName, Holder> busy_;
   Notifier changes_;
   bool refusing_ = false;
 };

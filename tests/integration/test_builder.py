@@ -646,7 +646,7 @@ def test_a_second_push_to_the_app_is_told_of_the_first(alice, app, held):
     first = alice.start_push(app, app)
     read_until(first, "Starting build")
     second = alice.push(app, app, check=False)
-    assert second.returncode == 128 and "fatal: remote error: Another git push is ongoing" in second.stdout
+    assert second.returncode == 128 and "fatal: remote error: Another git push is ongoing (alice's, for " in second.stdout
     held.set()
     assert first.wait(timeout=60) == 0
     alice.commit(app, {"a": "1"})
@@ -858,14 +858,45 @@ def test_ping_answers(alice):
     assert alice.ssh("ping").returncode == 0
 
 
-def test_nothing_but_git_push_is_to_be_had(alice, app):
+def test_those_who_may_push_may_clone_and_fetch_and_nobody_else(alice, mallory, app, tmp_path):
+    clone = tmp_path / "clone"
+    refused = alice.git(app, "clone", "-q", alice.remote(app), str(clone), check=False)
+    assert refused.returncode == 128 and f"fatal: remote error: Nothing was pushed to {app} yet" in refused.stdout
+    alice.push(app, app)
+    alice.git(app, "clone", "-q", alice.remote(app), str(clone))
+    head = alice.git(app, "rev-parse", "HEAD").stdout
+    assert run("git", "-C", clone, "rev-parse", "HEAD").stdout == head
+    alice.commit(app, {"large": os.urandom(200_000).hex()})
+    alice.push(app, app)
+    run("git", "-C", clone, "pull", "-q", env=alice.env)
+    assert run("git", "-C", clone, "rev-parse", "HEAD").stdout == alice.git(app, "rev-parse", "HEAD").stdout
+    mallory.make(app)
+    refused = mallory.git(app, "fetch", mallory.remote(app), check=False)
+    assert refused.returncode == 128 and f"fatal: remote error: You do not have permission to push to {app}" in refused.stdout
+
+
+def test_code_of_an_earlier_app_of_the_name_is_not_given_to_the_next(alice, mallory, cluster, builder):
+    name = "once-and-again"
+    alice.api.post("/v2/apps/", {"id": name})
+    alice.make(name)
+    alice.push(name, name)
+    kept = shutil.copytree(builder.repos / f"{name}.git", builder.folder / "kept.git")
+    assert alice.api.delete(f"/v2/apps/{name}/").status_code == 204
+    wait_for(lambda: not (builder.repos / f"{name}.git").exists(), 60, "the repository is gone")
+    assert mallory.api.post("/v2/apps/", {"id": name}).status_code == 201
+    shutil.copytree(kept, builder.repos / f"{name}.git")  # as if it had not been removed yet
+    mallory.make(name)
+    refused = mallory.git(name, "fetch", mallory.remote(name), check=False)
+    assert refused.returncode == 128 and f"Nothing was pushed to {name} yet" in refused.stdout
+    mallory.api.delete(f"/v2/apps/{name}/")
+
+
+def test_nothing_but_git_is_to_be_had(alice, app):
     for words, said in ((["sh"], "There is no shell here"), ([], "There is no shell here"), (["git-shell"], "no shell"),
-                        ([f"git-upload-pack '/{app}.git'"], "gives none back"), (["git-receive-pack '../x.git'"], "does not name an app"),
+                        ([f"git-upload-archive '/{app}.git'"], "no archives here"), (["git-receive-pack '../x.git'"], "does not name an app"),
                         (["git-receive-pack"], "No app was named"), ([f"git-receive-pack '/{app}.git'; id"], "does not name an app")):
         answer = alice.ssh(*words)
         assert answer.returncode == 1 and said in answer.stdout, (words, answer.stdout)
-    clone = alice.git(app, "ls-remote", alice.remote(app), check=False)
-    assert clone.returncode == 128 and "fatal: remote error: Workflow takes code and gives none back" in clone.stdout
 
 
 def test_keys_of_every_kind_and_size_that_is_safe_are_let_in(alice, builder, tmp_path):
