@@ -147,3 +147,20 @@ def test_a_job_takes_back_its_pod_and_lets_go_of_a_strange_one(engine, ns):
     engine.patch("pods", ns, name, {"metadata": {"labels": None}})
     wait_for(lambda: owner() is None, 30, "the pod is nobody's")
     assert engine.find("pods", ns, name)["status"]["phase"] == "Running"
+
+
+def test_a_limit_range_gives_and_refuses(engine, ns):
+    engine.create("limitranges", ns, "limits", {"limits": [{"type": "Container", "default": {"memory": "64Mi"}, "defaultRequest": {"cpu": "10m"}, "max": {"memory": "128Mi"}},
+                                                           {"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}]})
+    resources = engine.pod(ns, "plain")["spec"]["containers"][0]["resources"]
+    assert resources == {"limits": {"memory": "64Mi"}, "requests": {"cpu": "10m", "memory": "64Mi"}}
+    greedy = {"containers": [{"name": "c", "image": IMAGE, "resources": {"limits": {"memory": "1Gi"}}}]}
+    status, answer = engine.api.send("POST", engine.path("pods", ns), {"metadata": {"name": "greedy"}, "spec": greedy})
+    assert status == 403 and "maximum memory usage per Container is 128Mi, but limit is more" in answer["message"]
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}}
+    status, answer = engine.api.send("POST", engine.path("persistentvolumeclaims", ns), {"metadata": {"name": "large"}, "spec": claim})
+    assert status == 403 and "maximum storage usage" in answer["message"]
+    # Controllers' pods as well.
+    job(engine, ns, "made", "true")
+    made, = wait_for(lambda: [p for n, p in pods(engine, ns).items() if n.startswith("made-")], 30, "the job's pod")
+    assert made["spec"]["containers"][0]["resources"] == resources

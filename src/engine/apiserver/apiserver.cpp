@@ -8,6 +8,7 @@
 #include "engine/apiserver/audit.h"
 #include "engine/apiserver/context.h"
 #include "engine/apiserver/discovery.h"
+#include "engine/apiserver/limits.h"
 #include "engine/apiserver/openapi.h"
 #include "engine/apiserver/pki.h"
 #include "engine/descriptors.h"
@@ -415,6 +416,7 @@ json::object ApiServer::admit(const kube::Resource& r, json::object object) cons
     throw invalid_object(r, kube::name_of(object), problems);
   }
   const auto& api = state_->api;
+  admit_within_limits(api.store, r, object);
   if (&r == &res::pods) admit_pod(api.store, {.node_name = api.config.node_name, .now = api.clock.now()}, object);
   check_quota(api.store, r, object);
   return object;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "engine/apiserver/admission.h"
+#include "engine/apiserver/limits.h"
 #include "engine/fields.h"
 #include "lib/base/encoding.h"
 #include "lib/base/image_name.h"
@@ -356,6 +357,7 @@ const std::map<const kube::Resource*, Setter>& setters() {
       {&res::role_bindings, [](json::object& o, bool) { default_binding(o); }},
       {&res::cluster_role_bindings, [](json::object& o, bool) { default_binding(o); }},
       {&res::network_policies, [](json::object& o, bool) { default_policy(o); }},
+      {&res::limit_ranges, [](json::object& o, bool) { default_limit_range(o); }},
       {&res::resource_quotas, [](json::object& o, bool) { child(o, "status"); }},
       {&res::priority_classes, [](json::object& o, bool) { fill(o, "preemptionPolicy", "PreemptLowerPriority"); }},
       {&res::storage_classes, [](json::object& o, bool) {

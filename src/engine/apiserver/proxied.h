@@ -1,7 +1,7 @@
 // src/engine/apiserver/proxied.h: pods and Services reached through the API server:
 // …/pods/[scheme:]name[:port]/proxy/path.
-//   Rules  no credential of the caller goes on; nothing is asked of this machine itself, whatever an object's address
-//   says.
+//   Rules  no credential of the caller goes on; loopback and link-local addresses are asked nothing, whatever an object
+//          says.
 #pragma once
 #include "engine/apiserver/context.h"
 

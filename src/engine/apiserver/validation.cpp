@@ -4,6 +4,7 @@
 
 #include "engine/apiserver/admission.h"
 #include "engine/apiserver/decode.h"
+#include "engine/apiserver/limits.h"
 #include "engine/apiserver/pod_validation.h"
 #include "engine/cron_schedule.h"
 #include "engine/fields.h"
@@ -663,6 +664,9 @@ void check_priority_class(const json::object& o, const json::object* before, Pro
     problems.push_back(unsupported_value("preemptionPolicy", json::value(policy), {"Never", "PreemptLowerPriority"}));
   }
 }
+void check_limit_range(const json::object& o, const json::object*, Problems& problems) {
+  for (auto& problem : problems_of_limit_range(o)) problems.push_back(std::move(problem));
+}
 void check_pod(const json::object& o, const json::object* before, Problems& problems) {
   check_pod_spec(object_at(o, {"spec"}), "spec", problems);
   if (before != nullptr) check_pod_update(object_at(o, {"spec"}), object_at(*before, {"spec"}), problems);
@@ -690,6 +694,7 @@ const std::map<const kube::Resource*, Check>& checks() {
       {&res::cluster_role_bindings, check_binding},
       {&res::horizontal_pod_autoscalers, check_autoscaler_or_view},
       {&res::pod_disruption_budgets, check_budget},
+      {&res::limit_ranges, check_limit_range},
       {&res::priority_classes, check_priority_class}};
   return table;
 }
@@ -730,8 +735,6 @@ std::vector<std::string> warnings_about(const ResourceType& type, const json::ob
   if (type.stored == &res::ingresses) {
     warnings.emplace_back("this engine has no ingress controller; the Ingress is kept, and nothing serves it");
   }
-  if (type.stored == &res::limit_ranges)
-    warnings.emplace_back("this engine keeps LimitRanges, and does not enforce them");
   if (type.stored == &res::pods) pod_warnings(object_at(object, {"spec"}), "spec", warnings);
   for (const auto* r : {&res::deployments, &res::daemon_sets, &res::jobs}) {
     if (type.stored == r) pod_warnings(object_at(object, {"spec", "template", "spec"}), "spec.template.spec", warnings);

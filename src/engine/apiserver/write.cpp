@@ -6,6 +6,7 @@
 #include "engine/apiserver/apply.h"
 #include "engine/apiserver/context.h"
 #include "engine/apiserver/decode.h"
+#include "engine/apiserver/limits.h"
 #include "engine/apiserver/patch.h"
 #include "engine/apiserver/service_addresses.h"
 #include "engine/fields.h"
@@ -115,6 +116,7 @@ void admit(Call& call, json::object& object, const json::object* before) {
     }
   }
   if (before != nullptr) return;
+  admit_within_limits(call.api.store, r, object);
   if (&r == &res::pods) {
     admit_pod(call.api.store, {.node_name = call.api.config.node_name, .now = call.api.clock.now()}, object);
   }
