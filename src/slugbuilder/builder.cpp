@@ -14,6 +14,7 @@
 #include "lib/base/file_digest.h"
 #include "lib/base/text.h"
 #include "lib/http/http.h"
+#include "lib/json/json.h"
 #include "lib/procfile/procfile.h"
 #include "lib/s3/presigned.h"
 #include "slugbuilder/buildpacks.h"
@@ -90,6 +91,7 @@ class Build {
     co_await obtain_source();
     co_await offload([this] { apply_slugignore(tree()); });
     co_await warn_of_lfs_pointers();
+    warn_of_postdeploy();
     copy_env();
     install_ssh_key();
     co_await restore_cache();
@@ -134,6 +136,15 @@ class Build {
                     (pointers.count > pointers.some.size() ? ", …" : ""));
     output_.warning("git push sends only pointers. To put the content into the repository, and push again:");
     output_.warning("  git lfs migrate export --include='*' --everything");
+  }
+
+  // Heroku runs it once, after an app's first deploy.
+  void warn_of_postdeploy() const {
+    const auto entry = tree().find("app.json");
+    if (!entry || entry->kind != Folder::Kind::file || entry->size > procfile::longest) return;
+    const auto app = parse_json(tree().read_file("app.json", procfile::longest));
+    if (app && find_path(*app, {"scripts", "postdeploy"}))
+      output_.warning("scripts.postdeploy of app.json is not run; to run it: deis run COMMAND");
   }
 
   // Regular files only: the mounted secret also has folders and links of its own making.

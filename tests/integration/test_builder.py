@@ -383,6 +383,13 @@ def test_pointers_of_git_lfs_are_told_with_the_remedy(alice, app):
     assert "git lfs migrate export --include='*' --everything" in output
 
 
+def test_what_app_json_asks_for_after_a_deploy_is_told_not_to_run(alice, app):
+    alice.commit(app, {"app.json": '{"name": "x", "scripts": {"postdeploy": "./seed"}}'})
+    assert "scripts.postdeploy of app.json is not run" in alice.push(app, app).stdout
+    alice.commit(app, {"app.json": '{"scripts": '})
+    assert "app.json" not in alice.push(app, app).stdout
+
+
 def test_what_is_marked_export_ignore_is_not_built(alice, app, store, held, tmp_path):
     alice.commit(app, {".gitattributes": "secret export-ignore\n", "secret": "x", "open": "y"})
     push = alice.start_push(app, app)
