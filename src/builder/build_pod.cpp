@@ -3,6 +3,7 @@
 #include <set>
 
 #include "lib/base/text.h"
+#include "lib/kube/literal.h"
 #include "lib/kube/names.h"
 
 namespace workflow::builder {
@@ -27,7 +28,7 @@ json::array build_env(const BuildPod& build, const BuildSettings& settings, cons
     if (config.has(name)) env[name] = config.value(name);
   }
   json::array entries;
-  for (const auto& [name, value] : env) entries.push_back(env_entry(name, value));
+  for (const auto& [name, value] : env) entries.push_back(env_entry(name, kube::literal(value)));
   for (const auto& name : build.urls) {
     json::object reference{{"name", urls_secret_name(build.app)}, {"key", name}};
     entries.push_back(json::object{{"name", name}, {"valueFrom", {{"secretKeyRef", std::move(reference)}}}});

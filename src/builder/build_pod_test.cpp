@@ -53,6 +53,11 @@ TEST(BuildPod, follows_the_apps_and_the_operators_settings) {
   EXPECT_EQ(text.find("s3cret"), std::string::npos);
 }
 
+TEST(BuildPod, is_told_what_the_config_says_and_kubernetes_expands_nothing_in_it) {
+  const auto pod = build_pod(build_of_peachy(), settings_of(), {{{"BUILDPACK_URL", "https://$(HOME)/$$.git"}}});
+  EXPECT_NE(print_json(pod).find(R"("BUILDPACK_URL","value":"https://$$(HOME)/$$$$.git")"), std::string::npos);
+}
+
 TEST(BuildPod, has_a_name_that_fits) {
   const auto longest = *AppName::parse(std::string(63, 'a'));
   const auto name = build_pod_name(longest, commit, "89abcdef");

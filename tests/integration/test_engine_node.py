@@ -117,6 +117,15 @@ def test_a_probe_goes_by_the_status_however_long_the_answer(engine, ns):
     engine.wait_running(ns, "p")
 
 
+def test_the_words_of_a_probe_are_expanded_and_those_of_a_hook_are_not(engine, ns):
+    """As Kubernetes does it: $$ is $, and $(NAME) what the container's spec says."""
+    engine.pod(ns, "p", container={
+        "env": [{"name": "FILE", "value": "/tmp/hooked"}],
+        "lifecycle": {"postStart": {"exec": {"command": ["sh", "-c", "echo $$ > /tmp/hooked"]}}},
+        "readinessProbe": {"exec": {"command": ["sh", "-c", 'test "$$(cat $(FILE))" -gt 1 && test $$HOME = "$HOME"']}, "periodSeconds": 1}})
+    engine.wait_pod(ns, "p", is_ready)
+
+
 def test_words_that_are_no_utf8_break_nothing(engine, ns):
     engine.pod(ns, "p", r"printf 'caf\351' > /dev/termination-log; printf 'caf\351\n'; exit 5", restartPolicy="Never",
                container={"lifecycle": {"postStart": {"exec": {"command": ["sh", "-c", r"printf 'h\377'; exit 1"]}}}})

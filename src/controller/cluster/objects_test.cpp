@@ -118,8 +118,16 @@ TEST(ReleaseObjects, what_a_user_wrote_is_not_expanded) {
   release.build = BuildKind::dockerfile;
   release.image = "shop:1";
   release.processes[type("web")].command = "serve --pid $$";
+  const json::object exec{{"exec", {{"command", {"sh", "-c", "test $$ -gt 1 && echo $(hostname)"}}}}};
+  release.processes[type("web")].healthcheck = {{"livenessProbe", exec}};
+  release.processes[type("web")].post_start = "echo $$";
   const auto web = container_of(deployment_for(example_settings(), shop_app(), release, type("web"), {.replicas = 1}));
   EXPECT_EQ(print_json(web.at("args")), R"(["serve --pid $$$$"])");
+  EXPECT_EQ(print_json(*find_path(web, {"livenessProbe", "exec", "command"})),
+            R"x(["sh","-c","test $$$$ -gt 1 && echo $$(hostname)"])x");
+  // Kubernetes takes the words of a hook as they are.
+  EXPECT_EQ(print_json(*find_path(web, {"lifecycle", "postStart", "exec", "command"})),
+            R"(["/bin/bash","-c","echo $$"])");
 }
 
 TEST(ReleaseObjects, of_a_one_off_command) {

@@ -10,6 +10,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/image_name.h"
 #include "lib/base/text.h"
+#include "lib/kube/literal.h"
 #include "lib/kube/names.h"
 #include "lib/kube/objects.h"
 
@@ -51,10 +52,6 @@ std::vector<std::string> words_of(const std::string& text) {
   return words;
 }
 
-// Kubernetes replaces $(NAME) in commands and arguments, and makes $ of $$: what a user wrote is doubled, so that it
-// reaches the container as it is.
-std::string literal(const std::string& text) { return replace_all(text, "$", "$$"); }
-
 struct Command {
   std::vector<std::string> command, args;
 };
@@ -79,7 +76,7 @@ Command run_command_for(const ReleaseSpec& release, const std::string& command) 
 void put_command(json::object& container, const Command& command) {
   auto words = [](const std::vector<std::string>& texts) {
     json::array array;
-    for (const auto& text : texts) array.emplace_back(literal(text));
+    for (const auto& text : texts) array.emplace_back(kube::literal(text));
     return array;
   };
   if (!command.command.empty()) container["command"] = words(command.command);
@@ -125,8 +122,15 @@ std::optional<json::object> resources_of(const ProcessSpec& process) {
   return result;
 }
 
-// A configured probe; an httpGet or tcpSocket without a port means the app's port.
-json::value with_port(json::value probe, std::optional<int> port) {
+// A configured probe; an httpGet or tcpSocket without a port means the app's port, and the words of a command are what
+// they are.
+json::value probe_for(json::value probe, std::optional<int> port) {
+  if (const auto* words = find_path(probe, {"exec", "command"}); words != nullptr && words->is_array()) {
+    json::array literal;
+    for (const auto& word : words->get_array())
+      literal.push_back(word.is_string() ? json::value(kube::literal(std::string(word.get_string()))) : word);
+    probe.get_object()["exec"].get_object()["command"] = std::move(literal);
+  }
   for (const auto* kind : {"httpGet", "tcpSocket"}) {
     auto* check = probe.is_object() ? probe.get_object().if_contains(kind) : nullptr;
     if (check == nullptr || !check->is_object()) continue;
@@ -145,7 +149,7 @@ void put_probes(json::object& container, const AppSpec& app, const ReleaseSpec& 
   for (const auto* kind : {"livenessProbe", "readinessProbe", "startupProbe"}) {
     const auto* probe = configured.if_contains(kind);
     if (probe != nullptr && probe->is_object() && !probe->get_object().empty())
-      container[kind] = with_port(*probe, port);
+      container[kind] = probe_for(*probe, port);
   }
   const bool any = container.contains("livenessProbe") || container.contains("readinessProbe");
   if (any || !port || !is_routed(app, type)) return;

@@ -1,8 +1,11 @@
 #include "engine/node/probes.h"
 
 #include <boost/asio/ip/tcp.hpp>
+#include <map>
 #include <utility>
 
+#include "engine/fields.h"
+#include "engine/node/container_config.h"
 #include "engine/node/grpc_health.h"
 #include "lib/base/error.h"
 #include "lib/base/text.h"
@@ -100,6 +103,15 @@ ProbeTiming timing_of(const json::object& probe, std::string_view interval) {
   return timing;
 }
 
+std::vector<std::string> exec_command(const json::array& words, const json::object& container) {
+  std::map<std::string, std::string> values;
+  for (const auto& item : array_at(container, {"env"}))
+    values[find_string(item, {"name"}).value_or("")] = find_string(item, {"value"}).value_or("");
+  std::vector<std::string> command;
+  for (const auto& word : words) command.push_back(expand_variables(std::string(word.as_string()), values));
+  return command;
+}
+
 Task<ProbeAnswer> ask(cri::Client& runtime, http::Client& client, json::object probe, ProbeTarget target,
                       std::chrono::milliseconds timeout) {
   try {
@@ -125,8 +137,7 @@ Task<ProbeAnswer> ask(cri::Client& runtime, http::Client& client, json::object p
       co_return unwell(valid_utf8(why.substr(0, 1024)));
     }
     if (const auto* command = find_path(probe, {"exec", "command"})) {
-      std::vector<std::string> words;
-      for (const auto& word : command->as_array()) words.emplace_back(word.as_string());
+      auto words = exec_command(command->as_array(), *target.container);
       const auto limit = std::chrono::ceil<std::chrono::seconds>(timeout);
       const auto done = co_await runtime.exec_sync(target.container_id, std::move(words), limit);
       if (done.exit_code == 0) co_return well();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "engine/node/cri_client.h"
 #include "lib/http/http.h"
@@ -26,6 +27,8 @@ struct ProbeTarget {
   std::string pod_ip, container_id;
   const json::object* container = nullptr;  // its spec: named ports
 };
+// The words of an exec probe. As in Kubernetes, $(NAME) stands for what the container's own spec says of a variable.
+std::vector<std::string> exec_command(const json::array& words, const json::object& container);
 struct ProbeAnswer {
   enum class Verdict { well, unwell, unknown } verdict;  // unknown: the runtime was not there to ask
   std::string why;                                       // unwell: in Kubernetes' words

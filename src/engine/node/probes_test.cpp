@@ -22,6 +22,14 @@ TEST(Probes, may_be_asked_for_faster_than_kubernetes_can_say) {
   for (const auto& [text, interval] : cases) EXPECT_EQ(parse_interval(text), interval) << text;
 }
 
+TEST(Probes, run_commands_as_kubernetes_reads_them) {
+  const auto container =
+      from_yaml("{env: [{name: FILE, value: /tmp/x}, {name: KEY, valueFrom: {secretKeyRef: {name: s, key: k}}}]}");
+  const auto words = json::array{"test", "-e", "$(FILE)", "$$(FILE)", "$HOME", "$$HOME", "<$(KEY)>", "$(OTHER)"};
+  EXPECT_EQ(exec_command(words, container),
+            (std::vector<std::string>{"test", "-e", "/tmp/x", "$(FILE)", "$HOME", "$HOME", "<>", "$(OTHER)"}));
+}
+
 TEST(Probes, keep_time_as_they_are_told) {
   const auto timing = timing_of(
       from_yaml(
