@@ -161,6 +161,7 @@ void LogReader::begin_at_last(std::int64_t lines) {
     if (!file) continue;
     const auto beginning = find_beginning(file, counted);
     ::lseek(file.get(), beginning.value_or(0), SEEK_SET);
+    if (file_) later_.push_front(std::move(file_));
     file_ = std::move(file);
     if (beginning) return;
   }
@@ -174,8 +175,8 @@ std::string LogReader::read_some(std::size_t limit) {
   return bytes;
 }
 
-// The part after the one that is open. The runtime may still write to that one until the next has come to be.
-bool LogReader::open_next() {
+// The parts after the one that is open. The runtime may still write to that one until the next has come to be.
+bool LogReader::open_later() {
   const auto parts = log_parts(log_);
   auto next = std::ranges::find_if(parts, [this](const fs::path& part) { return file_ && is_same(part, file_); });
   if (next != parts.end()) {
@@ -186,18 +187,19 @@ bool LogReader::open_next() {
       return !aside || *aside >= since_;
     });
   }
-  if (next == parts.end()) return false;
-  next_ = open_part(*next);
-  return static_cast<bool>(next_);
+  for (; next != parts.end(); ++next) {
+    if (auto file = open_part(*next)) later_.push_back(std::move(file));
+  }
+  return !later_.empty();
 }
 
 std::string LogReader::read(std::size_t limit) {
   for (;;) {
     if (auto bytes = read_some(limit); !bytes.empty()) return bytes;
-    if (next_) {
-      file_ = std::move(next_);
-      next_ = Fd();
-    } else if (!open_next()) {
+    if (!later_.empty()) {
+      file_ = std::move(later_.front());
+      later_.pop_front();
+    } else if (!open_later()) {
       return "";
     }
   }

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -31,7 +32,8 @@ std::optional<Time> set_aside_at(const std::filesystem::path& part);
 // The parts that there are, the oldest first. The one that is being written is the last, if it is there.
 std::vector<std::filesystem::path> log_parts(const std::filesystem::path& log);
 
-// Reads an instance's log through its parts, also while they are set aside and removed.
+// Reads an instance's log through its parts, also while they are set aside and removed: those that there are at the
+// first read are held open until they are read.
 class LogReader {
  public:
   explicit LogReader(std::filesystem::path log) : log_(std::move(log)) {}
@@ -43,11 +45,12 @@ class LogReader {
 
  private:
   std::string read_some(std::size_t limit);
-  bool open_next();
+  bool open_later();
 
   std::filesystem::path log_;
   Time since_{};
-  Fd file_, next_;
+  Fd file_;
+  std::deque<Fd> later_;  // parts after it
 };
 
 struct LastLines {

@@ -79,6 +79,22 @@ TEST(LogReader, reads_all_parts_as_one_log) {
   EXPECT_EQ(all(reader), line("nine"));
 }
 
+TEST(LogReader, goes_on_when_an_instance_is_forgotten_while_it_is_read) {
+  for (const bool whole : {true, false}) {
+    TemporaryFolder folder;
+    const auto log = folder.path() / "0.log";
+    write(folder.path() / "0.log.20260301T090000.000000000Z", line("one"));
+    write(folder.path() / "0.log.20260301T100000.000000000Z", line("two"));
+    write(log, line("three"));
+    LogReader reader(log);
+    if (!whole) reader.begin_at_last(2);
+    const auto expected = (whole ? line("one") : "") + line("two") + line("three");
+    const auto first = reader.read(3);
+    remove_old_logs(folder.path(), 1);
+    EXPECT_EQ(first + all(reader), expected);
+  }
+}
+
 TEST(LogReader, begins_at_the_last_lines_of_all_parts) {
   TemporaryFolder folder;
   const auto log = folder.path() / "0.log";
