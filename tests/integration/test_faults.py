@@ -13,8 +13,10 @@ import urllib.request
 
 import botocore.exceptions
 import pytest
+import requests
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from controller_under_test import Controller, no_cluster  # noqa: E402, F401
 from faults import NameServer, Shim, SmallDisk, children_of, full_process_table, idle_connections, no_descriptors, stopped  # noqa: E402
 from objectstore_under_test import ObjectStore  # noqa: E402
 from workflow_testing import DEIS, WORKFLOW, free_port, open_folder, run, wait_for  # noqa: E402
@@ -142,6 +144,30 @@ def test_a_name_that_is_not_answered_ends_with_the_connections_deadline(tmp_path
         assert tried.returncode == 1
         assert "deis.example.test" in names.asked
         assert said in tried.stdout, tried.stdout
+
+
+# --- a controller whose name server fails
+
+
+def test_a_database_whose_name_is_not_answered_is_waited_for(open_path, tmp_path, no_cluster):
+    database = Database(open_path / "data").start()
+    controller = Controller(None, no_cluster, "workflow", DATABASE_HOST="db.example.test", DATABASE_PORT=str(database.port),
+                            DATABASE_USER="workflow", DATABASE_PASSWORD="secret")
+    try:
+        with NameServer(tmp_path, silent=True) as names:
+            controller.prefix = names.enter
+            controller.launch()
+            try:
+                wait_for(lambda: "the name db.example.test cannot be looked up in time" in controller.output(), 60, "the look-up ends")
+                assert requests.get(controller.url + "/healthz", timeout=30).status_code == 200
+                assert requests.get(controller.url + "/readiness", timeout=30).status_code == 503
+                names.silent, names.names = (), {"db.example.test": "127.0.0.1"}
+                wait_for(controller.ready, 60, "the controller is ready")
+                assert controller.anonymous().get("/v2/").status_code == 401
+            finally:
+                controller.stop()
+    finally:
+        database.stop()
 
 
 # --- the database

@@ -106,13 +106,14 @@ class Postgres:
 
 class Controller:
     """One controller process. Several may share a database."""
+    prefix = ()  # of its command
 
     def __init__(self, postgres, kubeconfig, database=None, **settings):
         self.postgres = postgres
         self.database = database or postgres.new_database()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.env = dict(os.environ, CONTROLLER_PORT=str(self.port), DATABASE_HOST=str(postgres.folder), DATABASE_NAME=self.database,
+        self.env = dict(os.environ, CONTROLLER_PORT=str(self.port), DATABASE_HOST=str(postgres and postgres.folder), DATABASE_NAME=self.database,
                         DATABASE_USER="postgres", DATABASE_PASSWORD="unused", BUILDER_KEY=BUILDER_KEY, KUBECONFIG=str(kubeconfig),
                         SLUGRUNNER_IMAGE="localhost/workflow/stack:latest", S3_ENDPOINT="http://127.0.0.1:9", S3_ACCESS_KEY="a",
                         S3_SECRET_KEY="s", REGISTRATION_MODE="enabled")
@@ -121,7 +122,7 @@ class Controller:
         self.log = tempfile.TemporaryFile(mode="w+", prefix="workflow-controller-")
 
     def launch(self):
-        self.process = subprocess.Popen([WORKFLOW, "controller"], env=self.env, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen([*self.prefix, WORKFLOW, "controller"], env=self.env, stdout=self.log, stderr=self.log)
         return self
 
     def start(self):

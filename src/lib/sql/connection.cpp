@@ -1,5 +1,15 @@
 #include "lib/sql/connection.h"
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <exception>
+#include <vector>
+
+#include "lib/async/task.h"
+#include "lib/base/text.h"
+#include "lib/http/resolve.h"
+
 namespace workflow::sql {
 
 bool may_be_retried(const std::string& sqlstate) { return sqlstate == "40001" || sqlstate == "40P01"; }
@@ -22,10 +32,37 @@ Error error_from(const std::string& sqlstate, const std::string& text, std::stri
   return of(ErrorKind::internal, "the database refused a query");
 }
 
+namespace {
+
+using namespace std::chrono_literals;
+
+// libpq would look the name up itself, for as long as a name server likes. Nothing for the folder of a Unix socket.
+std::vector<std::string> addresses_of(const std::string& host) {
+  std::vector<std::string> addresses;
+  if (host.empty() || host.starts_with('/')) return addresses;
+  asio::io_context io(1);
+  std::exception_ptr failure;
+  auto take = [&](const std::exception_ptr& error, const std::vector<asio::ip::tcp::endpoint>& found) {
+    failure = error;
+    for (const auto& endpoint : found) addresses.push_back(endpoint.address().to_string());
+  };
+  asio::co_spawn(io, with_deadline(5s, "the name " + host + " cannot be looked up in time", http::resolve(host, 0)),
+                 take);
+  io.run();
+  if (failure) throw Broken(describe(failure));
+  return addresses;
+}
+
+}  // namespace
+
 Connection::Connection(const Config& config) : connection_(nullptr, PQfinish) {
+  const auto addresses = addresses_of(config.host);
+  // Each address has its name, which certificates are checked against.
+  const auto hosts = addresses.empty() ? config.host : join(std::vector(addresses.size(), config.host), ",");
   const auto options = "-c statement_timeout=" + std::to_string(config.statement_timeout.count()) +
                        " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC -c client_min_messages=warning";
-  const std::pair<const char*, std::string> settings[] = {{"host", config.host},
+  const std::pair<const char*, std::string> settings[] = {{"host", hosts},
+                                                          {"hostaddr", join(addresses, ",")},
                                                           {"port", config.port},
                                                           {"dbname", config.database},
                                                           {"user", config.user},
