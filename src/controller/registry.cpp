@@ -42,11 +42,15 @@ bool is_local(const http::Url& url) {
   return url.host == "localhost" || url.host == "::1" || url.host.starts_with("127.");
 }
 
-// One look at an image: all requests share its login, its token and its deadline.
+Error access_refused() {
+  return Error(ErrorKind::unauthenticated, "the registry refuses access: is the image private?");
+}
+
+// One look at an image: all requests share its token and its deadline.
 class Look {
  public:
-  Look(http::Client& client, http::Url registry, ImageName image, std::optional<RegistryLogin> login)
-      : client_(client), registry_(std::move(registry)), image_(std::move(image)), login_(std::move(login)) {}
+  Look(http::Client& client, http::Url registry, ImageName image)
+      : client_(client), registry_(std::move(registry)), image_(std::move(image)) {}
 
   Task<json::object> config() {
     auto manifest = co_await read("manifests/" + image_.reference, manifest_types);
@@ -80,7 +84,7 @@ class Look {
       authorization_ = co_await authorize(response.headers.get("WWW-Authenticate"));
       response = co_await send(url, accept, authorization_);
     }
-    // A blob may lie elsewhere; whoever keeps it gets no credentials of ours.
+    // A blob may lie elsewhere; whoever keeps it gets no token of ours.
     for (int i = 0; i < most_redirects && response.status >= 300 && response.status < 400; ++i) {
       const auto next = http::Url::parse(response.headers.get("Location"));
       const bool stays = next && next->authority() == url.authority() && next->scheme == url.scheme;
@@ -88,8 +92,7 @@ class Look {
       url = *next;
       response = co_await send(url, accept, stays ? authorization_ : "");
     }
-    if (response.status == 401 || response.status == 403)
-      throw Error(ErrorKind::unauthenticated, "the registry refuses access: is the image private?");
+    if (response.status == 401 || response.status == 403) throw access_refused();
     if (response.status == 404) throw Error(ErrorKind::not_found, "not found");
     if (response.status != 200)
       throw Error(ErrorKind::unavailable, "the registry answers " + std::to_string(response.status));
@@ -109,15 +112,12 @@ class Look {
     co_return std::move(value->get_object());
   }
 
-  std::string basic() const { return "Basic " + to_base64(login_->user + ":" + login_->password.reveal()); }
-
   Task<std::string> authorize(std::string header) {
-    if (lower(header).starts_with("basic") && login_) co_return basic();
     const auto challenge = Challenge::parse(header);
     const auto url = challenge ? token_url(*challenge, registry_, image_.repository) : std::nullopt;
-    if (!url) throw Error(ErrorKind::unauthenticated, "the registry refuses access: is the image private?");
-    auto response = co_await send(*url, "application/json", login_ ? basic() : "");
-    if (response.status != 200) throw Error(ErrorKind::unauthenticated, "the registry refuses the credentials");
+    if (!url) throw access_refused();
+    auto response = co_await send(*url, "application/json", "");
+    if (response.status != 200) throw access_refused();
     const auto answer = co_await object_of(std::move(response));
     const auto token = find_string(answer, {"token"});
     co_return "Bearer " + (token ? *token : find_string(answer, {"access_token"}).value_or(""));
@@ -126,7 +126,6 @@ class Look {
   http::Client& client_;
   http::Url registry_;
   ImageName image_;
-  std::optional<RegistryLogin> login_;
   std::string authorization_;
 };
 
@@ -212,12 +211,11 @@ std::vector<int> exposed_ports(const json::object& config) {
   return ports;
 }
 
-Task<json::object> image_config(http::Client& client, RegistryPlaces places, std::string image,
-                                std::optional<RegistryLogin> login) {
+Task<json::object> image_config(http::Client& client, RegistryPlaces places, std::string image) {
   const auto name = ImageName::parse(image);
   const auto place = name ? places.place_of(name->host) : std::nullopt;
   if (!place) throw Error(ErrorKind::invalid, image + " is not the name of an image, such as quay.io/acme/shop:v1");
-  Look look(client, *place, *name, std::move(login));
+  Look look(client, *place, *name);
   std::optional<Error> failure;
   try {
     co_return co_await with_deadline(time_for_all, "the registry does not answer in time", look.config());

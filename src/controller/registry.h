@@ -1,5 +1,5 @@
 // src/controller/registry.h: asks registries what images say of themselves. Nothing is pulled, pushed or copied.
-//   Speaks  OCI distribution over HTTP(S): a manifest and its config, with the registry's tokens or basic credentials.
+//   Speaks  OCI distribution over HTTP(S): a manifest and its config, as anybody who has no account there.
 //   Throws  Error invalid (no name of an image), not_found (no such image or reference), unauthenticated, unavailable,
 //   timeout; each names the image.
 #pragma once
@@ -8,7 +8,6 @@
 #include <string_view>
 #include <vector>
 
-#include "lib/base/domain.h"
 #include "lib/http/http.h"
 #include "lib/json/json.h"
 
@@ -30,11 +29,6 @@ struct RegistryPlaces {
   std::optional<http::Url> place_of(const std::string& host) const;
 };
 
-struct RegistryLogin {
-  std::string user;
-  Secret password;
-};
-
 // What `WWW-Authenticate: Bearer realm="…",service="…",scope="…"` asks for (RFC 6750, section 3).
 struct Challenge {
   std::string realm, service, scope;
@@ -49,7 +43,6 @@ std::optional<http::Url> token_url(const Challenge& challenge, const http::Url& 
 std::vector<int> exposed_ports(const json::object& config);
 
 // Reads the config of an image for linux/amd64.
-Task<json::object> image_config(http::Client& client, RegistryPlaces places, std::string image,
-                                std::optional<RegistryLogin> login);
+Task<json::object> image_config(http::Client& client, RegistryPlaces places, std::string image);
 
 }  // namespace workflow::controller

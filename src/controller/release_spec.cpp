@@ -104,7 +104,7 @@ Task<> find_port(const Parts& parts, cluster::ReleaseSpec& spec, Build build) {
   if (spec.must_name_port || cluster::port_of(spec) || build.port) co_return;
   http::Client client(parts.kube.executor());
   try {
-    const auto config = co_await image_config(client, parts.settings.registries, build.image, std::nullopt);
+    const auto config = co_await image_config(client, parts.settings.registries, build.image);
     const auto ports = exposed_ports(config);
     const int port = ports.empty() ? 0 : ports.front();
     co_await parts.db.transact([&](sql::Tx& tx) { set_port(tx, build.uuid, port); });
