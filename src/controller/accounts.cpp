@@ -54,6 +54,26 @@ void check_registration(sql::Tx& tx, Registration mode, const std::optional<User
   if (!caller->is_superuser) throw forbidden();
 }
 
+// Whoever signs in may be anybody: what that costs is bounded, altogether and by address.
+struct SigningIn {
+  explicit SigningIn(const Parts& parts)
+      : attempts(parts.settings.login_failures),
+        passwords(parts.kube.executor()),
+        directory(parts.kube.executor(), at_the_directory) {}
+  static constexpr std::size_t at_the_directory = 4;  // it may take its time
+  Attempts attempts;
+  PasswordChecks passwords;
+  Turns directory;
+};
+
+constexpr std::size_t longest_credential = 4096;  // more than anybody can have registered
+
+// Where a call came from: the router states the one address.
+std::string address_of(const Call& call) {
+  auto stated = call.request.headers.get("X-Forwarded-For");
+  return stated.empty() || stated.size() > 64 ? call.request.peer : stated;
+}
+
 Task<http::Response> register_user(Parts& parts, PasswordChecks& passwords, Call& call) {
   auto check = [&parts, &call](sql::Tx& tx) { check_registration(tx, parts.settings.registration, call.user); };
   co_await parts.db.transact(check);
@@ -72,7 +92,7 @@ Task<http::Response> register_user(Parts& parts, PasswordChecks& passwords, Call
   if (username == "AnonymousUser") fields.problem("username", taken);
   if (email && !email->empty() && !is_email(*email)) fields.problem("email", "Enter a valid email address.");
   fields.done();
-  const auto hash = co_await passwords.hash(*password);
+  const auto hash = co_await passwords.hash(address_of(call), *password);
   auto insert = [&](sql::Tx& tx) {
     tx.query(lock_registration);
     check_registration(tx, parts.settings.registration, call.user);
@@ -97,13 +117,17 @@ std::optional<Stored> stored_password(sql::Tx& tx, const std::string& username) 
   return Stored{rows[0].integer("id"), rows[0].text("password"), rows[0].boolean("is_active")};
 }
 
+struct Credentials {
+  std::string username, password, address;
+};
+
 // The user that the directory vouches for: made or refreshed here. nullopt: ask our own passwords.
-Task<std::optional<Stored>> signed_in_by_directory(Parts& parts, std::string username, std::string password) {
+Task<std::optional<Stored>> signed_in_by_directory(Parts& parts, Turns& turns, Credentials who) {
   if (!parts.settings.directory) co_return std::nullopt;
   std::optional<DirectoryUser> found;
   try {
-    found = co_await offload(
-        [directory = *parts.settings.directory, username, password] { return sign_in(directory, username, password); });
+    auto ask = [directory = *parts.settings.directory, who] { return sign_in(directory, who.username, who.password); };
+    found = co_await turns.run(who.address, std::move(ask));
   } catch (const Error& error) {
     log::warn("the directory cannot be asked", kv("error", error.message()));
   }
@@ -117,38 +141,41 @@ Task<std::optional<Stored>> signed_in_by_directory(Parts& parts, std::string use
 }
 
 // Whose name and password these are, if anybody's.
-Task<std::optional<Stored>> signed_in(Parts& parts, PasswordChecks& passwords, std::string username,
-                                      std::string password) {
-  if (auto known = co_await signed_in_by_directory(parts, username, password)) co_return known;
-  auto stored = co_await parts.db.transact([username](sql::Tx& tx) { return stored_password(tx, username); });
+Task<std::optional<Stored>> signed_in(Parts& parts, SigningIn& signing_in, Credentials who) {
+  if (auto known = co_await signed_in_by_directory(parts, signing_in.directory, who)) co_return known;
+  auto stored = co_await parts.db.transact([&who](sql::Tx& tx) { return stored_password(tx, who.username); });
   // An unknown user costs as much time as a wrong password: nobody learns who has an account.
   static const std::string decoy = decoy_hash();
-  if (!co_await passwords.matches(password, stored ? stored->password : decoy)) co_return std::nullopt;
+  auto& passwords = signing_in.passwords;
+  if (!co_await passwords.matches(who.address, who.password, stored ? stored->password : decoy)) co_return std::nullopt;
   if (is_cheaply_hashed(stored->password)) {
-    const auto dearer = co_await passwords.hash(password);
+    const auto dearer = co_await passwords.hash(who.address, who.password);
     co_await parts.db.transact(
         [&](sql::Tx& tx) { tx.execute(update_password_if, {stored->id, dearer, stored->password}); });
   }
   co_return stored;
 }
 
-Task<http::Response> login(Parts& parts, Attempts& attempts, PasswordChecks& passwords, Call& call) {
+Task<http::Response> login(Parts& parts, SigningIn& signing_in, Call& call) {
   Fields fields(call.body);
-  const auto username = fields.text("username", {});
-  const auto password = fields.text("password", {.stripped = false});
+  const auto username = fields.text("username", {.max = longest_credential});
+  const auto password = fields.text("password", {.stripped = false, .max = longest_credential});
   fields.done();
-  if (const auto pause = attempts.pause(*username, parts.clock.now())) {
+  Credentials who{*username, *password, address_of(call)};
+  call.body.clear();  // many may wait, and a body may be long
+  auto& attempts = signing_in.attempts;
+  if (const auto pause = attempts.pause(who.username, parts.clock.now())) {
     auto response = answer(
         429, json::object{{"detail", "Too many failed logins. Try again in " + std::to_string(pause->count()) + " s"}});
     response.headers.set("Retry-After", std::to_string(pause->count()));
     co_return response;
   }
-  const auto user = co_await signed_in(parts, passwords, *username, *password);
+  const auto user = co_await signed_in(parts, signing_in, who);
   if (!user || !user->is_active) {
-    attempts.failed(*username, parts.clock.now());
+    attempts.failed(who.username, parts.clock.now());
     throw Error(Error::Fields{{"non_field_errors", {"Unable to log in with provided credentials."}}});
   }
-  attempts.succeeded(*username);
+  attempts.succeeded(who.username);
   const auto token = co_await parts.db.transact([id = user->id](sql::Tx& tx) { return issue_token(tx, id); });
   co_return answer(200, json::object{{"token", token.text}});
 }
@@ -163,10 +190,10 @@ Task<http::Response> change_password(Parts& parts, PasswordChecks& passwords, Ca
   if (!call.caller().is_superuser) {
     const auto current = find_string(call.body, {"password"}).value_or("");
     if (current.empty()) throw Error(ErrorKind::invalid, "password is a required field");
-    if (!co_await passwords.matches(current, stored->password))
+    if (!co_await passwords.matches(address_of(call), current, stored->password))
       throw Error(ErrorKind::unauthenticated, "Current password does not match");
   }
-  const auto hash = co_await passwords.hash(fresh);
+  const auto hash = co_await passwords.hash(address_of(call), fresh);
   auto store = [&](sql::Tx& tx) {
     tx.execute(update_password, {stored->id, hash});
     record_event(tx, call.caller().username, "password of " + target + " changed");
@@ -268,20 +295,19 @@ void add_account_routes(Api& api) {
   api.add("GET", "/v2/", Who::user,
           {.id = "root", .summary = "Whether a token is good", .answers = {{200, "Nothing"}}, .for_any_token = true},
           [](Call&) -> Task<http::Response> { co_return answer(200, json::object{}); });
-  auto passwords = std::make_shared<PasswordChecks>(parts.kube.executor());
+  auto signing_in = std::make_shared<SigningIn>(parts);
   api.add("POST", "/v2/auth/register/", Who::anyone_leniently,
           {"register", "Register; the very first user becomes administrator", "Registration", {{201, "User"}}, {403}},
-          [&parts, passwords](Call& call) { return register_user(parts, *passwords, call); });
-  auto attempts = std::make_shared<Attempts>(parts.settings.login_failures);
+          [&parts, signing_in](Call& call) { return register_user(parts, signing_in->passwords, call); });
   api.add("POST", "/v2/auth/login/", Who::anyone,
           {"login", "Get a token for a name and a password", "Credentials", {{200, "Token"}}, {401, 429}},
-          [&parts, attempts, passwords](Call& call) { return login(parts, *attempts, *passwords, call); });
+          [&parts, signing_in](Call& call) { return login(parts, *signing_in, call); });
   api.add("GET", "/v2/auth/whoami/", Who::user,
           {.id = "whoami", .summary = "The caller", .answers = {{200, "User"}}, .for_any_token = true},
           [](Call& call) -> Task<http::Response> { co_return answer(200, to_json(call.caller())); });
   api.add("POST", "/v2/auth/passwd/", Who::user,
           {"setPassword", "Change a password", "PasswordChange", {{200, "Status"}}, {403, 404}},
-          [&parts, passwords](Call& call) { return change_password(parts, *passwords, call); });
+          [&parts, signing_in](Call& call) { return change_password(parts, signing_in->passwords, call); });
   api.add("POST", "/v2/auth/tokens/", Who::user,
           {"regenerateTokens",
            "Replace all tokens of the caller, of a user, or of all users",

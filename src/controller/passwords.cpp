@@ -1,15 +1,14 @@
 #include "controller/passwords.h"
 
 #include <openssl/evp.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <boost/asio/co_spawn.hpp>
 #include <cstdint>
 #include <optional>
 #include <thread>
 
 #include "lib/base/encoding.h"
+#include "lib/base/error.h"
 #include "lib/base/text.h"
 
 namespace workflow::controller {
@@ -21,7 +20,6 @@ struct Cost {
   std::uint64_t work() const { return n * r * p; }
 };
 constexpr std::uint64_t memory_limit = 64u << 20;
-constexpr std::size_t most_waiting = 100;
 
 std::string scrypt(const std::string& password, const std::string& salt, const Cost& cost) {
   std::string key(32, '\0');
@@ -101,61 +99,18 @@ bool is_cheaply_hashed(const std::string& stored) {
 
 // One processor is left to everybody else.
 PasswordChecks::PasswordChecks(Executor executor)
-    : places_(std::clamp(std::thread::hardware_concurrency(), 2u, 5u) - 1),
-      left_(std::move(executor)),
-      threads_(places_) {}
+    : turns_(std::move(executor), std::clamp(std::thread::hardware_concurrency(), 2u, 5u) - 1) {}
 
-namespace {
-// A thread's niceness is its own on Linux; where it cannot be changed, the count of places is the bound that is left.
-void be_nice() {
-  constexpr int niceness = 10;
-  thread_local const bool is_nice = setpriority(PRIO_PROCESS, 0, niceness) == 0;
-  static_cast<void>(is_nice);
-}
-
-template <typename F>
-Task<std::invoke_result_t<F>> work_nicely(F work) {
-  be_nice();
-  co_return work();
-}
-}  // namespace
-
-template <typename F>
-auto PasswordChecks::in_turn(F work) -> Task<std::invoke_result_t<F>> {
-  struct Counted {
-    std::size_t& count;
-    explicit Counted(std::size_t& c) : count(++c) {}
-    ~Counted() { --count; }
-  };
-  if (waiting_ >= most_waiting) {
-    throw Error(ErrorKind::unavailable, "Too many people are signing in at this moment. Try again in a few seconds");
-  }
-  const Counted waiting(waiting_);
-  while (places_ == 0) co_await left_.wait(left_.version());
-  struct Place {
-    PasswordChecks& checks;
-    explicit Place(PasswordChecks& c) : checks(c) { --checks.places_; }
-    ~Place() {
-      ++checks.places_;
-      checks.left_.notify_all();
-    }
-  };
-  const Place place(*this);
-  // It waits for nothing: what is begun is finished, also when whoever asked has gone.
-  co_return co_await asio::co_spawn(Executor(threads_.get_executor()), work_nicely(std::move(work)),
-                                    asio::use_awaitable);
-}
-
-Task<std::string> PasswordChecks::hash(std::string password) {
+Task<std::string> PasswordChecks::hash(std::string address, std::string password) {
   auto work = [password = std::move(password)] { return hash_password(password); };
-  co_return co_await in_turn(std::move(work));
+  co_return co_await turns_.run(std::move(address), std::move(work));
 }
 
-Task<bool> PasswordChecks::matches(std::string password, std::string stored) {
+Task<bool> PasswordChecks::matches(std::string address, std::string password, std::string stored) {
   auto work = [password = std::move(password), stored = std::move(stored)] {
     return password_matches(password, stored);
   };
-  co_return co_await in_turn(std::move(work));
+  co_return co_await turns_.run(std::move(address), std::move(work));
 }
 
 }  // namespace workflow::controller

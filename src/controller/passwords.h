@@ -1,11 +1,9 @@
 // src/controller/passwords.h: passwords as they are kept, and how much of the machine checking them may take.
 #pragma once
-#include <boost/asio/thread_pool.hpp>
-#include <cstddef>
 #include <string>
 
+#include "controller/turns.h"
 #include "lib/async/task.h"
-#include "lib/base/error.h"
 
 namespace workflow::controller {
 
@@ -19,21 +17,15 @@ std::string decoy_hash();
 
 // Checking is dear on purpose: 16 MiB and a tenth of a second each. Few at a time do it, on threads of their own that
 // everything else goes before: neither the threads nor the memory nor the processors of the process are taken by people
-// who sign in, or guess.
+// who sign in, or guess. `address`: where the password came from.
 class PasswordChecks {
  public:
   explicit PasswordChecks(Executor executor);
-  // Throws unavailable when very many wait already.
-  Task<std::string> hash(std::string password);
-  Task<bool> matches(std::string password, std::string stored);
+  Task<std::string> hash(std::string address, std::string password);
+  Task<bool> matches(std::string address, std::string password, std::string stored);
 
  private:
-  template <typename F>
-  auto in_turn(F work) -> Task<std::invoke_result_t<F>>;
-
-  std::size_t places_, waiting_ = 0;
-  Notifier left_;
-  asio::thread_pool threads_;
+  Turns turns_;
 };
 
 }  // namespace workflow::controller

@@ -1,6 +1,7 @@
 """Accounts, tokens, keys and what every answer shares: a real controller and PostgreSQL, over HTTP. No cluster answers here."""
 
 import base64
+import concurrent.futures
 import hashlib
 import pathlib
 import re
@@ -238,6 +239,21 @@ def test_a_password_is_not_in_the_database_nor_in_the_log(controller):
     controller.register("secretive", "correct horse battery")
     assert "correct horse" not in controller.sql("select * from users")
     assert "correct horse" not in controller.output()
+
+
+def test_a_flood_of_logins_from_one_address_keeps_nobody_else_out(controller, alice):
+    def login(address):
+        answer = requests.post(controller.url + "/v2/auth/login/", json={"username": "alice", "password": "secret-1"},
+                               headers={"X-Forwarded-For": address}, timeout=120)
+        return answer.status_code, answer.json().get("detail")
+
+    with concurrent.futures.ThreadPoolExecutor(80) as people:
+        flood = [people.submit(login, "192.0.2.7") for _ in range(80)]
+        concurrent.futures.wait(flood, 120, concurrent.futures.FIRST_COMPLETED)
+        assert login("192.0.2.8") == (200, None)
+        answers = {one.result() for one in flood}
+    refused = (503, "Too many people at your address are signing in at this moment. Try again in a few seconds")
+    assert answers == {(200, None), refused}
 
 
 def test_a_password_that_was_hashed_at_less_cost_is_hashed_anew_at_login(controller, admin):
