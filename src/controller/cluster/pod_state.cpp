@@ -21,8 +21,9 @@ std::string pending_state(const kube::ContainerStatus* container) {
   return reason == "Pending" ? "initializing" : reason;
 }
 
-std::string running_state(const kube::ContainerStatus* container, bool deleting) {
+std::string running_state(const json::object& pod, const kube::ContainerStatus* container) {
   if (container == nullptr) return "error";
+  const bool deleting = kube::is_being_deleted(pod);
   if (container->ready) return deleting ? "terminating" : "up";
   if (container->state.kind == Kind::running) return "starting";
   if (container->state.kind == Kind::terminated || deleting) return "terminating";
@@ -34,7 +35,7 @@ std::string pod_state(const json::object& pod) {
   const auto status = kube::pod_status_of(pod);
   const auto* container = status.find_container(container_name(pod));
   if (status.phase == "Pending" || status.phase.empty()) return pending_state(container);
-  if (status.phase == "Running") return running_state(container, kube::is_being_deleted(pod));
+  if (status.phase == "Running") return running_state(pod, container);
   if (status.phase == "Succeeded") return "down";
   if (status.phase == "Failed") return "crashed";
   return "error";

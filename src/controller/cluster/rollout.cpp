@@ -29,10 +29,20 @@ int wanted_now(const RolloutView& view) {
   return std::clamp(view.replicas + view.surge - view.old_serving, 0, view.replicas);
 }
 
-Time since(FirstSeen& seen, const std::string& key, Time now) { return seen.try_emplace(key, now).first->second; }
+// One look at a rollout, and what it finds out about time.
+struct Look {
+  const RolloutView& view;
+  const RolloutLimits& limits;
+  FirstSeen& seen;
+  Time now;
+  std::optional<Time> again;  // when to look next
 
-Judgement failed(std::string reason, std::string pod = "", bool previous = false) {
-  return {.state = State::failed, .reason = std::move(reason), .pod = std::move(pod), .previous = previous};
+  Time since(const std::string& key) { return seen.try_emplace(key, now).first->second; }
+  void look_again_at(Time time) { again = std::min(again.value_or(time), time); }
+};
+
+Judgement failed(std::string reason, std::string pod = "") {
+  return {.state = State::failed, .reason = std::move(reason), .pod = std::move(pod)};
 }
 
 std::string with_message(std::string text, const std::string& message) {
@@ -85,32 +95,34 @@ std::optional<Judgement> judge_crash(const std::string& pod, const ContainerStat
   const bool ended_now = c.state.kind == ContainerState::Kind::terminated;
   const bool backing_off = c.state.kind == ContainerState::Kind::waiting && c.state.reason == "CrashLoopBackOff";
   if (!backing_off && c.restarts < 2 && !(ended_now && c.restarts >= 1)) return std::nullopt;
-  if (const auto answer = failed_probe(view, pod); !answer.empty())
-    return failed("the process was stopped again and again by the health check that it failed: " + answer, pod,
-                  !ended_now);
+  Judgement crash{.state = State::failed, .pod = pod, .previous = !ended_now};
+  if (const auto answer = failed_probe(view, pod); !answer.empty()) {
+    crash.reason = "the process was stopped again and again by the health check that it failed: " + answer;
+    return crash;
+  }
   const auto& last = ended_now ? c.state : c.last_state;
   const std::string why =
       last.kind == ContainerState::Kind::terminated ? exit_text(last) : "keeps ending (CrashLoopBackOff)";
-  return failed("the process " + why + " soon after its start", pod, !ended_now);
+  crash.reason = "the process " + why + " soon after its start";
+  return crash;
 }
 
-std::optional<Judgement> judge_pod(const json::object& pod, const RolloutView& view, const RolloutLimits& limits,
-                                   FirstSeen& seen, Time now, std::optional<Time>& look_again) {
+std::optional<Judgement> judge_pod(const json::object& pod, Look& look) {
   if (kube::is_being_deleted(pod)) return std::nullopt;
   const auto name = kube::name_of(pod);
   const auto status = kube::pod_status_of(pod);
   if (status.phase == "Failed") return failed(with_message("a pod failed", status.reason + " " + status.message), name);
   const auto* scheduled = kube::find_condition(status.conditions, "PodScheduled");
   if (scheduled != nullptr && scheduled->status == "False" && scheduled->reason == "Unschedulable" &&
-      !limits.ignore_scheduling) {
-    const auto deadline = since(seen, "unschedulable/" + name, now) + limits.patience;
-    if (now >= deadline) {
+      !look.limits.ignore_scheduling) {
+    const auto deadline = look.since("unschedulable/" + name) + look.limits.patience;
+    if (look.now >= deadline) {
       return failed(with_message("no node can run it", scheduled->message) +
                     ". Lower its limits, change its tags, or add a node");
     }
-    look_again = std::min(look_again.value_or(deadline), deadline);
+    look.look_again_at(deadline);
   }
-  const auto* container = status.find_container(view.container);
+  const auto* container = status.find_container(look.view.container);
   if (container == nullptr) return std::nullopt;
   const auto& state = container->state;
   if (state.kind == ContainerState::Kind::waiting && is_one_of(state.reason, image_reasons)) {
@@ -119,7 +131,7 @@ std::optional<Judgement> judge_pod(const json::object& pod, const RolloutView& v
   if (state.kind == ContainerState::Kind::waiting && is_one_of(state.reason, start_reasons)) {
     return failed(with_message("the container cannot be started", state.message) + " (" + state.reason + ")", name);
   }
-  return judge_crash(name, *container, view);
+  return judge_crash(name, *container, look.view);
 }
 
 std::int64_t status_number(const json::object& deployment, std::string_view key) {
@@ -130,8 +142,8 @@ bool has_seen_our_write(const RolloutView& view) {
   return status_number(*view.deployment, "observedGeneration") >= view.generation;
 }
 
-std::optional<Judgement> judge_refusals(const RolloutView& view, const RolloutLimits& limits, FirstSeen& seen, Time now,
-                                        std::optional<Time>& look_again) {
+std::optional<Judgement> judge_refusals(Look& look) {
+  const auto& view = look.view;
   std::string message;
   // A condition of before our write is about the attempt before.
   const auto conditions =
@@ -146,33 +158,33 @@ std::optional<Judgement> judge_refusals(const RolloutView& view, const RolloutLi
   const bool one_is_coming =
       std::any_of(view.pods.begin(), view.pods.end(), [](const auto& pod) { return !kube::is_pod_ready(*pod); });
   if (message.empty() || one_is_coming || static_cast<int>(view.pods.size()) >= wanted_now(view)) {
-    seen.erase("refused");
+    look.seen.erase("refused");
     return std::nullopt;
   }
   const bool is_final = view.pods.empty() && std::any_of(final_refusals.begin(), final_refusals.end(), [&](auto words) {
                           return message.find(words) != std::string::npos;
                         });
-  const auto deadline = since(seen, "refused", now) + limits.patience;
-  if (is_final || now >= deadline) return failed("the cluster refuses its pods: " + message);
-  look_again = std::min(look_again.value_or(deadline), deadline);
+  const auto deadline = look.since("refused") + look.limits.patience;
+  if (is_final || look.now >= deadline) return failed("the cluster refuses its pods: " + message);
+  look.look_again_at(deadline);
   return std::nullopt;
 }
 
 // The pods that serve; without a probe those that have lived for a while.
-int count_ready(const RolloutView& view, const RolloutLimits& limits, FirstSeen& seen, Time now,
-                std::optional<Time>& look_again) {
+int count_ready(Look& look) {
+  const auto& view = look.view;
   int ready = 0;
   for (const auto& pod : view.pods) {
     const auto key = "ready/" + kube::uid_of(*pod);
     if (!kube::is_pod_ready(*pod)) {
-      seen.erase(key);
+      look.seen.erase(key);
       continue;
     }
-    const auto settled = since(seen, key, now) + limits.settle;
-    if (view.probed || view.old_pods.contains(kube::uid_of(*pod)) || now >= settled) {
+    const auto settled = look.since(key) + look.limits.settle;
+    if (view.probed || view.old_pods.contains(kube::uid_of(*pod)) || look.now >= settled) {
       ++ready;
     } else {
-      look_again = std::min(look_again.value_or(settled), settled);
+      look.look_again_at(settled);
     }
   }
   return ready;
@@ -241,27 +253,28 @@ Judgement too_late(const RolloutView& view, std::chrono::seconds limit) {
 
 Judgement judge(const RolloutView& view, const RolloutLimits& limits, FirstSeen& seen, Time now) {
   if (view.deployment == nullptr) return failed("its Deployment was deleted meanwhile");
-  Judgement result;
-  result.ready = count_ready(view, limits, seen, now, result.look_again);
+  Look look{view, limits, seen, now, {}};
+  Judgement result{.ready = count_ready(look)};
   const bool settled = view.probed || result.ready >= wanted_now(view);
   if (is_deployed(view, result.ready) && settled) {
     result.state = State::up;
+    result.look_again = look.again;
     return result;
   }
-  if (auto refused = judge_refusals(view, limits, seen, now, result.look_again)) return *refused;
+  if (auto refused = judge_refusals(look)) return *refused;
   for (const auto& pod : view.pods) {
     if (view.old_pods.contains(kube::uid_of(*pod))) continue;
-    if (auto doomed = judge_pod(*pod, view, limits, seen, now, result.look_again)) return *doomed;
+    if (auto doomed = judge_pod(*pod, look)) return *doomed;
   }
   // A pull that has taken a minute may take ten more, once.
-  if (is_pulling(view) && now >= since(seen, "pulling", now) + std::chrono::seconds(60))
-    seen.try_emplace("extended", now);
+  if (is_pulling(view) && now >= look.since("pulling") + std::chrono::seconds(60)) seen.try_emplace("extended", now);
   const bool extended = seen.contains("extended");
   const auto whole = limits.whole + (extended ? limits.pull_extension : std::chrono::seconds(0));
   const auto deadline = limits.began + whole;
   // Our own clock's, not the cluster's verdict: that may be about an attempt before this one.
   if (now >= deadline) return too_late(view, whole);
-  result.look_again = std::min(result.look_again.value_or(deadline), deadline);
+  look.look_again_at(deadline);
+  result.look_again = look.again;
   result.reason = std::to_string(result.ready) + " of " + std::to_string(view.replicas) + " pods ready";
   return result;
 }
