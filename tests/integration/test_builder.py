@@ -999,7 +999,7 @@ def test_no_process_is_left_of_those_who_came_and_went(cluster, store, controlle
             pusher.push(app, app)
         for _ in range(20):
             assert pusher.ssh("ping").stdout == "pong"
-        wait_for(lambda: not zombies_of(first), 10, "what ended is gone")
+        wait_for(lambda: not zombies_of(first), 60, "what ended is gone")
     finally:
         os.kill(first, signal.SIGTERM)
         assert builder.process.wait(timeout=60) == 0, builder.output()
