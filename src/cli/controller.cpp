@@ -8,6 +8,7 @@
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/base/text.h"
+#include "lib/base/utf8.h"
 #include "lib/http/http.h"
 
 namespace workflow::cli {
@@ -109,6 +110,7 @@ struct Controller::State {
       out.status = response.status;
       out.api_version = response.headers.get("DEIS_API_VERSION");
       out.content_type = response.headers.get("Content-Type");
+      out.notice = response.headers.get("Workflow-Notice");
       if (is_redirect(response.status)) out.location = response.headers.get("Location");
       if (out.location.empty()) out.body = co_await response.text(64u << 20, std::chrono::hours(24));
     };
@@ -165,6 +167,7 @@ Reply Controller::send(std::string_view method, std::string_view path, std::stri
   http::ClientRequest request{
       .method = std::string(method), .url = parse_url(origin + std::string(path)), .body = std::move(body)};
   auto reply = exchange(std::move(request), Authorization::token);
+  if (!reply.notice.empty()) warn_("!    " + printable(reply.notice) + "\n");
   if (!warned_ && is_of_controller(reply)) {
     if (auto warning = version_warning(reply.api_version)) {
       warned_ = true;

@@ -34,6 +34,7 @@ struct Reply {
   std::string api_version;  // of the server
   std::string content_type;
   std::string location;  // of a redirect
+  std::string notice;    // that a change is not served yet
   std::string body;
 };
 // False for what a proxy, a router or another server says in place of the controller.

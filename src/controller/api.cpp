@@ -111,6 +111,15 @@ http::Response with_etag(http::Response response, const http::Request& request) 
   return response;
 }
 
+// Beside an answer whose work is done but not served everywhere yet.
+http::Response with_notice(http::Response response, const Call& call) {
+  if (call.late.empty()) return response;
+  auto text = "The change is stored, but not served yet: " + call.late + ". It goes on in the background";
+  std::ranges::replace_if(text, [](unsigned char c) { return c < ' ' || c > '~'; }, '?');
+  response.headers.set("Workflow-Notice", text);
+  return response;
+}
+
 bool is_query_miss(const std::string& message) {
   return message.starts_with("No ") && message.ends_with(" matches the given query.");
 }
@@ -312,11 +321,13 @@ Task<http::Response> Api::answer_call(const Route& route, http::Request& request
   if (!is_reading(request.method)) call.body = co_await body_of(request);
   if (!app) {
     auto work = [&](Call& its_call) { return route.handler(its_call); };
-    co_return co_await done_once(parts_, call, work);
+    auto response = co_await done_once(parts_, call, work);
+    co_return with_notice(std::move(response), call);
   }
   AppCall app_call{std::move(call), *std::move(app)};
   auto work = [&](Call&) { return route.app_handler(app_call); };
-  co_return co_await done_once(parts_, app_call, work);
+  auto response = co_await done_once(parts_, app_call, work);
+  co_return with_notice(std::move(response), app_call);
 }
 
 // Methods that a path lacks, and what OPTIONS tells of it.

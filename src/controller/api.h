@@ -46,6 +46,7 @@ struct Call {
   json::object body;                      // {} when there is none
   std::optional<std::string> repeat_key;  // Idempotency-Key: work that is begun is recorded under it
   std::optional<std::int64_t> begun_job;  // what an earlier sending of this request began, to be waited for
+  std::string late;  // why what is done is not served yet ("": it is), which is told beside the answer
   const User& caller() const { return *user; }
   std::string param(const std::string& name) const;
   bool dry_run() const;  // ?dry_run=true: tell what would change

@@ -139,7 +139,7 @@ json::object told(const AppSettings& settings) {
 }
 
 // Stores the settings and makes them so; when the cluster refuses, nothing is stored.
-Task<> store_settings(Parts& parts, const AppCall& call, std::function<AppSettings(AppSettings)> change) {
+Task<> store_settings(Parts& parts, AppCall& call, std::function<AppSettings(AppSettings)> change) {
   auto insert = [&](sql::Tx& tx) {
     const auto app = lock_app(tx, call.app.uuid);
     const auto before = current_settings(tx, app);
@@ -159,7 +159,8 @@ Task<> store_settings(Parts& parts, const AppCall& call, std::function<AppSettin
     record_event(tx, call.caller().username, call.app,
                  "appsettings " + call.app.id + "-" + uuid.substr(0, 7) + " taken back: the cluster refused them");
   };
-  co_await parts.jobs.apply_or_take_back(call.app.uuid, "", take_back, ErrorKind::invalid);
+  call.late =
+      co_await parts.jobs.bring_into_effect({.app = call.app, .take_back = take_back, .kind = ErrorKind::invalid});
 }
 
 Task<http::Response> show_settings(Parts& parts, AppCall& call) {
@@ -249,7 +250,7 @@ Task<http::Response> set_tls(Parts& parts, AppCall& call) {
     tx.execute(delete_tls, {uuid});
     record_event(tx, call.caller().username, call.app, "tls taken back: the cluster refused it");
   };
-  co_await parts.jobs.apply_or_take_back(call.app.uuid, "", take_back);
+  call.late = co_await parts.jobs.bring_into_effect({.app = call.app, .take_back = take_back});
   co_return answer(201, co_await parts.db.transact([&](sql::Tx& tx) { return tls_json(tx, call.app); }));
 }
 

@@ -151,8 +151,8 @@ Task<http::Response> update_app(Parts& parts, AppCall& call) {
     };
     co_await parts.db.transact(transfer);
   } else {
-    auto applying = parts.jobs.apply_app(call.app.uuid);
-    co_await on_platform("Kubernetes resources could not be created: ", std::move(applying));
+    auto applying = parts.jobs.bring_into_effect(call.app);
+    call.late = co_await on_platform("Kubernetes resources could not be created: ", std::move(applying));
   }
   co_return nothing(200);
 }

@@ -22,7 +22,9 @@ constexpr sql::Query select_certificate{"select_certificate",
                                         "SELECT " WF_CERTIFICATE_COLUMNS
                                         " FROM certificates c WHERE owner_id = $1::bigint AND name = $2"};
 constexpr sql::Query select_apps_of_certificate{
-    "select_apps_of_certificate", "SELECT DISTINCT app_uuid FROM domains WHERE certificate_id = $1::bigint"};
+    "select_apps_of_certificate",
+    "SELECT DISTINCT a.id AS app FROM domains d JOIN apps a ON a.uuid = d.app_uuid WHERE "
+    "d.certificate_id = $1::bigint ORDER BY a.id"};
 constexpr sql::Query insert_certificate{"insert_certificate",
                                         "INSERT INTO certificates (owner_id, name, certificate, key, common_name, san, "
                                         "fingerprint, starts, expires, issuer, subject) VALUES "
@@ -96,20 +98,24 @@ Task<http::Response> add_certificate(Parts& parts, Call& call) {
 }
 
 Task<http::Response> remove_certificate(Parts& parts, Call& call) {
-  std::vector<std::string> apps;
+  std::vector<App> apps;
   auto remove = [&](sql::Tx& tx) {
     apps.clear();
     const auto id = certificate_id(tx, call);
     const auto attached = tx.query(select_apps_of_certificate, {id});
-    for (int i = 0; i < attached.size(); ++i) apps.push_back(attached[i].text("app_uuid"));
+    for (int i = 0; i < attached.size(); ++i) apps.push_back(get_app(tx, attached[i].text("app")));
     if (tx.execute(delete_certificate, {id}) == 0) throw not_found("Certificate");  // somebody was faster
     record_event(tx, call.caller().username, "certificate " + call.param("name") + " removed");
   };
   co_await parts.db.transact(remove);
+  std::vector<std::vector<cluster::Route>> routes;
   for (const auto& app : apps) {
-    auto applying = parts.jobs.apply_app(app);
-    co_await on_platform("", std::move(applying));
+    auto applying = parts.jobs.apply_app(app.uuid);
+    routes.push_back(co_await on_platform("", std::move(applying)));
   }
+  // Whoever is late with one app is so with all.
+  for (std::size_t i = 0; i < apps.size() && call.late.empty(); ++i)
+    call.late = co_await parts.jobs.wait_for_routers(apps[i], std::move(routes[i]));
   co_return nothing();
 }
 
@@ -143,8 +149,8 @@ Task<http::Response> attach(Parts& parts, Call& call) {
     tx.execute(attach_certificate, {lock_domain(tx, call, domain).id, std::nullopt});
     record_event(tx, call.caller().username, app, "certificate of " + domain + " taken back: the cluster refused it");
   };
-  co_await parts.jobs.apply_or_take_back(app.uuid, "Could not update Kubernetes Service " + app.id, take_back);
-  co_await parts.jobs.wait_for_routers(app, {host_of_domain(domain, parts.settings.platform_domain)});
+  call.late = co_await parts.jobs.bring_into_effect(
+      {.app = app, .take_back = take_back, .refusal = "Could not update Kubernetes Service " + app.id});
   co_return nothing(201);
 }
 
@@ -159,8 +165,8 @@ Task<http::Response> detach(Parts& parts, Call& call) {
     return row.app;
   };
   const auto app = co_await parts.db.transact(change);
-  auto applying = parts.jobs.apply_app(app.uuid);
-  co_await on_platform("", std::move(applying));
+  auto applying = parts.jobs.bring_into_effect(app);
+  call.late = co_await on_platform("", std::move(applying));
   co_return nothing();
 }
 

@@ -148,7 +148,7 @@ Task<> serve(Executor executor, Settings settings) {
     Jobs jobs;
     Wiring(Executor ex, const Settings& s, sql::Db& d, kube::Client& k, s3::Client* st, Clock& c)
         : feed(ex, d),
-          routers(k, s.cluster.platform_namespace, s.cluster.router_port),
+          routers(k, s.cluster),
           parts{s, d, k, routers, st, jobs, c, feed, s.database.application},
           jobs(ex, parts) {}
   };

@@ -107,9 +107,11 @@ Task<http::Response> add_domain(Parts& parts, AppCall& call) {
     tx.execute(delete_domain, {call.app.uuid, domain});
     record_event(tx, call.caller().username, call.app, "domain " + domain + " taken back: the cluster refused it");
   };
-  co_await parts.jobs.apply_or_take_back(call.app.uuid, "Could not update Kubernetes Service " + call.app.id,
-                                         take_back);
-  co_await parts.jobs.wait_for_routers(call.app, {host_of_domain(domain, parts.settings.platform_domain)});
+  call.late =
+      co_await parts.jobs.bring_into_effect({.app = call.app,
+                                             .take_back = take_back,
+                                             .refusal = "Could not update Kubernetes Service " + call.app.id,
+                                             .hosts = {host_of_domain(domain, parts.settings.platform_domain)}});
   co_return answer(201, added);
 }
 
@@ -126,8 +128,8 @@ Task<http::Response> remove_domain(Parts& parts, AppCall& call) {
   };
   co_await parts.db.transact(remove);
   // The database is the truth: should this fail, the next change or start of a controller takes the route away.
-  auto applying = parts.jobs.apply_app(call.app.uuid);
-  co_await on_platform("Could not update Kubernetes Service " + call.app.id + ": ", std::move(applying));
+  auto applying = parts.jobs.bring_into_effect(call.app);
+  call.late = co_await on_platform("Could not update Kubernetes Service " + call.app.id + ": ", std::move(applying));
   co_return nothing();
 }
 
@@ -173,8 +175,8 @@ Task<http::Response> set_service(Parts& parts, AppCall& call) {
       tx.execute(delete_service, {call.app.uuid, *type});
     record_event(tx, call.caller().username, call.app, "service " + *type + " taken back: the cluster refused it");
   };
-  co_await parts.jobs.apply_or_take_back(call.app.uuid, "Could not update Kubernetes Service " + call.app.id,
-                                         take_back);
+  call.late = co_await parts.jobs.bring_into_effect(
+      {.app = call.app, .take_back = take_back, .refusal = "Could not update Kubernetes Service " + call.app.id});
   co_return nothing(201);
 }
 
@@ -187,8 +189,8 @@ Task<http::Response> remove_service(Parts& parts, AppCall& call) {
     record_event(tx, call.caller().username, call.app, "service " + *type + " removed");
   };
   co_await parts.db.transact(remove);
-  auto applying = parts.jobs.apply_app(call.app.uuid);
-  co_await on_platform("", std::move(applying));
+  auto applying = parts.jobs.bring_into_effect(call.app);
+  call.late = co_await on_platform("", std::move(applying));
   co_return nothing();
 }
 

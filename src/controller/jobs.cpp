@@ -308,14 +308,15 @@ void Jobs::announce(const App& app, const Release& release) {
   if (!parts_.settings.hook_urls.empty()) tasks_.spawn("deploy hooks", tell_deploy_hooks(parts_, app, release));
 }
 
-Task<> Jobs::apply_app(std::string app_uuid) {
+Task<std::vector<cluster::Route>> Jobs::apply_app(std::string app_uuid) {
   constexpr int most_conflicts = 5;
   auto read = [app_uuid](sql::Tx& tx) { return app_spec(tx, lock_app(tx, app_uuid)); };
   auto spec = co_await parts_.db.transact(read);
   for (int conflicts = 0;;) {
+    std::vector<cluster::Route> routes;
     std::optional<Error> failure;
     try {
-      co_await cluster::apply_app(parts_.kube, parts_.settings.cluster, spec);
+      routes = co_await cluster::apply_app(parts_.kube, parts_.settings.cluster, spec);
     } catch (const Error& error) {
       failure = error;
     }
@@ -327,27 +328,26 @@ Task<> Jobs::apply_app(std::string app_uuid) {
     if (failure) co_await sleep_for(50ms * conflicts);
     // What somebody else changed meanwhile may have been applied before ours: the last to write looks again.
     auto fresh = co_await parts_.db.transact(read);
-    if (!failure && fresh == spec) co_return;
+    if (!failure && fresh == spec) co_return routes;
     spec = std::move(fresh);
   }
 }
 
-Task<> Jobs::wait_for_routers(App app, std::vector<std::string> hosts) {
-  const auto is_routable = [&app](sql::Tx& tx) { return app_spec(tx, app).routable; };
-  if (!co_await parts_.db.transact(is_routable)) co_return;
-  // One whose platform domain is not known here cannot be asked for by its whole name.
-  std::erase_if(hosts, [](const auto& host) { return !host.contains('.'); });
-  if (hosts.empty()) co_return;
-  std::vector<cluster::Route> routes;
-  routes.push_back({.ns = app.id, .service = app.id, .hosts = std::move(hosts)});
-  const auto lacking = co_await parts_.routers.wait_for(std::move(routes));
-  if (lacking.empty()) co_return;
+Task<std::string> Jobs::wait_for_routers(App app, std::vector<cluster::Route> routes) {
+  auto lacking = co_await parts_.routers.wait_for(std::move(routes));
+  if (lacking.empty()) co_return lacking;
   log::warn("the routers are late", kv("app", app.id), kv("reason", lacking));
   auto note = [&](sql::Tx& tx) {
     record_event(tx, app.owner, app, "the routers do not serve the change yet; it goes on",
                  {{}, {{"reason", lacking}}});
   };
   co_await parts_.db.transact(note);
+  co_return lacking;
+}
+
+Task<std::string> Jobs::bring_into_effect(App app) {
+  auto routes = co_await apply_app(app.uuid);
+  co_return co_await wait_for_routers(std::move(app), std::move(routes));
 }
 
 // For a change that is not a request's: the next one, or the next start, tries again.
@@ -359,22 +359,29 @@ Task<> Jobs::apply_again(std::string app_uuid) {
   }
 }
 
-Task<> Jobs::apply_or_take_back(std::string app_uuid, std::string message, std::function<void(sql::Tx&)> take_back,
-                                ErrorKind kind) {
+Task<std::string> Jobs::bring_into_effect(Change change) {
+  std::vector<cluster::Route> routes;
   std::optional<Error> failure;
   try {
-    co_await apply_app(app_uuid);
+    routes = co_await apply_app(change.app.uuid);
   } catch (const Error& error) {
     failure = error;
   }
-  if (!failure) co_return;
+  if (!failure) {
+    // One whose platform domain is not known here cannot be asked for by its whole name.
+    std::erase_if(change.hosts, [](const auto& host) { return !host.contains('.'); });
+    for (auto& route : routes) {
+      if (route.service == change.app.id && !route.absent) route.hosts = change.hosts;
+    }
+    co_return co_await wait_for_routers(std::move(change.app), std::move(routes));
+  }
   if (failure->kind() == ErrorKind::not_found) throw *failure;  // the app was destroyed meanwhile
   co_await parts_.db.transact([&](sql::Tx& tx) {
-    lock_app(tx, app_uuid);
-    take_back(tx);
+    lock_app(tx, change.app.uuid);
+    change.take_back(tx);
   });
   const auto reason = failure->detail().empty() ? failure->message() : failure->message() + ": " + failure->detail();
-  throw Error(kind, message.empty() ? failure->message() : message).with_detail(reason);
+  throw Error(change.kind, change.refusal.empty() ? failure->message() : change.refusal).with_detail(reason);
 }
 
 // --- what goes on beside the requests

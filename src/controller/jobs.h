@@ -5,8 +5,10 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "controller/api.h"
+#include "controller/cluster/routers.h"
 #include "controller/leases.h"
 #include "controller/store.h"
 #include "lib/async/supervisor.h"
@@ -51,14 +53,22 @@ class Jobs {
 
   // Tells the operator's deploy hooks of a new release.
   void announce(const App& app, const Release& release);
-  // Routes and settings of one app as the database has them. Throws not_found when there is no such app.
-  Task<> apply_app(std::string app_uuid);
-  // After a change of routes: until the routers serve the hosts, or a deadline, which is then an event of the app.
-  Task<> wait_for_routers(App app, std::vector<std::string> hosts);
-  // The same after a change was stored; when the cluster refuses it, `take_back` undoes it in the database and
-  // `message` is thrown as unavailable.
-  Task<> apply_or_take_back(std::string app_uuid, std::string message, std::function<void(sql::Tx&)> take_back,
-                            ErrorKind kind = ErrorKind::unavailable);
+  // Brings routes and settings of one app into the cluster as the database has them; returns what routers have in
+  // effect then. Throws not_found when there is no such app.
+  Task<std::vector<cluster::Route>> apply_app(std::string app_uuid);
+  // Until every router serves it: "". After a deadline, which is then an event of the app: what one of them lacks.
+  Task<std::string> wait_for_routers(App app, std::vector<cluster::Route> routes);
+  // Both.
+  Task<std::string> bring_into_effect(App app);
+  // The same of a change that the database has by now.
+  struct Change {
+    App app;
+    std::function<void(sql::Tx&)> take_back;  // undoes it there when the cluster refuses it
+    std::string refusal;                      // what is thrown then; "": the cluster's own words
+    ErrorKind kind = ErrorKind::unavailable;
+    std::vector<std::string> hosts;  // that lead to the app from now on
+  };
+  Task<std::string> bring_into_effect(Change change);
 
  private:
   struct Subject;

@@ -2,9 +2,14 @@
 what it has in effect; pods are pretended."""
 
 import concurrent.futures
+import contextlib
+import http.server
 import os
 import pathlib
+import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,8 +20,8 @@ import requests
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from controller_under_test import (  # noqa: E402, F401
-    admin, alice, app, build, cluster, deployed, postgres, said, start_controller)
-from workflow_testing import WORKFLOW, free_port, wait_for  # noqa: E402
+    Api, Controller, admin, alice, app, build, cluster, deployed, postgres, said, start_controller)
+from workflow_testing import DEIS, WORKFLOW, free_port, run, wait_for  # noqa: E402
 
 DOMAIN = "apps.example.net"
 
@@ -27,8 +32,9 @@ class Router:
         env = dict(os.environ, KUBECONFIG=str(cluster.kubeconfig), POD_NAMESPACE="deis", PLATFORM_DOMAIN=DOMAIN,
                    ROUTER_STATE_DIR=str(folder / "state"), ROUTER_STOP_DELAY="0s", ROUTER_HEALTH_PORT=str(self.health),
                    ROUTER_MODULE=str(pathlib.Path(WORKFLOW).parent / "ngx_http_router_module.so"))
-        for name in ("HTTP", "HTTPS", "BUILDER", "STATUS"):
-            env[f"ROUTER_{name}_PORT"] = str(free_port())
+        self.http, self.https = free_port(), free_port()
+        for name, port in (("HTTP", self.http), ("HTTPS", self.https), ("BUILDER", free_port()), ("STATUS", free_port())):
+            env[f"ROUTER_{name}_PORT"] = str(port)
         self.log = open(folder / "router.log", "ab")
         self.process = subprocess.Popen([WORKFLOW, "router"], env=env, stdout=self.log, stderr=self.log)
 
@@ -60,6 +66,28 @@ class Router:
 
     def routes(self, service):
         return requests.get(f"http://127.0.0.1:{self.health}/v1/routes/{service}/{service}", timeout=30).json()
+
+    def answer(self, host):
+        """Of nginx: status, and the first line of what it says."""
+        answer = requests.get(f"http://127.0.0.1:{self.http}/", headers={"Host": host}, timeout=30, allow_redirects=False)
+        return answer.status_code, "maintenance" if "aintenance" in answer.text else ""
+
+    def certificate_of(self, host):
+        """The name in the certificate that a client gets who asks for `host`."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with socket.create_connection(("127.0.0.1", self.https), 30) as plain, context.wrap_socket(plain, server_hostname=host) as connection:
+            shown = ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True))
+        return run("openssl", "x509", "-noout", "-subject", "-nameopt", "multiline", input=shown).stdout.split("commonName")[-1].strip(" =\n")
+
+    @contextlib.contextmanager
+    def away(self):
+        """The router's process cannot look, as on a machine whose processors are busy; nginx goes on."""
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -191,6 +219,126 @@ def test_a_domain_answers_when_its_command_does(deployed, alice, router):  # noq
         assert alice.post(f"/v2/apps/{deployed}/domains/", {"domain": name}).status_code == 201
     hosts = router.routes(deployed)["hosts"]
     assert {f"{deployed}.{DOMAIN}", f"www.{deployed}.example.com", "xn--bcher-kva.example"} <= set(hosts)
+
+
+def versions(cluster, app):  # noqa: F811
+    """What a router has to look at again after a change of the app."""
+    listed = [cluster.engine.api.get(f"/api/v1/namespaces/{app}/{kind}")["items"] for kind in ("services", "secrets")]
+    return {(item["kind"], item["metadata"]["name"]): item["metadata"]["resourceVersion"] for items in listed for item in items}
+
+
+@pytest.fixture
+def change(alice, app, cluster, router):  # noqa: F811
+    """change(method, path, body): while its router is away, a command that changes routes is not done; it is when it answers."""
+    def change(method, path, body=None, status=None):
+        before = versions(cluster, app)
+        with concurrent.futures.ThreadPoolExecutor(1) as other:
+            with router.away():
+                changing = other.submit(alice.call, method, path.format(app=app), body)
+                wait_for(lambda: versions(cluster, app) != before or changing.done(), 30, "the cluster has the change")
+                assert not changing.done(), changing.result().text
+            answer = changing.result()
+        assert answer.status_code == (status or {"POST": 201, "DELETE": 204}[method]) and "Workflow-Notice" not in answer.headers, answer.text
+    return change
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def serving(alice, app, cluster, router):  # noqa: F811
+    """An app with a pod that really answers: its address is that of a server of ours."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert alice.post(f"/v2/apps/{app}/config/", {"values": {"PORT": str(server.server_port)}}).status_code == 201
+        assert build(alice, app, cluster.image).status_code == 201
+        name = pods_of(cluster, app)[0]["metadata"]["name"]
+        answer = cluster.engine.api.send("PATCH", f"/api/v1/namespaces/{app}/pods/{name}/status", {"status": {"podIP": "127.0.0.1"}},
+                                         "application/merge-patch+json")
+        assert answer[0] == 200, answer
+        wait_for(lambda: router.answer(f"{app}.{DOMAIN}") == (200, ""), 30, "the app answers")
+        yield app
+        server.shutdown()
+
+
+def test_settings_are_in_effect_when_their_commands_answer(change, serving, router):
+    host = f"{serving}.{DOMAIN}"
+    steps = [("POST", "settings", {"maintenance": True}, (503, "maintenance")), ("POST", "settings", {"maintenance": False}, (200, "")),
+             ("POST", "whitelist", {"addresses": ["192.0.2.1"]}, (403, "")), ("DELETE", "whitelist", {"addresses": ["192.0.2.1"]}, (200, "")),
+             ("POST", "tls", {"https_enforced": True}, (301, "")), ("POST", "tls", {"https_enforced": False}, (200, "")),
+             ("POST", "settings", {"routable": False}, (404, "")), ("POST", "settings", {"routable": True}, (200, ""))]
+    for method, what, body, expected in steps:
+        change(method, "/v2/apps/{app}/" + what + "/", body)
+        assert router.answer(host) == expected, (method, what, body)
+
+
+def test_domains_and_paths_are_in_effect_when_their_commands_answer(change, app, router):  # noqa: F811
+    other = f"www.{app}.example.com"
+    for method, path, expected in (("POST", "/v2/apps/{app}/domains/", 503), ("DELETE", "/v2/apps/{app}/domains/" + other + "/", 404)):
+        change(method, path, {"domain": other})
+        assert router.answer(other)[0] == expected, method
+    api = f"{app}/{app}-api"
+    for method, path, known in (("POST", "/v2/apps/{app}/services/", True), ("DELETE", "/v2/apps/{app}/services/", False)):
+        change(method, path, {"procfile_type": "api", "path_pattern": "/api"})
+        assert (requests.get(f"http://127.0.0.1:{router.health}/v1/routes/{api}", timeout=30).json()["version"] > 0) == known, method
+
+
+def test_certificates_are_in_effect_when_their_commands_answer(change, app, alice, router, tmp_path):  # noqa: F811
+    host = f"www.{app}.example.com"
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", f"/CN={host}",
+        "-keyout", tmp_path / "key", "-out", tmp_path / "crt")
+    pair = {"certificate": (tmp_path / "crt").read_text(), "key": (tmp_path / "key").read_text()}
+    assert alice.post(f"/v2/apps/{app}/domains/", {"domain": host}).status_code == 201
+    for last in ("/domain/" + host, "/"):  # detached, and removed while it is attached
+        name = f"of-{app}{len(last)}"
+        assert alice.post("/v2/certs/", {"name": name, **pair}).status_code == 201
+        change("POST", f"/v2/certs/{name}/domain/", {"domain": host})
+        assert router.certificate_of(host) == host
+        change("DELETE", f"/v2/certs/{name}{last}")
+        assert router.certificate_of(host) != host
+
+
+def test_on_a_busy_machine_changes_are_in_effect_when_their_commands_answer(serving, alice, router):  # noqa: F811
+    host = f"{serving}.{DOMAIN}"
+    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * os.cpu_count())]
+    try:
+        for _ in range(5):
+            for what, method, body, expected in (
+                    ("settings", alice.post, {"maintenance": True}, (503, "maintenance")), ("whitelist", alice.post, {"addresses": ["192.0.2.1"]}, (503, "maintenance")),
+                    ("settings", alice.post, {"maintenance": False}, (403, "")), ("whitelist", alice.delete, {"addresses": ["192.0.2.1"]}, (200, ""))):
+                assert method(f"/v2/apps/{serving}/{what}/", body).status_code in (201, 204)
+                assert router.answer(host) == expected, (what, body)
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+
+
+def test_a_router_that_does_not_get_there_is_named(app, alice, cluster, controller, postgres, router, tmp_path):  # noqa: F811
+    impatient = Controller(postgres, cluster.kubeconfig, controller.database, PLATFORM_DOMAIN=DOMAIN, ROUTER_HEALTH_PORT=str(router.health),
+                           ROUTER_DEADLINE="1s").start()
+    sentence = r"The change is stored, but not served yet: router deis-router-1 .+\. It goes on in the background"
+    try:
+        user = Api(impatient.url, alice.token)
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+        run(DEIS, "login", impatient.url, "--username=alice", "--password=secret-1", env=env)
+        with router.away():
+            answer = user.post(f"/v2/apps/{app}/settings/", {"maintenance": True})
+            assert answer.status_code == 201 and answer.json()["maintenance"] is True
+            assert re.fullmatch(sentence, answer.headers["Workflow-Notice"])
+            told = run(DEIS, "maintenance:off", "-a", app, env=env)
+        assert "done" in told.stdout and re.search("!    " + sentence + "$", told.stdout, re.M), told.stdout
+        assert "the routers do not serve the change yet" in alice.get(f"/v2/apps/{app}/logs").text
+        wait_for(lambda: router.answer(f"{app}.{DOMAIN}") == (503, ""), 30, "it goes on in the background")
+    finally:
+        impatient.stop()
 
 
 def test_a_release_that_fails_leaves_the_routes_as_they_were(deployed, alice, cluster, router):  # noqa: F811

@@ -36,23 +36,37 @@ Task<> ensure_namespace(kube::Client& client, const AppName& app) {
 
 std::string selector_of(const AppName& app) { return "app=" + app.text() + ",heritage=deis"; }
 
-// Removes the objects that `keep` does not name.
-Task<> remove_others(kube::Client& client, const kube::Resource& r, const AppName& app, std::string selector,
-                     std::set<std::string> keep) {
-  const auto list = co_await client.list(r, app.text(), {.label_selector = std::move(selector)});
-  for (const auto& item : list.items) {
-    const auto name = kube::name_of(item);
-    if (!keep.contains(name)) co_await client.remove(r, app.text(), name);
-  }
+std::string version_of(const json::object& object) {
+  return find_string(object, {"metadata", "resourceVersion"}).value_or("");
 }
 
-Task<> apply_certificates(kube::Client& client, const AppSpec& app) {
+// Removes the objects that `keep` does not name; returns their names.
+Task<std::vector<std::string>> remove_others(kube::Client& client, const kube::Resource& r, const AppName& app,
+                                             std::string selector, std::set<std::string> keep) {
+  const auto list = co_await client.list(r, app.text(), {.label_selector = std::move(selector)});
+  std::vector<std::string> removed;
+  for (const auto& item : list.items) {
+    const auto name = kube::name_of(item);
+    if (keep.contains(name)) continue;
+    co_await client.remove(r, app.text(), name);
+    removed.push_back(name);
+  }
+  co_return removed;
+}
+
+// Returns their versions by the names of their Secrets.
+Task<std::map<std::string, std::string>> apply_certificates(kube::Client& client, const AppSpec& app) {
   std::set<std::string> wanted;
+  std::map<std::string, std::string> versions;
   for (const auto& certificate : app.certificates) {
-    co_await client.apply(resources::secrets, app.app.text(), certificate_secret_for(app.app, certificate));
-    wanted.insert(certificate_secret_name(certificate.name));
+    const auto live =
+        co_await client.apply(resources::secrets, app.app.text(), certificate_secret_for(app.app, certificate));
+    const auto name = certificate_secret_name(certificate.name);
+    versions[name] = version_of(live);
+    wanted.insert(name);
   }
   co_await remove_others(client, resources::secrets, app.app, selector_of(app.app) + ",type=certificate", wanted);
+  co_return versions;
 }
 
 Task<kube::List> deployments_of(kube::Client& client, const AppName& app) {
@@ -69,18 +83,24 @@ Selected selected_of(const kube::List& deployments, const ProcessType& type) {
   return Selected::pods_that_serve;
 }
 
-Task<> apply_path_services(kube::Client& client, const AppSpec& app) {
+Task<std::vector<Route>> apply_path_services(kube::Client& client, const AppSpec& app) {
   std::set<std::string> wanted{app.app.text()};
+  std::vector<Route> routes;
   for (const auto& path : app.path_services) {
     auto service = path_service_for(app, path);
-    wanted.insert(kube::name_of(service));
-    const auto live = co_await client.apply(resources::services, app.app.text(), std::move(service));
-    if (find_path(live, {"spec", "selector"}) != nullptr) continue;
-    const auto deployments = co_await deployments_of(client, app.app);
-    auto leading = path_service_of_type_for(app.app, path.type, selected_of(deployments, path.type));
-    co_await client.apply(resources::services, app.app.text(), std::move(leading), release_manager);
+    const auto name = kube::name_of(service);
+    wanted.insert(name);
+    auto live = co_await client.apply(resources::services, app.app.text(), std::move(service));
+    if (find_path(live, {"spec", "selector"}) == nullptr) {
+      const auto deployments = co_await deployments_of(client, app.app);
+      auto leading = path_service_of_type_for(app.app, path.type, selected_of(deployments, path.type));
+      live = co_await client.apply(resources::services, app.app.text(), std::move(leading), release_manager);
+    }
+    routes.push_back({.ns = app.app.text(), .service = name, .version = version_of(live)});
   }
-  co_await remove_others(client, resources::services, app.app, selector_of(app.app), wanted);
+  const auto removed = co_await remove_others(client, resources::services, app.app, selector_of(app.app), wanted);
+  for (const auto& name : removed) routes.push_back({.ns = app.app.text(), .service = name, .absent = true});
+  co_return routes;
 }
 
 Task<> apply_autoscalers(kube::Client& client, const AppSpec& app) {
@@ -92,6 +112,7 @@ Task<> apply_autoscalers(kube::Client& client, const AppSpec& app) {
   }
   co_await remove_others(client, resources::horizontal_pod_autoscalers, app.app, selector_of(app.app), wanted);
 }
+
 // Where a Service leads that no release has led anywhere: to what runs, or to what the first release will likely run.
 ProcessType type_that_serves(const kube::List& deployments) {
   const auto web = *ProcessType::parse("web"), cmd = *ProcessType::parse("cmd");
@@ -104,31 +125,36 @@ ProcessType type_that_serves(const kube::List& deployments) {
   return !runs(web) && runs(cmd) ? cmd : web;
 }
 
-Task<> apply_service(kube::Client& client, const AppSpec& app) {
+Task<Route> apply_service(kube::Client& client, const AppSpec& app) {
   const auto ns = app.app.text();
-  const auto live = co_await client.apply(resources::services, ns, service_for(app));
+  auto live = co_await client.apply(resources::services, ns, service_for(app));
   if (find_path(live, {"spec", "selector"}) == nullptr) {
     const auto deployments = co_await deployments_of(client, app.app);
     const auto type = type_that_serves(deployments);
     auto leading = service_of_type_for(app.app, type, selected_of(deployments, type));
-    co_await client.apply(resources::services, ns, std::move(leading), release_manager);
+    live = co_await client.apply(resources::services, ns, std::move(leading), release_manager);
   }
   if (auto leftovers = service_leftovers(app, live); !leftovers.empty())
-    co_await client.patch(resources::services, ns, ns, kube::PatchType::merge, std::move(leftovers));
+    live = co_await client.patch(resources::services, ns, ns, kube::PatchType::merge, std::move(leftovers));
+  if (!app.routable) co_return Route{.ns = ns, .service = ns, .absent = true};
+  co_return Route{.ns = ns, .service = ns, .version = version_of(live)};
 }
 }  // namespace
 
-Task<> apply_app(kube::Client& client, const Settings& settings, AppSpec app) {
+Task<std::vector<Route>> apply_app(kube::Client& client, const Settings& settings, AppSpec app) {
   const auto ns = app.app.text();
   co_await ensure_namespace(client, app.app);
   if (auto quota = quota_for(app.app, settings))
     co_await client.apply(resources::resource_quotas, ns, std::move(*quota));
-  co_await apply_certificates(client, app);  // before the Service that names them
-  co_await apply_service(client, app);
-  co_await apply_path_services(client, app);
+  auto certificates = co_await apply_certificates(client, app);  // before the Service that names them
+  auto route = co_await apply_service(client, app);
+  if (!route.absent) route.certificates = std::move(certificates);
+  auto routes = co_await apply_path_services(client, app);
+  routes.push_back(std::move(route));
   co_await apply_autoscalers(client, app);
   if (auto ingress = ingress_for(app.app, settings))
     co_await client.apply(resources::ingresses, ns, std::move(*ingress));
+  co_return routes;
 }
 
 Task<bool> namespace_exists(kube::Client& client, AppName app) {

@@ -9,13 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "controller/cluster/routers.h"
 #include "controller/cluster/spec.h"
 #include "lib/http/http.h"
 #include "lib/kube/client.h"
 
 namespace workflow::controller::cluster {
-
-class Routers;
 
 // The cluster that apps run in, and those who lead requests to them.
 struct Place {
@@ -29,7 +28,8 @@ struct Place {
 // Namespace, quota, Service with its router annotations, certificate secrets, path Services: created, or changed to
 // match. Certificates and path Services that the spec no longer names are removed. Pods are not touched. Throws
 // conflict when the namespace exists and is not an app's (label heritage=deis is missing, or it is being deleted).
-Task<> apply_app(kube::Client& client, const Settings& settings, AppSpec app);
+// Returns what every router has in effect a moment later.
+Task<std::vector<Route>> apply_app(kube::Client& client, const Settings& settings, AppSpec app);
 // `<A> already exists as a namespace …`: true when a namespace of that name is there.
 Task<bool> namespace_exists(kube::Client& client, AppName app);
 // Deletes the namespace and waits until it is gone. Throws timeout after `limit`, saying that deletion goes on.

@@ -21,7 +21,7 @@ struct Scene {
       : cluster(executor),
         server(executor, local(), [this](http::Request& r) { return cluster.handle(r); }),
         client(executor, connection()),
-        routers(client, "deis", 9091),
+        routers(client, settings),
         place{client, settings, routers} {}
   static http::ServerConfig local() {
     http::ServerConfig config;
@@ -379,7 +379,16 @@ TEST(Cluster, applies_and_destroys_an_app) {
     app.certificates = {{"one", "C", Secret("K")}};
     app.autoscale = {{type("web"), {2, 5, 40}}};
     const std::string autoscaler = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/shop-web";
-    co_await apply_app(s.client, s.settings, app);
+    auto routes = co_await apply_app(s.client, s.settings, app);
+    const auto version_of = [&s](const std::string& path) {
+      return *find_string(s.cluster.objects.at("/api/v1/namespaces/shop/" + path), {"metadata", "resourceVersion"});
+    };
+    const std::map<std::string, std::string> certificates = {{"one-cert", version_of("secrets/one-cert")}};
+    EXPECT_EQ(
+        routes,
+        (std::vector<Route>{
+            {.ns = "shop", .service = "shop-api", .version = version_of("services/shop-api")},
+            {.ns = "shop", .service = "shop", .version = version_of("services/shop"), .certificates = certificates}}));
     EXPECT_TRUE(s.has("/api/v1/namespaces/shop/services/shop-api"));
     EXPECT_TRUE(s.has("/api/v1/namespaces/shop/secrets/one-cert"));
     EXPECT_EQ(find_integer(s.cluster.objects.at(autoscaler), {"spec", "maxReplicas"}), 5);
@@ -388,13 +397,18 @@ TEST(Cluster, applies_and_destroys_an_app) {
     app.certificates.clear();
     app.autoscale.clear();
     app.maintenance = true;
-    co_await apply_app(s.client, s.settings, app);
+    routes = co_await apply_app(s.client, s.settings, app);
+    EXPECT_EQ(routes, (std::vector<Route>{{.ns = "shop", .service = "shop-api", .absent = true},
+                                          {.ns = "shop", .service = "shop", .version = version_of("services/shop")}}));
     EXPECT_FALSE(s.has("/api/v1/namespaces/shop/services/shop-api"));
     EXPECT_FALSE(s.has("/api/v1/namespaces/shop/secrets/one-cert"));
     EXPECT_FALSE(s.has(autoscaler));
     EXPECT_EQ(kube::annotation_of(s.cluster.objects.at("/api/v1/namespaces/shop/services/shop"),
                                   "router.deis.io/maintenance"),
               "true");
+    app.routable = false;
+    routes = co_await apply_app(s.client, s.settings, app);
+    EXPECT_EQ(routes, (std::vector<Route>{{.ns = "shop", .service = "shop", .absent = true}}));
     co_await destroy_app(s.client, app.app);
     EXPECT_FALSE(co_await namespace_exists(s.client, app.app));
     co_await destroy_app(s.client, app.app);

@@ -37,6 +37,10 @@ std::string query_of(const Route& route, std::chrono::seconds wait) {
   if (!route.serves.empty()) query += "&serves=" + percent_encode(join(route.serves, ","), plain);
   if (!route.gone.empty()) query += "&not=" + percent_encode(join(route.gone, ","), plain);
   for (const auto& host : route.hosts) query += "&host=" + percent_encode(host);
+  if (!route.version.empty()) query += "&version=" + percent_encode(route.version);
+  for (const auto& [name, version] : route.certificates)
+    query += "&certificate=" + percent_encode(name + "@" + version, "@");
+  if (route.absent) query += "&absent=true";
   return query;
 }
 
@@ -48,18 +52,15 @@ struct Routers::Round {
   bool unanswered = false;                                  // one could not be asked: not again at once
 };
 
-Routers::Routers(kube::Client& client, std::string platform_namespace, std::uint16_t port)
-    : kube_(client),
-      namespace_(std::move(platform_namespace)),
-      port_(port),
-      http_(client.executor(), {.connect_timeout = 2s, .idle_timeout = 10s}) {}
+Routers::Routers(kube::Client& client, const Settings& settings)
+    : kube_(client), settings_(settings), http_(client.executor(), {.connect_timeout = 2s, .idle_timeout = 10s}) {}
 
 Task<> Routers::ask(Round& round, Question question) {
   const auto& [router, address, route, wait] = question;
   const auto& wanted = round.routes[route];
   http::ClientRequest request{.timeout = wait + 5s};
   request.url = {.scheme = "http", .host = address, .path = path_of(wanted), .query = query_of(wanted, wait)};
-  request.url.port = port_;
+  request.url.port = settings_.router_port;
   try {
     auto response = co_await http_.send(std::move(request));
     co_await response.text(1u << 20, 5s);
@@ -76,15 +77,16 @@ Task<> Routers::ask(Round& round, Question question) {
   }
 }
 
-Task<std::string> Routers::wait_for(std::vector<Route> routes, std::chrono::milliseconds limit) {
-  const auto deadline = std::chrono::steady_clock::now() + limit;
+Task<std::string> Routers::wait_for(std::vector<Route> routes) {
+  const auto deadline = std::chrono::steady_clock::now() + settings_.router_deadline;
+  const auto& ns = settings_.platform_namespace;
   Round round{.routes = routes};
   while (!routes.empty()) {
-    const auto pods = co_await kube_.list(kube::resources::pods, namespace_, {.label_selector = "app=deis-router"});
+    const auto pods = co_await kube_.list(kube::resources::pods, ns, {.label_selector = "app=deis-router"});
     const auto routers = routers_in(pods);
     if (routers.empty()) {
       if (!std::exchange(told_of_none_, true))
-        log::info("no router of the platform's is ready: nobody waits for routes", kv("namespace", namespace_));
+        log::info("no router of the platform's is ready: nobody waits for routes", kv("namespace", ns));
       co_return "";
     }
     const auto left = std::chrono::ceil<std::chrono::seconds>(deadline - std::chrono::steady_clock::now());

@@ -5,9 +5,11 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "controller/cluster/spec.h"
 #include "lib/http/http.h"
 #include "lib/kube/client.h"
 
@@ -18,6 +20,10 @@ struct Route {
   std::string ns, service;
   std::vector<std::string> serves, gone;  // addresses that requests reach, and that no request reaches any more
   std::vector<std::string> hosts;         // that lead there
+  // resourceVersions that are in effect, they or later ones: of the Service, and of certificates' Secrets beside it.
+  std::string version;
+  std::map<std::string, std::string> certificates;
+  bool absent = false;  // or that there is no such Service any more
   bool operator==(const Route&) const = default;
 };
 
@@ -27,9 +33,9 @@ std::string query_of(const Route& route, std::chrono::seconds wait);
 
 class Routers {
  public:
-  Routers(kube::Client& client, std::string platform_namespace, std::uint16_t port);
-  // Until every router has all of it in effect: "". After `limit`: which router lacks what.
-  Task<std::string> wait_for(std::vector<Route> routes, std::chrono::milliseconds limit = std::chrono::seconds(30));
+  Routers(kube::Client& client, const Settings& settings);
+  // Until every router has all of it in effect: "". After the deadline: which router lacks what.
+  Task<std::string> wait_for(std::vector<Route> routes);
 
  private:
   struct Round;
@@ -41,8 +47,7 @@ class Routers {
   Task<> ask(Round& round, Question question);
 
   kube::Client& kube_;
-  std::string namespace_;
-  std::uint16_t port_;
+  const Settings& settings_;
   http::Client http_;
   bool told_of_none_ = false;  // it is said once, not at each deploy
 };

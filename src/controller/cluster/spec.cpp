@@ -103,6 +103,7 @@ Settings Settings::from(Env& env) {
     env.problem("DEIS_REGISTRY_SECRET_PREFIX", "must be the beginning of a Secret's name, such as private-registry");
   s.platform_namespace = env.text("WORKFLOW_NAMESPACE", env.text("POD_NAMESPACE", "deis"));
   s.router_port = static_cast<std::uint16_t>(env.integer("ROUTER_HEALTH_PORT", 9091, 1, 65535));
+  s.router_deadline = env.duration("ROUTER_DEADLINE", s.router_deadline);
   s.drain = std::chrono::ceil<std::chrono::seconds>(env.duration("APP_DRAIN_TIME", std::chrono::seconds(2)));
   return s;
 }

@@ -36,8 +36,9 @@ struct Settings {
   std::string ingress_hostname;  // NATIVE_INGRESS_HOSTNAME: apps answer at <app>.<this>
   RegistryLocation registry_location = RegistryLocation::on_cluster;  // DEIS_REGISTRY_LOCATION
   std::string pull_secret_prefix = "private-registry";                // DEIS_REGISTRY_SECRET_PREFIX
-  std::string platform_namespace = "deis";  // WORKFLOW_NAMESPACE: where Secret registry-secret is
-  std::uint16_t router_port = 9091;         // ROUTER_HEALTH_PORT: where routers tell what they have in effect
+  std::string platform_namespace = "deis";            // WORKFLOW_NAMESPACE: where Secret registry-secret is
+  std::uint16_t router_port = 9091;                   // ROUTER_HEALTH_PORT: where routers tell what they have in effect
+  std::chrono::milliseconds router_deadline{30'000};  // ROUTER_DEADLINE: how long a change waits until they serve it
   std::chrono::seconds drain{2};  // APP_DRAIN_TIME: how long a stopping pod goes on serving while routers forget it
 
   static Settings from(Env& env);

@@ -90,6 +90,11 @@ TEST(Routers, are_asked_in_their_own_words) {
   EXPECT_EQ(path_of(route), "/v1/routes/shop/shop-api");
   EXPECT_EQ(query_of(route, std::chrono::seconds(5)),
             "wait=5&serves=10.0.0.1:80,[fd00::1]:80&not=10.0.0.2:80&host=a.example.com&host=%2A.b");
+  EXPECT_EQ(query_of({.ns = "shop", .service = "shop", .version = "812", .certificates = {{"one-cert", "7"}}},
+                     std::chrono::seconds(5)),
+            "wait=5&version=812&certificate=one-cert@7");
+  EXPECT_EQ(query_of({.ns = "shop", .service = "shop-api", .absent = true}, std::chrono::seconds(0)),
+            "wait=0&absent=true");
 }
 
 }  // namespace
