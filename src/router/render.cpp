@@ -29,7 +29,7 @@ constexpr std::string_view default_log_format =
 constexpr std::int64_t response_head = 32 << 10;
 
 std::string milliseconds(std::chrono::milliseconds time) { return std::to_string(time.count()) + "ms"; }
-std::string_view on_off(bool value) { return value ? "on" : "off"; }
+constexpr std::string_view on_off[] = {"off", "on"};
 
 class Writer {
  public:
@@ -112,9 +112,11 @@ class Renderer {
       out_.line("access_log ", runtime_.access_log, " router buffer=64k flush=200ms if=$router_logged;");
     out_.line("sendfile on;");
     out_.line("tcp_nodelay on;");
-    out_.line("server_tokens ", on_off(!settings_.hide_version), ";");
+    out_.line("server_tokens ", on_off[!settings_.hide_version], ";");
     out_.line("absolute_redirect off;");
     out_.line("keepalive_timeout ", milliseconds(settings_.default_timeout), ";");
+    // Each end of a connection costs whoever has a request on its way just then, and another TLS handshake.
+    out_.line("keepalive_requests 100000;");
     out_.line("client_max_body_size 0;");  // each app has its own limit
     out_.line("large_client_header_buffers ", settings_.header_buffers, " ", settings_.header_buffer_size, ";");
     out_.line("client_body_buffer_size 64k;");
@@ -177,9 +179,9 @@ class Renderer {
       out_.line("ssl_session_cache ", settings_.session_cache, ";");
       out_.line("ssl_session_timeout ", std::max<std::int64_t>(1, settings_.session_timeout.count() / 1000), "s;");
     }
-    out_.line("ssl_session_tickets ", on_off(settings_.session_tickets), ";");
+    out_.line("ssl_session_tickets ", on_off[settings_.session_tickets], ";");
     out_.line("ssl_buffer_size ", settings_.tls_buffer_size, ";");
-    out_.line("ssl_early_data ", on_off(!settings_.early_data_methods.empty()), ";");
+    out_.line("ssl_early_data ", on_off[!settings_.early_data_methods.empty()], ";");
     if (!model_.dhparam_pem.empty()) out_.line("ssl_dhparam ", dhparam_file(runtime_, model_.dhparam_pem), ";");
   }
 
