@@ -6,8 +6,10 @@
 #include <csignal>
 
 #include "lib/async/task.h"
+#include "lib/async/turn_times.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/base/settings.h"
 
 namespace workflow {
 
@@ -40,7 +42,12 @@ int run_main(std::function<Task<>(Executor)> main_task) {
   asio::co_spawn(context.get_executor(), main_task(context.get_executor()),
                  asio::bind_cancellation_slot(cancel.slot(), ended));
   try {
-    context.run();
+    TurnTimes times;
+    if (Env::from_process().flag("WORKFLOW_TURN_TIMES", false)) {
+      run_measured(context, times);
+    } else {
+      context.run();
+    }
   } catch (...) {
     log::error("ended by an error outside any task", kv("error", describe(std::current_exception())));
     status = 1;
