@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -234,6 +235,22 @@ def small_engine(tmp_path_factory):
             engine.close()
 
 
+def containerds(state):
+    """The numbers of the processes that are an engine's containerd."""
+    config = str(state / "containerd" / "config.toml").encode()
+    found = set()
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if config in (process / "cmdline").read_bytes().split(b"\0"):
+                found.add(int(process.name))
+    return found
+
+
+def answers(engine):
+    return subprocess.run(["ctr", "-a", engine.state / "containerd/containerd.sock", "-n", "k8s.io", "tasks", "ls"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=60).returncode == 0
+
+
 def test_a_full_disk_restarts_nothing(small_engine, tmp_path):
     engine, shared = small_engine, tmp_path
     ns = engine.namespace("full")
@@ -282,6 +299,32 @@ def test_without_processes_what_runs_runs_on(engine, ns):
     engine.wait_running(ns, "next", 90)
     after = container(engine.wait_running(ns, "p", 60))
     assert (after["containerID"], after["restartCount"]) == (before, 0)
+
+
+def test_containerd_killed_on_a_full_disk_loses_no_container(small_engine):
+    """The next containerd cannot write either, and may know little of what runs: what the engine sees run, runs."""
+    engine = small_engine
+    ns = engine.namespace("killed")
+    for name in ("a", "b"):
+        engine.pod(ns, name, "while :; do sleep 1; done")
+    ids = lambda: {container(engine.wait_running(ns, name, 120))["containerID"] for name in ("a", "b")}
+    before = ids()
+    with engine.disk.full():
+        killed = [kill_containerd(engine.state)]
+        for _ in range(2):  # what the first one could keep is not what the second one finds
+            wait_for(lambda: containerds(engine.state) - set(killed), 60, "another containerd")
+            wait_for(lambda: answers(engine) or not containerds(engine.state) - set(killed), 60, "it answers, or ends")
+            for pid in containerds(engine.state):
+                killed.append(pid)
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: containerds(engine.state) - set(killed), 60, "another containerd")
+    engine.pod(ns, "next")
+    engine.wait_running(ns, "next", 120)
+    assert ids() == before
+    assert [container(engine.find("pods", ns, name))["restartCount"] for name in ("a", "b")] == [0, 0]
+    for name in ("a", "b"):
+        engine.delete("pods", ns, name)
+        engine.gone("pods", ns, name)
 
 
 # --- registries with a password

@@ -74,6 +74,13 @@ void remove_cgroup(const std::string& path) {
   }
 }
 
+bool has_processes(const std::string& path) {
+  for (const auto& folder : {root / path, root / "pids" / path, root / "memory" / path}) {
+    if (!find_file(folder / "cgroup.procs").value_or("").empty()) return true;
+  }
+  return false;
+}
+
 std::set<std::string> pods_with_cgroups(const std::string& parent) {
   std::set<std::string> uids;
   std::error_code ignored;

@@ -25,6 +25,9 @@ void prepare_cgroup(const std::string& path, std::int64_t weight);
 // Only once it is empty; a group that is not there is fine.
 void remove_cgroup(const std::string& path);
 
+// Whether anything runs in the group itself.
+bool has_processes(const std::string& path);
+
 // The uids of pods that have a group in `parent` (workflow-1a2b3c).
 std::set<std::string> pods_with_cgroups(const std::string& parent);
 

@@ -245,6 +245,19 @@ Task<> watch_containerd(const NodeConfig& config) {
   }
 }
 
+Task<> renew_containerd(const NodeConfig& config) {
+  const auto before = running_containerd(config);
+  if (before) ::kill(*before, SIGTERM);
+  auto wait = [](const NodeConfig& its, std::optional<int> old) -> Task<> {
+    for (;; co_await sleep_for(50ms)) {
+      const auto now = running_containerd(its);
+      if (now && now != old && co_await answers(containerd_socket(its))) co_return;
+    }
+  };
+  co_await with_deadline(60s, "containerd does not answer; see " + containerd_log(config).string(),
+                         wait(config, before));
+}
+
 Task<> stop_containerd(const NodeConfig& config) {
   const auto pid = running_containerd(config);
   if (!pid) co_return;

@@ -30,6 +30,8 @@ void write_registry_hosts(const NodeConfig& config, const std::string& url);
 Task<> ensure_containerd(const NodeConfig& config);
 // Keeps it running until cancelled: a containerd that ended is started again at once.
 Task<> watch_containerd(const NodeConfig& config);
+// Ends it, and returns when the one that watch_containerd() starts in its place answers. Containers run on.
+Task<> renew_containerd(const NodeConfig& config);
 // Stops it; containers must be gone.
 Task<> stop_containerd(const NodeConfig& config);
 

@@ -69,9 +69,10 @@ struct Node::State {
         clock(k),
         tokens(std::move(t)),
         runtime(ex, containerd_socket(config)),
+        sight(ex, config),
         http(ex, {.tls = {.verify = false}, .connect_timeout = 5s, .max_idle_per_host = 0, .user_agent = "kube-probe"}),
         container_changes(ex),
-        parts{config, store, clock, runtime, http, tokens, network_settled, container_changes, ex},
+        parts{config, store, clock, runtime, sight, http, tokens, network_settled, container_changes, ex},
         supervisor(ex),
         tasks(ex),
         ready_note(ex),
@@ -85,6 +86,7 @@ struct Node::State {
   Clock& clock;
   TokenIssuer tokens;
   cri::Client runtime;
+  RuntimeSight sight;
   http::Client http;
   std::function<Task<>()> network_settled;
   Notifier container_changes;
@@ -364,6 +366,7 @@ struct Node::State {
       }
     }
     supervisor.keep("containerd's events", [this] { return follow_runtime(); });
+    supervisor.keep("containerd's sight", [this] { return sight.restore(); });
     supervisor.keep("look after pods", [this] { return look_after(); });
     supervisor.keep("upkeep", [this] { return upkeep.run(); });
     supervisor.keep("log rotation", [this] { return rotation.run(); });

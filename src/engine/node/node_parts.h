@@ -4,6 +4,7 @@
 
 #include "engine/node/cri_client.h"
 #include "engine/node/node_config.h"
+#include "engine/node/runtime_sight.h"
 #include "engine/node/tokens.h"
 #include "engine/store.h"
 #include "lib/http/http.h"
@@ -15,6 +16,7 @@ struct NodeParts {
   Store& store;
   Clock& clock;
   cri::Client& runtime;
+  RuntimeSight& sight;
   http::Client& http;
   TokenIssuer& tokens;
   const std::function<Task<>()>& network_settled;  // once policies know the pod's address; empty: nobody minds

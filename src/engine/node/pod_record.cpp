@@ -113,6 +113,30 @@ PodRecord begun_record(const json::object& pod, std::vector<cri::ContainerStatus
   return record;
 }
 
+std::vector<cri::ContainerStatus> unseen_containers(const json::object& pod,
+                                                    const std::vector<cri::ContainerStatus>& found,
+                                                    const std::function<bool(const std::string& id)>& runs) {
+  std::vector<cri::ContainerStatus> unseen;
+  for (const char* kind : {"initContainerStatuses", "containerStatuses"}) {
+    for (const auto& item : array_at(pod, {"status", kind})) {
+      if (!item.is_object() || value_at(item.get_object(), {"state", "running"}) == nullptr) continue;
+      const auto& status = item.get_object();
+      const auto id = plain_id(text_at(status, {"containerID"}));
+      const bool is_found = std::ranges::find(found, id, &cri::ContainerStatus::id) != found.end();
+      if (id.empty() || is_found || !runs(id)) continue;
+      cri::ContainerStatus one;
+      one.id = id;
+      one.name = text_at(status, {"name"});
+      one.attempt = static_cast<std::uint32_t>(integer_at(status, {"restartCount"}).value_or(0));
+      one.state = cri::ContainerState::running;
+      one.image_ref = text_at(status, {"imageID"});
+      one.started = parse_rfc3339(text_at(status, {"state", "running", "startedAt"})).value_or(Time{});
+      unseen.push_back(std::move(one));
+    }
+  }
+  return unseen;
+}
+
 void note_new_sandbox(PodRecord& record, Time now) {
   for (auto& one : record.containers) {
     if (one.phase == Phase::running) note_end(one, lost_container(one, now));

@@ -2,6 +2,8 @@
 // and, for
 //   what the runtime has lost, from the status that was written last. Pure.
 #pragma once
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "engine/node/cri_client.h"
@@ -12,6 +14,11 @@ namespace workflow::engine {
 // `found`: the pod's containers in the runtime, any order. `host_ip` is the node's.
 PodRecord begun_record(const json::object& pod, std::vector<cri::ContainerStatus> found, const std::string& host_ip,
                        Time now);
+
+// The containers that ran when the status was written, that are not among `found`, and that `runs` sees run.
+std::vector<cri::ContainerStatus> unseen_containers(const json::object& pod,
+                                                    const std::vector<cri::ContainerStatus>& found,
+                                                    const std::function<bool(const std::string& id)>& runs);
 
 // The pod was finished before: it must never run again, whatever the runtime still has of it.
 bool was_finished(const json::object& pod);

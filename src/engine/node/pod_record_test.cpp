@@ -102,5 +102,27 @@ TEST(PodRecord, in_a_new_sandbox_everything_begins_again) {
   EXPECT_EQ(record.containers[1].last.reason, "ContainerStatusUnknown");
 }
 
+TEST(PodRecord, believes_what_runs_more_than_a_runtime_that_does_not_know_it) {
+  using enum cri::ContainerState;
+  const auto p =
+      pod("{phase: Running, initContainerStatuses: [{name: i, containerID: 'containerd://i0', state: {terminated: "
+          "{exitCode: "
+          "0}}}], containerStatuses: [{name: a, containerID: 'containerd://a2', imageID: sha, restartCount: 2, state: "
+          "{running: {startedAt: '2026-03-01T09:00:00Z'}}}]}");
+  const auto all = [](const std::string&) { return true; };
+  const auto none = [](const std::string&) { return false; };
+  EXPECT_TRUE(unseen_containers(p, {}, none).empty());
+  EXPECT_TRUE(unseen_containers(p, {found("a", running, 2)}, all).empty());
+  auto unseen = unseen_containers(p, {found("i", exited, 0)}, all);
+  ASSERT_EQ(unseen.size(), 1u);
+  const auto record = begun_record(p, std::move(unseen), "10.0.0.1", now);
+  const auto& a = record.containers[1];
+  EXPECT_EQ(a.phase, Phase::running);
+  EXPECT_EQ(a.id, "a2");
+  EXPECT_EQ(a.restarts, 2);
+  EXPECT_EQ(a.image_id, "sha");
+  EXPECT_EQ(a.started, *parse_rfc3339("2026-03-01T09:00:00Z"));
+}
+
 }  // namespace
 }  // namespace workflow::engine

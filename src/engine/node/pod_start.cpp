@@ -100,6 +100,7 @@ Task<> PodWorker::State::sandbox_ended(std::string id) {
   const auto trouble = co_await attempt(look(*this, id, ready));
   if (trouble && trouble->kind() != ErrorKind::not_found) co_return;
   if (ready || record.sandbox_id != id || is_finished(record, facts())) co_return;
+  if (trouble && parts.sight.still_runs(view.uid, id)) co_return;
   event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
   record.sandbox_id.clear();
   set_up.done = false;

@@ -45,7 +45,9 @@ Task<> PodWorker::State::look_at(std::string id, std::optional<cri::Event> told)
     if (trouble && trouble->kind() != ErrorKind::not_found) co_return;  // asked again when the runtime is back
     auto* one = running(id);
     if (!one) co_return;
+    if (trouble && parts.sight.still_runs(view.uid, id)) co_return;  // asked again when another containerd has begun
     if (trouble) co_return co_await ended(id, lost_container(*one, now()));
+    parts.sight.is_known(id);
     if (status.state == cri::ContainerState::exited) co_return co_await ended(id, termination_of(status));
     if (!told) co_return;
     if (pause > 500ms) {

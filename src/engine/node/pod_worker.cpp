@@ -111,6 +111,9 @@ void PodWorker::State::begin() {
     return;
   }
   was_finished = workflow::engine::was_finished(*view.object);
+  const auto runs = [this](const std::string& id) { return parts.sight.still_runs(view.uid, id); };
+  for (auto& one : unseen_containers(*view.object, adopted.containers, runs))
+    adopted.containers.push_back(std::move(one));
   record = begun_record(*view.object, std::move(adopted.containers), view.host_ip, now());
   if (const auto seconds = integer_at(spec(), {"activeDeadlineSeconds"}))
     active_deadline = record.started + std::chrono::seconds(*seconds);

@@ -144,8 +144,9 @@ Task<ProbeAnswer> ask(cri::Client& runtime, http::Client& client, json::object p
       co_return unwell(valid_utf8(std::string(trim(done.out + done.err)).substr(0, 1024)));
     }
   } catch (const Error& error) {
-    // A runtime that restarts says nothing about the container.
-    const bool silent = probe.contains("exec") && error.kind() == ErrorKind::unavailable;
+    // A runtime that restarts, or that does not know the container, says nothing about it.
+    const bool silent =
+        probe.contains("exec") && (error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::not_found);
     co_return ProbeAnswer{silent ? ProbeAnswer::Verdict::unknown : ProbeAnswer::Verdict::unwell, error.message()};
   } catch (const boost::system::system_error& error) {
     if (error.code() == asio::error::operation_aborted) throw;
