@@ -1,10 +1,12 @@
 // record_event: Kubernetes Events, repeats counted in one object.
 #include <algorithm>
+#include <string_view>
 
 #include "engine/fields.h"
 #include "engine/store.h"
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
+#include "lib/base/utf8.h"
 #include "lib/kube/objects.h"
 
 namespace workflow::engine {
@@ -28,7 +30,8 @@ json::object reference_to(const json::object& object) {
 Task<> record_event(Store& store, const Clock& clock, ObjectPtr object, std::string type, std::string reason,
                     std::string message, std::string component) {
   const auto& r = kube::resources::events;
-  if (message.size() > longest_message) message.resize(longest_message);
+  if (message.size() > longest_message)
+    message = Utf8Stream().add(std::string_view(message).substr(0, longest_message));
   const auto uid = kube::uid_of(*object);
   auto ns = kube::namespace_of(*object);
   if (ns.empty()) ns = "default";

@@ -314,5 +314,15 @@ TEST_F(StoreTest, repeated_events_are_counted_in_one_object) {
   EXPECT_EQ(text_at(*events[0], {"involvedObject", "uid"}), kube::uid_of(*about));
 }
 
+TEST_F(StoreTest, a_long_message_of_an_event_is_cut_between_characters) {
+  const auto about = create(resources::pods, pod("a"));
+  std::string message(1023, 'x');
+  message += "\u00e9 and more";
+  run(record_event(*store, clock, about, "Warning", "Failed", message, "node"));
+  const auto events = store->list(resources::events, "shop");
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(text_at(*events[0], {"message"}), std::string(1023, 'x'));
+}
+
 }  // namespace
 }  // namespace workflow::engine
