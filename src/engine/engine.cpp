@@ -1,7 +1,6 @@
 #include "engine/engine.h"
 
 #include <malloc.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -110,7 +109,6 @@ Task<> run_engine(Executor executor, Options options) {
   ApiServer api(executor, settings, store, clock);
   co_await api.prepare();
   node_settings.service_account_ca_pem = api.ca_certificate();
-  ::umask(022);  // what is ours is made; from here on pods see what is made, in folders that nobody else enters
   Node node(executor, node_settings, store, clock, [&api](TokenRequest r) { return api.issue_token(std::move(r)); });
   api.connect(access_to(node));
   const ProxyConfig proxy_settings{.network = network,
