@@ -12,6 +12,7 @@
 #include "engine/object_bytes.h"
 #include "engine/store_db.h"
 #include "engine/store_rules.h"
+#include "engine/turns.h"
 #include "lib/base/encoding.h"
 #include "lib/base/log.h"
 #include "lib/kube/objects.h"
@@ -20,7 +21,6 @@ namespace workflow::engine {
 
 namespace {
 
-constexpr std::size_t most_published_at_once = 64;
 constexpr std::string_view suffix_letters = "bcdfghjklmnpqrstvwxz2456789";  // as Kubernetes: no words by accident
 
 std::string random_suffix() {
@@ -210,17 +210,17 @@ struct Store::State : std::enable_shared_from_this<Store::State> {
 
   // --- back on the engine's thread
 
-  // Publishes what is on disk, in order, a few at a time: each is told to everyone who listens, and a thousand at once
+  // Publishes what is on disk, in order, for one turn: each is told to everyone who listens, and a thousand at once
   // would keep all others waiting.
   void settle() {
     auto& [batch, error] = written.front();
-    std::size_t count = 0;
     if (error) {
       undo(error);
       batch.clear();
     } else {
-      count = std::min<std::size_t>(batch.size(), most_published_at_once);
-      for (std::size_t i = 0; i < count; ++i) publish(*batch[i]);
+      const Turn turn;
+      std::size_t count = 0;
+      while (count < batch.size() && (count == 0 || !turn.is_long())) publish(*batch[count++]);
       batch.erase(batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(count));
     }
     if (batch.empty()) written.pop_front();
@@ -405,19 +405,24 @@ std::optional<std::vector<ObjectPtr>> Store::list_at(const kube::Resource& r, co
                                                      std::int64_t version) const {
   const auto& table = state_->table_of(r);
   if (version < table.forgotten || version > state_->durable_version) return std::nullopt;
-  const auto position = [](const ObjectPtr& o) { return Name(kube::namespace_of(*o), kube::name_of(*o)); };
-  std::map<Name, ObjectPtr> then;  // of what has changed since; null: it was not there
+  Objects then;  // of what has changed since; null: it was not there
   for (auto event = table.events.rbegin(); event != table.events.rend() && event->resource_version > version; ++event) {
-    then[position(event->object)] = event->before;
+    const auto& object = *event->object;
+    then[State::name_in(r, kube::namespace_of(object), kube::name_of(object))] = event->before;
   }
-  auto result = list(r, ns);
-  if (then.empty()) return result;
-  std::erase_if(result, [&](const ObjectPtr& o) { return then.contains(position(o)); });
-  for (const auto& [name, object] : then) {
-    if (object && (ns.empty() || !r.namespaced || name.first == ns)) result.push_back(object);
+  if (then.empty()) return list(r, ns);
+  // Both are in the order of their names: what has changed takes the place of what is.
+  const auto is_wanted = [&](const Name& name) { return ns.empty() || !r.namespaced || name.first == ns; };
+  std::vector<ObjectPtr> result;
+  const auto add = [&](const Name& name, const ObjectPtr& object) {
+    if (object && is_wanted(name)) result.push_back(object);
+  };
+  auto past = then.begin();
+  for (const auto& [name, object] : table.committed) {
+    for (; past != then.end() && past->first < name; ++past) add(past->first, past->second);
+    if (past == then.end() || past->first != name) add(name, object);
   }
-  std::sort(result.begin(), result.end(),
-            [&](const ObjectPtr& a, const ObjectPtr& b) { return position(a) < position(b); });
+  for (; past != then.end(); ++past) add(past->first, past->second);
   return result;
 }
 
@@ -428,20 +433,21 @@ std::int64_t Store::resource_version() const { return state_->durable_version; }
 Task<ObjectPtr> Store::create(const kube::Resource& r, json::object object, Persist persist) {
   auto state = state_;
   state->check_namespace(r, kube::namespace_of(object));
-  const bool named = !kube::name_of(object).empty();
   auto& table = state->table_of(r);
-  json::object next;
-  Name name;
-  // A generated name that is taken is drawn again.
-  for (int attempt = 0;; ++attempt) {
-    next = prepared_for_create(r, object, state->clock.now(), random_uuid(), random_suffix());
-    name = State::name_in(r, kube::namespace_of(next), kube::name_of(next));
-    if (!table.latest.contains(name)) break;
-    if (named || attempt == 8) {
-      throw Error{ErrorKind::conflict, qualified_name(r) + " \"" + name.second + "\" already exists"}.with_detail(
-          "AlreadyExists");
-    }
+  const auto is_taken = [&](const std::string& name) {
+    return table.latest.contains(State::name_in(r, kube::namespace_of(object), name));
+  };
+  auto suffix = random_suffix();
+  if (kube::name_of(object).empty()) {  // a generated name that is taken is drawn again
+    for (int attempt = 0; attempt < 8 && is_taken(generated_name(object, suffix)); ++attempt) suffix = random_suffix();
   }
+  if (const auto name = kube::name_of(object).empty() ? generated_name(object, suffix) : kube::name_of(object);
+      is_taken(name)) {
+    throw Error{ErrorKind::conflict, qualified_name(r) + " \"" + name + "\" already exists"}.with_detail(
+        "AlreadyExists");
+  }
+  auto next = prepared_for_create(r, std::move(object), state->clock.now(), random_uuid(), std::move(suffix));
+  auto name = State::name_in(r, kube::namespace_of(next), kube::name_of(next));
   if (persist == Persist::dry_run) co_return std::make_shared<const json::object>(std::move(next));
   auto write = state->enqueue(table, std::move(name), std::move(next), nullptr);
   co_return co_await State::durable(state, std::move(write));

@@ -60,6 +60,12 @@ bool counts_generations(const kube::Resource& r) {
          r.group == "discovery.k8s.io" || r.group == "scheduling.k8s.io" || r.plural == "replicationcontrollers";
 }
 
+std::string generated_name(const json::object& object, const std::string& suffix) {
+  const auto prefix = text_at(object, {"metadata", "generateName"});
+  if (prefix.empty()) throw Error{ErrorKind::invalid, "name or generateName is required"};
+  return prefix.substr(0, 58) + suffix;
+}
+
 json::object prepared_for_create(const kube::Resource& r, json::object object, Time now, std::string uid,
                                  std::string suffix) {
   json::object result;
@@ -67,11 +73,7 @@ json::object prepared_for_create(const kube::Resource& r, json::object object, T
   result["kind"] = r.kind;
   auto& metadata = child(result, "metadata");
   metadata = object_at(object, {"metadata"});
-  if (kube::name_of(result).empty()) {
-    const auto prefix = text_at(result, {"metadata", "generateName"});
-    if (prefix.empty()) throw Error{ErrorKind::invalid, "name or generateName is required"};
-    metadata["name"] = prefix.substr(0, 58) + suffix;
-  }
+  if (kube::name_of(result).empty()) metadata["name"] = generated_name(result, suffix);
   if (r.namespaced) {
     if (kube::namespace_of(result).empty()) throw Error{ErrorKind::invalid, "metadata.namespace is required"};
   } else {

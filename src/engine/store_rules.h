@@ -16,7 +16,10 @@ std::string controller_uid(const json::object& object);
 // Whether metadata.generation is kept for the type.
 bool counts_generations(const kube::Resource& r);
 
-// The object as it is stored first: name (from generateName and `suffix` if need be), uid, times, generation.
+// The name of an object that has only a generateName; throws invalid when it has neither.
+std::string generated_name(const json::object& object, const std::string& suffix);
+
+// The object as it is stored first: name (generated if need be), uid, times, generation.
 json::object prepared_for_create(const kube::Resource& r, json::object object, Time now, std::string uid,
                                  std::string suffix);
 

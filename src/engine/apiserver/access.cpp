@@ -59,6 +59,23 @@ bool gives(const json::object& held, const std::string& verb, const std::string&
   return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
 }
 
+// Each is looked for in everything that somebody holds, so a role that multiplies out would hold the thread for long.
+constexpr std::size_t most_combinations = 4096;
+std::size_t combinations_of(const json::array& rules) {
+  std::size_t sum = 0;
+  for (const auto& entry : rules) {
+    if (!entry.is_object()) continue;
+    const auto count = [&](std::string_view field) {
+      return std::min(array_at(entry.get_object(), {field}).size(), most_combinations + 1);
+    };
+    const auto names = std::max<std::size_t>(count("resourceNames"), 1);
+    auto each = count("nonResourceURLs");
+    each += std::min(count("apiGroups") * count("resources"), most_combinations + 1) * names;
+    sum += std::min(count("verbs") * std::min(each, most_combinations + 1), most_combinations + 1);
+  }
+  return sum;
+}
+
 bool holds(const std::vector<const json::object*>& held, const json::object& wanted) {
   const auto any = [&held](const auto& gives_it) { return std::any_of(held.begin(), held.end(), gives_it); };
   auto names = texts_of(wanted, "resourceNames");
@@ -217,9 +234,15 @@ std::optional<std::string> escalation(const Store& store, const User& user, cons
   if (binding && !bound) {
     return qualified_name(cluster_wide ? res::cluster_roles : res::roles) + " \"" + name + "\" not found";
   }
+  const auto& wanted = array_at(bound ? *bound : object, {"rules"});
+  if (combinations_of(wanted) > most_combinations) {
+    return "the rules have more than " + std::to_string(most_combinations) +
+           " combinations of verbs, groups, resources and names, which are too many to be compared with what user \"" +
+           user.name + "\" holds; grant them in several roles";
+  }
   const auto held = rules_for(store, user, ns);
   std::vector<std::string> missing;
-  for (const auto& entry : array_at(bound ? *bound : object, {"rules"})) {
+  for (const auto& entry : wanted) {
     if (entry.is_object() && !holds(held, entry.get_object())) missing.push_back(json::serialize(entry));
   }
   if (missing.empty()) return std::nullopt;

@@ -167,6 +167,20 @@ TEST_F(AccessTest, nobody_hands_out_more_than_they_have) {
   EXPECT_EQ(escalation(*store, root, res::role_bindings, binding("cluster-admin")), std::nullopt);
 }
 
+// Each combination is looked for in everything that the user holds: this one would take hours.
+TEST_F(AccessTest, a_role_that_multiplies_out_is_refused_before_it_is_compared) {
+  make(res::role_bindings,
+       "{metadata: {name: a, namespace: shop}, roleRef: {kind: ClusterRole, name: admin}, subjects: [{kind: User, "
+       "name: ann}]}");
+  const User ann{"ann", "", {}};
+  auto role = from_yaml("{metadata: {name: r, namespace: shop}, rules: [{apiGroups: [''], verbs: [get]}]}");
+  auto& rule = role.at("rules").as_array()[0].as_object();
+  rule["resources"] = rule["resourceNames"] = json::array(100'000, "pods");
+  const auto why = escalation(*store, ann, res::roles, role);
+  ASSERT_TRUE(why);
+  EXPECT_NE(why->find("grant them in several roles"), std::string::npos) << *why;
+}
+
 TEST_F(AccessTest, the_verbs_bind_and_escalate_permit_it) {
   make(res::cluster_roles,
        "{metadata: {name: operator}, rules: [{apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles], "

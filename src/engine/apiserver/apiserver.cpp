@@ -13,6 +13,9 @@
 #include "engine/apiserver/pki.h"
 #include "engine/descriptors.h"
 #include "engine/fields.h"
+#include "engine/object_bytes.h"
+#include "engine/turns.h"
+#include "lib/async/turn_times.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
@@ -110,8 +113,22 @@ struct ApiServer::State {
                    [&store, stored = type.stored] { return static_cast<double>(store.count(*stored)); },
                    {{"resource", type.plural()}});
     }
+    measure_turns();
     write_file_atomically(api.config.state / "kubeconfig",
                           kubeconfig(pki, "https://127.0.0.1:" + std::to_string(api.config.port)), 0600);
+  }
+
+  // Where asked for (lib/async/turn_times.h): how long the thread was held.
+  void measure_turns() {
+    auto* times = turn_times();
+    if (times == nullptr) return;
+    gauges.gauge("engine_longest_turn_seconds", "The longest turn of the loop since this was read",
+                 [times] { return std::chrono::duration<double>(times->take_longest()).count(); });
+    for (std::size_t i = 0; i < TurnTimes::bounds.size(); ++i) {
+      gauges.gauge("engine_long_turns", "Turns of the loop that were longer",
+                   [times, i] { return static_cast<double>(times->longer_than(i)); },
+                   {{"milliseconds", std::to_string(TurnTimes::bounds[i].count())}});
+    }
   }
 
   // --- who asks
@@ -408,18 +425,22 @@ void ApiServer::connect(PodAccess access) { state_->api.pods = std::move(access)
 void ApiServer::set_ready(bool ready) { state_->api.ready = ready; }
 void ApiServer::unready_while(std::function<std::optional<std::string>()> why) { state_->api.problem = std::move(why); }
 const std::string& ApiServer::ca_certificate() const { return state_->pki.ca_certificate; }
-json::object ApiServer::admit(const kube::Resource& r, json::object object) const {
+Task<json::object> ApiServer::admit(const kube::Resource& r, json::object object) const {
+  const auto state = state_;
   const auto* type = find_resource_type(r.group, r.version, r.plural);
   WF_CHECK(type != nullptr);
-  set_defaults(*type, object, nullptr);
-  if (const auto problems = problems_of(*type, object, nullptr); !problems.empty()) {
-    throw invalid_object(r, kube::name_of(object), problems);
-  }
-  const auto& api = state_->api;
+  auto complete = [&] {
+    set_defaults(*type, object, nullptr);
+    const auto problems = problems_of(*type, object, nullptr);
+    if (!problems.empty()) throw invalid_object(r, kube::name_of(object), problems);
+  };
+  const auto size = bytes_of(object);
+  co_await worked_on(size, complete);
+  const auto& api = state->api;
   admit_within_limits(api.store, r, object);
   if (&r == &res::pods) admit_pod(api.store, {.node_name = api.config.node_name, .now = api.clock.now()}, object);
   check_quota(api.store, r, object);
-  return object;
+  co_return object;
 }
 Task<IssuedToken> ApiServer::issue_token(TokenRequest request) {
   auto state = state_;

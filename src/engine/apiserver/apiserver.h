@@ -49,7 +49,7 @@ class ApiServer {
 
   const std::string& ca_certificate() const;
   // Defaults, checks and admission of an object that a controller makes. Throws ApiError.
-  json::object admit(const kube::Resource& r, json::object object) const;
+  Task<json::object> admit(const kube::Resource& r, json::object object) const;
   // For the automatic volumes of pods. Throws not_found when the account is absent.
   Task<IssuedToken> issue_token(TokenRequest request);
 

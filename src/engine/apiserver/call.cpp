@@ -7,6 +7,7 @@
 #include "engine/apiserver/printers.h"
 #include "engine/apiserver/protobuf_body.h"
 #include "engine/fields.h"
+#include "engine/object_bytes.h"
 #include "engine/turns.h"
 #include "lib/base/text.h"
 #include "lib/kube/yaml.h"
@@ -87,16 +88,19 @@ std::string served_text(const ResourceType& type, const Negotiated& form, const 
   return type.to_served == nullptr ? json::serialize(stored) : json::serialize(type.to_served(stored));
 }
 
-http::Response object_response(Call& call, int status, ObjectPtr object) {
+Task<http::Response> object_response(const Call& call, int status, ObjectPtr object) {
   const auto form = negotiate(call.request.headers.get("Accept"));
-  if (form.form == Form::object && !form.yaml && call.type->to_served == nullptr) return json_response(status, *object);
-  const auto shown = served(*call.type, *object);
-  if (form.form == Form::table) {
-    return json_response(status, table_of(*call.type, shown, table_options(call, form.meta_version)));
-  }
-  const auto body = form.form == Form::metadata ? metadata_of(shown, form.meta_version) : shown;
-  if (form.yaml) return http::Response::text(status, kube::print_yaml(body), "application/yaml");
-  return json_response(status, body);
+  const auto options = table_options(call, form.meta_version);
+  const auto& type = *call.type;
+  auto written = [&] {
+    if (form.form == Form::object && !form.yaml && type.to_served == nullptr) return json_response(status, *object);
+    const auto shown = served(type, *object);
+    if (form.form == Form::table) return json_response(status, table_of(type, shown, options));
+    const auto body = form.form == Form::metadata ? metadata_of(shown, form.meta_version) : shown;
+    if (form.yaml) return http::Response::text(status, kube::print_yaml(body), "application/yaml");
+    return json_response(status, body);
+  };
+  co_return co_await worked_on(bytes_of(*object), written);
 }
 
 namespace {

@@ -51,7 +51,7 @@ Negotiated negotiate(std::string_view accept);  // throws ApiError 406
 
 http::Response json_response(int status, const json::object& body);
 // An object, in the served version and the form that the client asked for.
-http::Response object_response(Call& call, int status, ObjectPtr object);
+Task<http::Response> object_response(const Call& call, int status, ObjectPtr object);
 json::object served(const ResourceType& type, const json::object& stored);
 // An object as text, whole or its metadata alone, without a copy where it is served as it is stored.
 std::string served_text(const ResourceType& type, const Negotiated& form, const json::object& stored);

@@ -137,18 +137,26 @@ bool quota_concerns(const json::object& quota, const kube::Resource& r) {
   return false;
 }
 
+namespace {
+
+// Adds what the objects of one resource use of what `sum` has.
+void add_used(QuotaUse& sum, const json::object& quota, const kube::Resource& r, const ListObjects& list) {
+  for (const auto& object : list(r, kube::namespace_of(quota))) {
+    if (!quota_covers(quota, r, *object)) continue;
+    for (const auto& [name, amount] : quota_use_of(r, *object)) {
+      if (const auto found = sum.find(name); found != sum.end()) found->second += amount;
+    }
+  }
+}
+
+}  // namespace
+
 QuotaUse quota_used(const json::object& quota, const ListObjects& list) {
   QuotaUse sum;
   const auto& hard = object_at(quota, {"spec", "hard"});
   for (const auto& [name, limit] : hard) sum[std::string(name)] = 0;
   for (const auto* r : kube::all_resources()) {
-    if (!r->namespaced || !quota_concerns(quota, *r)) continue;
-    for (const auto& object : list(*r, kube::namespace_of(quota))) {
-      if (!quota_covers(quota, *r, *object)) continue;
-      for (const auto& [name, amount] : quota_use_of(*r, *object)) {
-        if (const auto found = sum.find(name); found != sum.end()) found->second += amount;
-      }
-    }
+    if (r->namespaced && quota_concerns(quota, *r)) add_used(sum, quota, *r, list);
   }
   return sum;
 }
@@ -172,7 +180,10 @@ std::optional<std::string> why_over_quota(const json::object& quota, const kube:
     }
   }
   const auto asked = quota_use_of(r, object);
-  const auto used = quota_used(quota, list);
+  // What it counts in nothing else does: of a quota of many kinds only this one is added up.
+  QuotaUse used;
+  for (const auto& [name, limit] : object_at(quota, {"spec", "hard"})) used[std::string(name)] = 0;
+  add_used(used, quota, r, list);
   std::vector<std::string> requested, present, limited;
   for (const auto& [limit_name, limit] : object_at(quota, {"spec", "hard"})) {
     const std::string name(limit_name);

@@ -5,6 +5,7 @@
 #include "engine/apiserver/context.h"
 #include "engine/apiserver/printers.h"
 #include "engine/fields.h"
+#include "engine/turns.h"
 #include "lib/base/encoding.h"
 #include "lib/base/text.h"
 #include "lib/kube/objects.h"
@@ -101,7 +102,8 @@ std::pair<std::vector<ObjectPtr>, std::string> snapshot_of(const Call& call, con
       "without the continue parameter.");
 }
 
-ListPage page_of(const Call& call) {
+// The selected of them, in turns: of ten thousand objects each must be looked at.
+Task<ListPage> page_of(const Call& call) {
   const auto selection = selection_of(call);
   const auto from = continuation(call);
   auto [objects, version] = snapshot_of(call, from);
@@ -109,11 +111,20 @@ ListPage page_of(const Call& call) {
   page.version = version;
   const auto limit = limit_of(call);
   const auto position = [](const json::object& o) { return std::pair(kube::namespace_of(o), kube::name_of(o)); };
-  for (auto& object : objects) {
-    if (from && position(*object) <= std::pair(from->ns, from->name)) continue;
-    if (!selection.everything && !selection.matches(*object)) continue;
+  auto at = objects.begin();
+  if (from) {
+    const auto is_told = [&](const ObjectPtr& o) { return position(*o) <= std::pair(from->ns, from->name); };
+    at = std::partition_point(objects.begin(), objects.end(), is_told);
+  }
+  Turn turn;
+  for (; at != objects.end(); ++at) {
+    if (turn.is_long()) co_await turn.end();
+    if (!selection.everything && !selection.matches(**at)) continue;
     if (page.objects.size() < limit) {
-      page.objects.push_back(std::move(object));
+      page.objects.push_back(std::move(*at));
+    } else if (selection.everything) {
+      page.remaining = static_cast<std::size_t>(objects.end() - at);
+      break;
     } else {
       ++page.remaining;
     }
@@ -122,7 +133,7 @@ ListPage page_of(const Call& call) {
     const auto [ns, name] = position(*page.objects.back());
     page.next = to_base64url(json::serialize(json::object{{"rv", page.version}, {"ns", ns}, {"name", name}}));
   }
-  return page;
+  co_return page;
 }
 
 // A list on its way out, piece by piece: of ten thousand objects the whole text would take the thread for longer than
@@ -135,10 +146,13 @@ class ListText {
         table_(table_options(call, form_.meta_version)),
         page_(std::move(page)) {}
 
-  // Appends to the text until it is `piece` long, or all is in it.
-  void append(std::string& text, std::size_t piece) {
-    if (next_ == 0) text += head();
-    while (next_ < page_.objects.size() && text.size() < piece) {
+  // Appends to the text until it is `piece` long, or all is in it. On the engine's thread for one turn at most.
+  enum class For { one_turn, as_long_as_it_takes };
+  void append(std::string& text, std::size_t piece, For time = For::one_turn) {
+    const Turn turn;
+    if (!std::exchange(begun_, true)) text += head();
+    while (next_ < page_.objects.size() && text.size() < piece &&
+           (time != For::one_turn || text.empty() || !turn.is_long())) {
       if (next_ > 0) text += ',';
       auto object = std::exchange(page_.objects[next_++], nullptr);
       text += form_.form == Form::table ? json::serialize(table_row(type_, served(type_, *object), table_))
@@ -177,7 +191,7 @@ class ListText {
   TableOptions table_;
   ListPage page_;
   std::size_t next_ = 0;
-  bool ended_ = false;
+  bool begun_ = false, ended_ = false;
 };
 
 Task<> send_list(std::shared_ptr<ListText> list, std::shared_ptr<std::string> begun, http::BodyWriter& out) {
@@ -232,12 +246,13 @@ Selection selection_of(const Call& call) {
 Task<http::Response> get_object(Call& call) {
   const auto object = call.api.store.find(call.resource(), call.info.ns, call.info.name);
   if (!object) throw absent(call.resource(), call.info.name);
-  co_return object_response(call, 200, object);
+  co_return co_await object_response(call, 200, object);
 }
 
 Task<http::Response> list_objects(Call& call) {
   const auto form = negotiate(call.request.headers.get("Accept"));
-  co_return co_await list_response(call, form, page_of(call));
+  auto page = co_await page_of(call);
+  co_return co_await list_response(call, form, std::move(page));
 }
 
 Task<http::Response> list_response(const Call& call, Negotiated form, ListPage page) {
@@ -245,7 +260,7 @@ Task<http::Response> list_response(const Call& call, Negotiated form, ListPage p
   auto text = std::make_shared<std::string>();
   if (form.yaml) {
     auto print = [list, text] {
-      list->append(*text, SIZE_MAX);
+      list->append(*text, SIZE_MAX, ListText::For::as_long_as_it_takes);
       return as_yaml(std::move(*text));
     };
     co_return http::Response::text(200, co_await offload(print), "application/yaml");

@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <deque>
+#include <iterator>
 
 #include "engine/apiserver/api_error.h"
 #include "engine/apiserver/context.h"
 #include "engine/apiserver/printers.h"
 #include "engine/fields.h"
+#include "engine/turns.h"
 #include "lib/base/encoding.h"
 #include "lib/base/text.h"
 #include "lib/kube/objects.h"
@@ -52,7 +54,7 @@ struct WatchPlan {
   WatchForm form;
   Selection selection;
   std::string ns;
-  std::deque<ObjectPtr> initial;
+  std::deque<ObjectPtr> initial;  // those of them that are selected are told first
   std::int64_t version = 0;
   bool bookmarks = false, end_of_initial = false;
   std::chrono::seconds limit{};
@@ -125,15 +127,18 @@ Task<> stream_events(std::shared_ptr<WatchPlan> plan, std::shared_ptr<Backlog> b
   auto next_bookmark = std::chrono::steady_clock::now() + bookmark_interval;
   std::string text;
   for (;;) {
-    while (!plan->initial.empty() && text.size() < piece) {
-      text += event_text(plan->form, "ADDED", *plan->initial.front());
+    const Turn turn;
+    while (!plan->initial.empty() && text.size() < piece && !turn.is_long()) {
+      if (plan->selection.matches(*plan->initial.front()))
+        text += event_text(plan->form, "ADDED", *plan->initial.front());
       plan->initial.pop_front();
     }
     const bool told_initial = plan->initial.empty();
     if (told_initial && std::exchange(plan->end_of_initial, false)) {
       text += bookmark_text(*plan->form.type, plan->version, true);
     }
-    while (told_initial && !backlog->empty() && text.size() < piece) text += event_text(*plan, backlog->pop());
+    while (told_initial && !backlog->empty() && text.size() < piece && !turn.is_long())
+      text += event_text(*plan, backlog->pop());
     const auto now = std::chrono::steady_clock::now();
     const bool over = now >= deadline || backlog->overflowed();
     const bool told_all = told_initial && backlog->empty() && !backlog->overflowed();
@@ -146,7 +151,10 @@ Task<> stream_events(std::shared_ptr<WatchPlan> plan, std::shared_ptr<Backlog> b
       text.clear();
     }
     if (over) co_return;  // the client asks again from where it is
-    if (!plan->initial.empty() || !backlog->empty() || backlog->overflowed()) continue;
+    if (!plan->initial.empty() || !backlog->empty() || backlog->overflowed()) {
+      if (turn.is_long()) co_await give_way();  // nothing may have been written
+      continue;
+    }
     co_await backlog->wait_until(plan->bookmarks ? std::min(deadline, next_bookmark) : deadline);
   }
 }
@@ -172,9 +180,8 @@ Task<http::Response> watch_objects(Call& call) {
   auto backlog = std::make_shared<Backlog>(plan, call.api.executor);
   const auto since = call.option("resourceVersion");
   if (since.empty() || since == "0" || send_initial) {
-    for (auto& object : store.list(call.resource(), plan->ns)) {
-      if (plan->selection.matches(*object)) plan->initial.push_back(std::move(object));
-    }
+    auto objects = store.list(call.resource(), plan->ns);
+    plan->initial.assign(std::move_iterator(objects.begin()), std::move_iterator(objects.end()));
     plan->version = store.resource_version();
     plan->end_of_initial = send_initial && plan->bookmarks;
   } else {

@@ -220,7 +220,7 @@ Task<http::Response> create(Call& call, Draft given) {
   auto object = co_await worked_on(size, finish);
   if (size > largest_at_once) admit(call, object, nullptr);  // what is free may have been taken meanwhile
   const auto made = co_await call.api.store.create(call.resource(), std::move(object), call.persist());
-  co_return object_response(call, 201, made);
+  co_return co_await object_response(call, 201, made);
 }
 
 // Edits the stored object by `change`, which is pure; sees the object in the served version, and returns it so.
@@ -244,7 +244,7 @@ Task<http::Response> edit(Call& call, std::size_t size, Change change) {
     auto next = co_await worked_on(both, finish);
     if (both > largest_at_once && part_of(call) == Part::whole) admit(call, next, before.get());
     const auto result = co_await store.replace(r, before, std::move(next), call.persist());
-    if (result) co_return object_response(call, 200, result);
+    if (result) co_return co_await object_response(call, 200, result);
   }
   throw conflicting(r, call.info.name,
                     "the object has been modified; please apply your changes to the latest version and try again");
@@ -416,7 +416,7 @@ Task<http::Response> delete_object(Call& call) {
   const auto now = call.api.store.find(r, call.info.ns, call.info.name);
   const bool gone = !now || kube::uid_of(*now) != kube::uid_of(*left);
   if (gone && &r != &res::pods) co_return json_response(200, success_status(r, call.info.name, kube::uid_of(*left)));
-  co_return object_response(call, 200, left);
+  co_return co_await object_response(call, 200, left);
 }
 
 Task<http::Response> delete_collection(Call& call) {

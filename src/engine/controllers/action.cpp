@@ -13,7 +13,8 @@ namespace {
 
 Task<> create(ControllerContext context, Create action, Created& result) {
   try {
-    auto object = context.admit ? context.admit(*action.resource, std::move(action.object)) : std::move(action.object);
+    auto object = std::move(action.object);
+    if (context.admit) object = co_await context.admit(*action.resource, std::move(object));
     result.object = co_await context.store.create(*action.resource, std::move(object));
   } catch (const ApiError& error) {
     result.error = Error{ErrorKind::forbidden, error.what()};
@@ -90,10 +91,9 @@ Task<std::vector<Created>> perform(ControllerContext context, Actions actions) {
   const auto executor = co_await asio::this_coro::executor;
   co_await keep_waiting();  // the group ends before this does; each write is short
   TaskGroup group(executor);
-  constexpr std::size_t most_at_once = 64;
-  std::size_t begun = 0;
+  Turn turn;
   for (auto& action : actions) {
-    if (++begun % most_at_once == 0) co_await give_way();
+    if (turn.is_long()) co_await turn.end();
     if (auto* c = std::get_if<Create>(&action)) {
       created.emplace_back();
       group.spawn("create", noting(create(context, std::move(*c), created.back()), failure));

@@ -51,7 +51,7 @@ struct ControllerContext {
   Clock& clock;
   std::string component;
   // Defaults and admission of what a controller makes, as the API server would; throws what it would say.
-  std::function<json::object(const kube::Resource&, json::object)> admit;
+  std::function<Task<json::object>(const kube::Resource&, json::object)> admit;
 };
 // Begins all of them at once, in order, so that they are seen in order; returns when all are done. What is gone already
 // is fine; so is a conflict of uid. The result has an entry per Create, in order.

@@ -53,6 +53,7 @@ struct Controllers::State {
     daemon_sets = &add_loop("daemonset", &Reconciler::daemon_set);
     stateful_sets = &add_loop("statefulset", &Reconciler::stateful_set);
     jobs = &add_loop("job", &Reconciler::job);
+    lost_job_pods = &add_loop("job-pod", &Reconciler::lost_job_pod);
     cron_jobs = &add_loop("cronjob", &Reconciler::cron_job);
     autoscalers = &add_loop("autoscaler", &Reconciler::autoscaler);
     budgets = &add_loop("disruption", &Reconciler::disruption_budget);
@@ -91,6 +92,12 @@ struct Controllers::State {
     });
     on(res::daemon_sets, [this](const json::object& o) { daemon_sets->add(key_of(o)); });
     on(res::stateful_sets, [this](const json::object& o) { stateful_sets->add(key_of(o)); });
+    subscriptions.push_back(store.subscribe(res::jobs, [this](const StoreEvent& event) {
+      if (event.type != StoreEvent::Type::deleted) return;
+      const auto& job = *event.object;
+      for (const auto& pod : store.list_controlled(res::pods, kube::namespace_of(job), kube::uid_of(job)))
+        lost_job_pods->add(key_of(*pod));
+    }));
     on(res::jobs, [this](const json::object& o) {
       jobs->add(key_of(o));
       if (const auto name = owner_named(o, "CronJob"); !name.empty())
@@ -181,6 +188,14 @@ struct Controllers::State {
     }
   }
 
+  // The Job that it belongs to is gone, or another one by now.
+  bool is_of_lost_job(const json::object& pod) const {
+    const auto name = owner_named(pod, "Job");
+    if (name.empty()) return false;
+    const auto job = store.find(res::jobs, kube::namespace_of(pod), name);
+    return !job || kube::uid_of(*job) != controller_uid(pod);
+  }
+
   void pod_changed(const json::object& pod) {
     const auto ns = kube::namespace_of(pod);
     wake_owner(pod, "ReplicaSet", *replica_sets);
@@ -189,7 +204,11 @@ struct Controllers::State {
     }
     if (const auto name = owner_named(pod, "DaemonSet"); !name.empty()) daemon_sets->add(ns + "/" + name);
     wake_owner(pod, "StatefulSet", *stateful_sets);
-    wake_owner(pod, "Job", *jobs);
+    if (is_of_lost_job(pod)) {
+      lost_job_pods->add(key_of(pod));
+    } else {
+      wake_owner(pod, "Job", *jobs);
+    }
     endpoints_of(pod);
     if (text_at(pod, {"spec", "nodeName"}).empty()) placement->add(key_of(pod));
     for (const auto& volume : array_at(pod, {"spec", "volumes"})) {
@@ -225,8 +244,8 @@ struct Controllers::State {
   Reconciler reconciler;
   GarbageCollector garbage;
   std::map<std::string, std::unique_ptr<Loop>> loops;
-  Loop *deployments, *replica_sets, *daemon_sets, *stateful_sets, *jobs, *cron_jobs, *autoscalers, *budgets, *endpoints,
-      *services, *namespaces, *claims, *volumes, *placement, *events, *quotas;
+  Loop *deployments, *replica_sets, *daemon_sets, *stateful_sets, *jobs, *lost_job_pods, *cron_jobs, *autoscalers,
+      *budgets, *endpoints, *services, *namespaces, *claims, *volumes, *placement, *events, *quotas;
   std::vector<std::unique_ptr<Store::Subscription>> subscriptions;
 };
 

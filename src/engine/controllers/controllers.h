@@ -23,7 +23,7 @@ struct ControllersConfig {
   int api_port = 6443;
   std::function<Task<std::vector<PodUsage>>()> pod_usage;  // for autoscalers; none: nothing is measured
   // Defaults and admission of created objects, as the API server does it.
-  std::function<json::object(const kube::Resource&, json::object)> admit;
+  std::function<Task<json::object>(const kube::Resource&, json::object)> admit;
 };
 
 class Controllers {

@@ -1,6 +1,7 @@
 #include "engine/controllers/garbage_collector.h"
 
 #include "engine/fields.h"
+#include "engine/turns.h"
 #include "lib/async/supervisor.h"
 #include "lib/kube/objects.h"
 
@@ -58,7 +59,9 @@ std::vector<Dependent> GarbageCollector::dependents_of(const std::string& uid) c
 Task<std::optional<Time>> GarbageCollector::orphaned(std::string uid) {
   if (index_.is_alive(uid)) co_return std::nullopt;
   Actions actions;
+  Turn turn;
   for (const auto& d : dependents_of(uid)) {
+    if (turn.is_long()) co_await turn.end();
     for (auto& action : plan_orphan(*d.resource, *d.object, uid, index_)) actions.push_back(std::move(action));
   }
   co_await perform(context_, std::move(actions));

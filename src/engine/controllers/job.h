@@ -12,7 +12,7 @@ struct JobPlan {
   Actions actions;
   std::optional<Time> again;
 };
-// `pods`: of the namespace.
+// `pods`: its own and those that nobody controls.
 JobPlan plan_job(const ObjectPtr& job, const Objects& pods, Time now);
 
 // Pods of a Job of this name that is gone (`uid`: of the one that has the name now, "" none): nobody counts them.

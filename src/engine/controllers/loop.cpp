@@ -3,6 +3,7 @@
 #include <boost/asio/as_tuple.hpp>
 
 #include "engine/apiserver/api_error.h"
+#include "engine/turns.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 
@@ -16,25 +17,37 @@ struct Loop::State {
 
   void add(const std::string& key) {
     mark(key);
+    ++added;
     wakeup.cancel();
   }
 
-  // Starts what may start now; returns when the next key is due.
-  std::optional<Time> start_ready() {
+  // Starts what may start now; returns when the next key is due. A step that has nothing to wait for ends within its
+  // start: of ten thousand keys some start in each turn.
+  Task<std::optional<Time>> start_ready() {
+    Turn turn;
     const auto now = clock.now();
-    while (!order.empty() && order.begin()->first <= now) mark(std::string(order.begin()->second));
+    while (!order.empty() && order.begin()->first <= now) {
+      mark(std::string(order.begin()->second));
+      if (turn.is_long()) co_await turn.end();
+    }
     for (auto at = dirty.begin(); at != dirty.end();) {
+      if (turn.is_long()) {
+        const auto next = *at;
+        co_await turn.end();
+        at = dirty.lower_bound(next);
+        continue;
+      }
       if (busy.contains(*at)) {
         ++at;
         continue;
       }
-      // Not dirty any more before it runs: what has nothing to wait for ends within spawn.
+      // Not dirty any more before it runs.
       const auto key = *at;
       at = dirty.erase(at);
       busy.insert(key);
       group.spawn(name, one(key));
     }
-    return order.empty() ? std::nullopt : std::optional(order.begin()->first);
+    co_return order.empty() ? std::nullopt : std::optional(order.begin()->first);
   }
 
   void mark(const std::string& key) {
@@ -57,6 +70,7 @@ struct Loop::State {
     struct Done {
       ~Done() {
         state.busy.erase(key);
+        ++state.added;
         state.wakeup.cancel();
       }
       State& state;
@@ -84,7 +98,9 @@ struct Loop::State {
 
   Task<> run() {
     for (;;) {
-      const auto next = start_ready();
+      const auto seen = added;
+      const auto next = co_await start_ready();
+      if (added != seen) continue;  // while others had their turn
       if (next) {
         wakeup.expires_after(std::max<std::chrono::nanoseconds>(*next - clock.now(), 0ns));
       } else {
@@ -103,13 +119,17 @@ struct Loop::State {
   std::map<std::string, Time> due;
   std::set<std::pair<Time, std::string>> order;  // the same by time: thousands of events wait to expire
   std::map<std::string, int> failures;
+  std::uint64_t added = 0;  // how often there was something new to start
 };
 
 Loop::Loop(Executor executor, std::string name, const Clock& clock, Reconcile reconcile)
     : state_(std::make_shared<State>(std::move(executor), std::move(name), clock, std::move(reconcile))) {}
 Loop::~Loop() = default;
 void Loop::add(const std::string& key) { state_->add(key); }
-void Loop::look_at_clock() { state_->wakeup.cancel(); }
+void Loop::look_at_clock() {
+  ++state_->added;
+  state_->wakeup.cancel();
+}
 Task<> Loop::run() {
   auto state = state_;
   co_await with_cleanup(state->run(), [state] { return state->group.stop(); });

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <boost/asio/post.hpp>
 #include <ctime>
 #include <filesystem>
 
@@ -122,6 +123,25 @@ TEST(Loop, looks_at_once_when_the_clock_was_set) {
     return looks == 2;
   });
   EXPECT_EQ(looks, 2);
+}
+
+// Steps that have nothing to wait for end within their start.
+TEST(Loop, lets_others_have_their_turn_while_many_keys_are_looked_at) {
+  StoreFixture fixture;
+  constexpr std::size_t keys = 200;
+  std::size_t looks = 0, looks_before_the_other = 0;
+  auto reconcile = [&](std::string) -> Task<std::optional<Time>> {
+    const auto begun = std::chrono::steady_clock::now();
+    while (std::chrono::steady_clock::now() - begun < 1ms) continue;
+    if (++looks == 1) asio::post(fixture.context, [&] { looks_before_the_other = looks; });
+    co_return std::nullopt;
+  };
+  Loop loop(fixture.context.get_executor(), "test", fixture.clock, reconcile);
+  for (std::size_t i = 0; i < keys; ++i) loop.add("key " + std::to_string(i));
+  run_until(fixture, loop, [&] { return looks == keys; });
+  EXPECT_EQ(looks, keys);
+  EXPECT_GT(looks_before_the_other, 0u);
+  EXPECT_LT(looks_before_the_other, keys);
 }
 
 TEST(ClockWatch, tells_when_the_clock_is_set) {

@@ -13,6 +13,8 @@
 #include "engine/controllers/replica_set.h"
 #include "engine/controllers/stateful_set.h"
 #include "engine/fields.h"
+#include "engine/object_bytes.h"
+#include "engine/turns.h"
 #include "lib/kube/objects.h"
 
 namespace workflow::engine {
@@ -24,6 +26,16 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 constexpr auto autoscaler_period = 15s;
 constexpr const char* service_label = "kubernetes.io/service-name";
+
+// What a plan is about: it runs on the pool where that is much. `others` are looked at, each for a moment.
+struct Extent {
+  std::size_t bytes = 0, others = 0;
+};
+template <typename F>
+Task<std::invoke_result_t<F>> planned(Extent extent, F plan) {
+  constexpr std::size_t bytes_per_look = 2048;  // about as much work as the look at a pod
+  co_return co_await worked_on(extent.bytes + extent.others * bytes_per_look, std::move(plan));
+}
 
 }  // namespace
 
@@ -54,14 +66,20 @@ Task<std::optional<Time>> Reconciler::deployment(std::string ns, std::string nam
   for (const auto& set : sets) {
     for (auto& pod : store_.list_controlled(res::pods, ns, kube::uid_of(*set))) pods.push_back(std::move(pod));
   }
-  auto plan = plan_deployment(object, sets, pods, clock_.now());
+  std::size_t bytes = bytes_of(*object);
+  for (const auto& set : sets) bytes += bytes_of(*set);
+  const auto now = clock_.now();
+  auto look = [&] { return plan_deployment(object, sets, pods, now); };
+  auto plan = co_await planned({bytes, pods.size()}, look);
   const auto results = co_await perform(context("deployment-controller"), std::move(plan.actions));
   const auto is_taken = [](const Created& c) { return c.error && c.error->detail() == "AlreadyExists"; };
   if (!std::any_of(results.begin(), results.end(), is_taken)) co_return plan.again;
   // A set of somebody else has the name that the new one was to have: only now all of the namespace matter.
   const auto current = store_.find(res::deployments, ns, name);
   if (!current) co_return std::nullopt;
-  plan = plan_deployment(current, store_.list(res::replica_sets, ns), pods, clock_.now());
+  const auto all_sets = store_.list(res::replica_sets, ns);
+  auto look_again = [&] { return plan_deployment(current, all_sets, pods, now); };
+  plan = co_await planned({bytes, pods.size() + all_sets.size()}, look_again);
   co_await perform(context("deployment-controller"), std::move(plan.actions));
   co_return plan.again;
 }
@@ -75,7 +93,10 @@ Task<std::optional<Time>> Reconciler::replica_set(std::string ns, std::string na
   }
   const auto failed = creation_failures_.find(key);
   const auto known = failed == creation_failures_.end() ? std::string() : failed->second;
-  auto plan = plan_replica_set(*object, within_reach(res::pods, *object), known, clock_.now());
+  const auto pods = within_reach(res::pods, *object);
+  const auto now = clock_.now();
+  auto look = [&] { return plan_replica_set(*object, pods, known, now); };
+  auto plan = co_await planned({bytes_of(*object), pods.size()}, look);
   std::vector<std::string> removed;
   for (const auto& action : plan.actions) {
     const auto* r = std::get_if<Remove>(&action);
@@ -89,8 +110,8 @@ Task<std::optional<Time>> Reconciler::replica_set(std::string ns, std::string na
   }
   creation_failures_[key] = failure;
   if (failure != known) {
-    if (const auto now = store_.find(res::replica_sets, ns, name)) {
-      auto told = plan_replica_set(*now, within_reach(res::pods, *now), failure, clock_.now()).actions;
+    if (const auto current = store_.find(res::replica_sets, ns, name)) {
+      auto told = plan_replica_set(*current, within_reach(res::pods, *current), failure, clock_.now()).actions;
       std::erase_if(told, [](const Action& a) { return !std::holds_alternative<Merge>(a); });
       co_await perform(context("replicaset-controller"), std::move(told));
     }
@@ -151,14 +172,24 @@ Task<std::optional<Time>> Reconciler::stateful_set(std::string ns, std::string n
 
 Task<std::optional<Time>> Reconciler::job(std::string ns, std::string name) {
   const auto object = store_.find(res::jobs, ns, name);
-  const auto pods = store_.list(res::pods, ns);
-  co_await perform(context("job-controller"), plan_lost_job_pods(name, object ? kube::uid_of(*object) : "", pods));
   if (!object) co_return std::nullopt;
-  auto plan = plan_job(object, pods, clock_.now());
+  const auto pods = within_reach(res::pods, *object);
+  const auto now = clock_.now();
+  auto look = [&] { return plan_job(object, pods, now); };
+  auto plan = co_await planned({bytes_of(*object), pods.size()}, look);
   const auto results = co_await perform(context("job-controller"), std::move(plan.actions));
   const auto failure = co_await tell_creations(object, results, {}, "job-controller");
   if (!failure.empty() && !is_leaving(ns)) throw Error{ErrorKind::unavailable, failure};
   co_return plan.again;
+}
+
+Task<std::optional<Time>> Reconciler::lost_job_pod(std::string ns, std::string name) {
+  const auto pod = store_.find(res::pods, ns, name);
+  if (!pod) co_return std::nullopt;
+  const auto owner = owner_named(*pod, "Job");
+  const auto job = store_.find(res::jobs, ns, owner);
+  co_await perform(context("job-controller"), plan_lost_job_pods(owner, job ? kube::uid_of(*job) : "", {pod}));
+  co_return std::nullopt;
 }
 
 Task<std::optional<Time>> Reconciler::service_endpoints(std::string ns, std::string name) {
@@ -168,9 +199,13 @@ Task<std::optional<Time>> Reconciler::service_endpoints(std::string ns, std::str
   }
   const auto present = store_.find(res::endpoints, ns, name);
   const auto service = store_.find(res::services, ns, name);
-  auto actions = ns == "default" && name == "kubernetes"
-                     ? plan_api_endpoints(config_.api_addresses, config_.api_port, slices, present)
-                     : plan_endpoints(ns, name, service, store_.list(res::pods, ns), slices, present);
+  const auto pods = store_.list(res::pods, ns);
+  auto look = [&] {
+    return ns == "default" && name == "kubernetes"
+               ? plan_api_endpoints(config_.api_addresses, config_.api_port, slices, present)
+               : plan_endpoints(ns, name, service, pods, slices, present);
+  };
+  auto actions = co_await planned({0, pods.size()}, look);
   if (is_leaving(ns)) std::erase_if(actions, [](const Action& a) { return std::holds_alternative<Create>(a); });
   const auto results = co_await perform(context("endpoint-slice-controller"), std::move(actions));
   for (const auto& result : results) {
@@ -198,10 +233,16 @@ std::vector<Dependent> Reconciler::contents_of(const std::string& ns) {
 Task<std::optional<Time>> Reconciler::name_space(std::string, std::string name) {
   const auto object = store_.find(res::namespaces, "", name);
   if (!object) co_return std::nullopt;
-  auto actions = kube::is_being_deleted(*object)
-                     ? plan_namespace(*object, contents_of(name), clock_.now())
-                     : plan_namespace_basics(*object, store_.find(res::service_accounts, name, "default"),
-                                             store_.find(res::config_maps, name, "kube-root-ca.crt"), config_.root_ca);
+  Actions actions;
+  if (kube::is_being_deleted(*object)) {
+    const auto contents = contents_of(name);
+    const auto now = clock_.now();
+    auto look = [&] { return plan_namespace(*object, contents, now); };
+    actions = co_await planned({0, contents.size()}, look);
+  } else {
+    actions = plan_namespace_basics(*object, store_.find(res::service_accounts, name, "default"),
+                                    store_.find(res::config_maps, name, "kube-root-ca.crt"), config_.root_ca);
+  }
   const auto results = co_await perform(context("namespace-controller"), std::move(actions));
   for (const auto& result : results) {
     if (result.error && result.error->detail() != "AlreadyExists") throw *result.error;
@@ -273,8 +314,16 @@ Task<std::optional<Time>> Reconciler::expire_event(std::string ns, std::string n
 Task<std::optional<Time>> Reconciler::quota(std::string ns, std::string name) {
   const auto object = store_.find(res::resource_quotas, ns, name);
   if (!object) co_return std::nullopt;
-  const auto list = [this](const kube::Resource& r, const std::string& of) { return store_.list(r, of); };
-  co_await perform(context("resourcequota-controller"), plan_quota(*object, quota_used(*object, list)));
+  std::map<const kube::Resource*, Objects> counted;
+  std::size_t count = 0;
+  for (const auto* r : kube::all_resources()) {
+    if (!r->namespaced || !quota_concerns(*object, *r)) continue;
+    counted[r] = store_.list(*r, ns);
+    count += counted[r].size();
+  }
+  const auto list = [&counted](const kube::Resource& r, const std::string&) { return counted[&r]; };
+  auto look = [&] { return plan_quota(*object, quota_used(*object, list)); };
+  co_await perform(context("resourcequota-controller"), co_await planned({0, count}, look));
   co_return std::nullopt;
 }
 

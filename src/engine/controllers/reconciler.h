@@ -26,6 +26,7 @@ class Reconciler {
   Again daemon_set(std::string ns, std::string name);
   Again stateful_set(std::string ns, std::string name);
   Again job(std::string ns, std::string name);
+  Again lost_job_pod(std::string ns, std::string name);  // a pod whose job is gone, or another one by now
   Again cron_job(std::string ns, std::string name);
   Again autoscaler(std::string ns, std::string name);
   Again disruption_budget(std::string ns, std::string name);

@@ -4,6 +4,7 @@
 
 #include "engine/controllers/adoption.h"
 #include "engine/fields.h"
+#include "engine/object_bytes.h"
 #include "lib/kube/objects.h"
 
 namespace workflow::engine {
@@ -11,7 +12,8 @@ namespace workflow::engine {
 namespace {
 
 namespace res = kube::resources;
-constexpr std::int64_t burst = 500;  // pods made or removed in one go
+constexpr std::int64_t burst = 500;              // pods made or removed in one go
+constexpr std::int64_t burst_bytes = 8LL << 20;  // of those that are made
 
 json::object status_of(const json::object& set, const Objects& pods, const std::string& failure, Time now,
                        std::optional<Time>& again) {
@@ -79,7 +81,9 @@ ReplicaSetPlan plan_replica_set(const json::object& set, const Objects& all, con
     std::copy_if(pods.begin(), pods.end(), std::back_inserter(active),
                  [](const ObjectPtr& p) { return is_pod_active(*p); });
     const auto missing = wanted - static_cast<std::int64_t>(active.size());
-    for (std::int64_t i = 0; i < std::min(missing, burst); ++i) {
+    const auto size = static_cast<std::int64_t>(bytes_of(object_at(set, {"spec", "template"})));
+    const auto at_once = std::clamp<std::int64_t>(burst_bytes / size, 1, burst);
+    for (std::int64_t i = 0; i < std::min(missing, at_once); ++i) {
       plan.actions.push_back(Create{&res::pods, pod_from_template(set, name + "-")});
     }
     if (missing < 0) {

@@ -132,12 +132,25 @@ struct Proxy::State {
   ObjectPtr held_service;
   std::vector<ObjectPtr> held_slices;
 
-  std::vector<ServicePort> wanted_ports() const {
+  // What the rules follow from, as it is now.
+  struct Snapshot {
+    std::vector<ObjectPtr> slices, services, pods, policies, namespaces;
+  };
+  Snapshot snapshot() const {
+    namespace res = kube::resources;
+    return {.slices = store.list(res::endpoint_slices),
+            .services = store.list(res::services),
+            .pods = store.list(res::pods),
+            .policies = store.list(res::network_policies),
+            .namespaces = store.list(res::namespaces)};
+  }
+
+  static std::vector<ServicePort> wanted_ports(const ProxyConfig& config, Snapshot& from) {
     std::map<std::string, std::vector<ObjectPtr>> slices;
-    for (auto& slice : store.list(kube::resources::endpoint_slices)) {
+    for (auto& slice : from.slices) {
       slices[kube::namespace_of(*slice) + "/" + kube::label_of(*slice, slice_owner_label)].push_back(slice);
     }
-    auto services = store.list(kube::resources::services);
+    auto& services = from.services;
     // The older one wins a host port that two want.
     std::ranges::sort(services, {}, [](const ObjectPtr& service) {
       return std::pair(find_string(*service, {"metadata", "creationTimestamp"}).value_or(""),
@@ -150,28 +163,31 @@ struct Proxy::State {
         own.push_back(slice.get());
       for (auto& port : service_ports(*service, own, config.load_balancer_ports)) ports.push_back(std::move(port));
     }
-    for (const auto& pod : store.list(kube::resources::pods)) {
+    for (const auto& pod : from.pods) {
       for (auto& port : host_ports_of(*pod)) ports.push_back(std::move(port));
     }
     return ports;
   }
 
-  PolicyRules policies() const {
-    return policy_rules(store.list(kube::resources::network_policies), store.list(kube::resources::pods),
-                        store.list(kube::resources::namespaces));
-  }
-
+  // On the pool: the rules of a thousand Services are more than a turn's work.
   Task<> apply() {
-    const auto ports = wanted_ports();
-    auto wanted = rules_for(config.network, config.api_port, ports, policies());
+    std::vector<ServicePort> ports;
+    auto compute = [&config = config, &ports, from = snapshot()]() mutable {
+      ports = wanted_ports(config, from);
+      return rules_for(config.network, config.api_port, ports, policy_rules(from.policies, from.pods, from.namespaces));
+    };
+    auto wanted = co_await offload(std::move(compute));
     for (const auto& conflict : wanted.conflicts) {
       if (told_conflicts.insert(conflict).second) log::warn("host port is taken", kv("conflict", conflict));
     }
     const bool filtered = is_bridge_filtered(config.network);
     const auto before = applied ? std::nullopt : co_await table_there(config.network);
-    auto script = applied  ? change_script(config.network, *applied, wanted.rules)
-                  : before ? takeover_script(config.network, *before, wanted.rules, !filtered)
-                           : full_script(config.network, wanted.rules, !filtered);
+    auto write = [&] {
+      return applied  ? change_script(config.network, *applied, wanted.rules)
+             : before ? takeover_script(config.network, *before, wanted.rules, !filtered)
+                      : full_script(config.network, wanted.rules, !filtered);
+    };
+    auto script = co_await offload(write);
     if (!script.empty()) {
       std::exception_ptr failure;
       try {
