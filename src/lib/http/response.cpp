@@ -1,3 +1,5 @@
+#include <atomic>
+
 #include "lib/base/encoding.h"
 #include "lib/base/error.h"
 #include "lib/http/http.h"
@@ -41,17 +43,42 @@ Response Response::empty(int status) {
   return response;
 }
 
+namespace {
+
+// What the process holds of bodies that have yet to arrive in full: thousands of clients that each send almost all of
+// one would take all memory.
+class BodiesUnderWay {
+ public:
+  BodiesUnderWay() = default;
+  BodiesUnderWay(const BodiesUnderWay&) = delete;
+  BodiesUnderWay& operator=(const BodiesUnderWay&) = delete;
+  ~BodiesUnderWay() { all -= mine_; }
+  void add(std::size_t bytes) {
+    mine_ += bytes;
+    if (all.fetch_add(bytes) + bytes <= most) return;
+    throw Error{ErrorKind::unavailable, "too many large requests are on their way; try again in a moment"};
+  }
+
+ private:
+  static constexpr std::size_t most = 64u << 20;
+  static inline std::atomic<std::size_t> all = 0;
+  std::size_t mine_ = 0;
+};
+
+}  // namespace
+
 Task<std::string> Request::text(std::size_t limit) {
   auto refuse = [limit] {
     throw Error{ErrorKind::too_large, "the request body is larger than " + std::to_string(limit) + " bytes"};
   };
   if (body->length() && *body->length() > limit) refuse();
+  BodiesUnderWay share;
   std::string all;
-  if (body->length()) all.reserve(static_cast<std::size_t>(*body->length()));
   for (;;) {
     const std::string piece = co_await body->read();
     if (piece.empty()) co_return all;
     if (all.size() + piece.size() > limit) refuse();
+    share.add(piece.size());
     all += piece;
   }
 }

@@ -1,6 +1,8 @@
 #include <fcntl.h>
 
+#include <algorithm>
 #include <boost/asio/redirect_error.hpp>
+#include <vector>
 
 #include "lib/base/file.h"
 #include "lib/http/test_support.h"
@@ -73,6 +75,35 @@ TEST(Server, refuses_what_is_ambiguous_or_malformed) {
       EXPECT_TRUE(answer.starts_with("HTTP/1.1 " + std::to_string(status) + " ")) << request << "\n=> " << answer;
       EXPECT_TRUE(body_of(answer).starts_with("{\"detail\":\"")) << answer;
     }
+  });
+}
+
+TEST(Server, holds_so_much_of_unfinished_bodies_and_no_more) {
+  with_server({}, echo, [](Server& server) -> Task<> {
+    using asio::ip::tcp;
+    const std::string head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n";
+    const std::string most_of_it(9'500'000, 'x');
+    std::vector<tcp::socket> clients;
+    for (int i = 0; i < 8; ++i) {
+      auto& client = clients.emplace_back(co_await asio::this_coro::executor);
+      co_await client.async_connect({asio::ip::make_address("127.0.0.1"), server.port()}, asio::use_awaitable);
+      boost::system::error_code refused;  // while it still sends
+      co_await asio::async_write(client, asio::buffer(head), asio::use_awaitable);
+      co_await asio::async_write(client, asio::buffer(most_of_it), asio::redirect_error(asio::use_awaitable, refused));
+    }
+    const auto has_answer = [](const tcp::socket& client) { return client.available() > 0; };
+    while (std::ranges::none_of(clients, has_answer)) co_await sleep_for(1ms);
+    std::string answer;
+    boost::system::error_code ended;
+    auto& told = *std::ranges::find_if(clients, has_answer);
+    co_await asio::async_read_until(told, asio::dynamic_buffer(answer), "moment",
+                                    asio::redirect_error(asio::use_awaitable, ended));
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 503 ")) << answer;
+    EXPECT_NE(answer.find("too many large requests are on their way"), std::string::npos) << answer;
+    EXPECT_GE(std::ranges::count_if(clients, [&](const auto& c) { return !has_answer(c); }), 5);
+    clients.clear();
+    const std::string again = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc";
+    EXPECT_TRUE((co_await raw_exchange(server, again)).starts_with("HTTP/1.1 200 "));
   });
 }
 
