@@ -12,19 +12,10 @@
 #include <functional>
 #include <string>
 
+#include "lib/async/test_support.h"
 #include "lib/http/http.h"
 
 namespace workflow::http {
-
-// Runs `task` to its end on a loop of its own; rethrows what left it; a test that hangs fails after 20 s.
-inline void run_task(std::function<Task<>()> task) {
-  asio::io_context context(1);
-  std::exception_ptr error;
-  auto limited = with_deadline(std::chrono::seconds(20), "the test hangs", task());
-  asio::co_spawn(context.get_executor(), std::move(limited), [&error](const std::exception_ptr& e) { error = e; });
-  context.run();
-  if (error) std::rethrow_exception(error);
-}
 
 inline Task<> serve_while(Server& server, Task<> test) {
   TaskGroup group(co_await asio::this_coro::executor);

@@ -8,18 +8,10 @@
 #include <deque>
 #include <functional>
 
+#include "lib/async/test_support.h"
 #include "lib/kube/client.h"
 
 namespace workflow::kube {
-
-inline void run_task(std::function<Task<>()> task) {
-  asio::io_context context(1);
-  std::exception_ptr error;
-  auto limited = with_deadline(std::chrono::seconds(20), "the test hangs", task());
-  asio::co_spawn(context.get_executor(), std::move(limited), [&error](const std::exception_ptr& e) { error = e; });
-  context.run();
-  if (error) std::rethrow_exception(error);
-}
 
 inline Connection connection_to(std::uint16_t port) {
   Connection connection;
