@@ -1,5 +1,6 @@
 """kill -9 of everything, one after the other; stopping and starting the whole."""
 
+import concurrent.futures
 import os
 import pathlib
 import subprocess
@@ -68,6 +69,21 @@ def test_after_kill_9_apps_serve_and_the_platform_is_whole_within_15_s(alice, pl
     # Whole means: it takes work. A config change goes through controller, database, engine and router.
     alice.deis("config:set", f"POWERED_BY=after {component}", "-a", app)
     platform.wait_served(app, f"Powered by after {component}")
+
+
+def test_a_one_off_command_outlives_the_engine(alice, platform, app):
+    """What tells of its output and its end is killed while it runs."""
+    running = lambda: [p for p in platform.pods(app) if "-run-" in p["metadata"]["name"] and p["status"]["phase"] == "Running"]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        command = pool.submit(alice.deis, "run", "-a", app, "--", "echo begun; sleep 10; echo over; exit 3", check=False)
+        wait_for(lambda: running() or command.done(), 60, "the command runs")
+        victim = pids(platform, "engine")[0]
+        kill(victim)
+        wait_for(lambda: set(pids(platform, "engine")) - {victim}, 30, "the engine is back")
+        done = command.result()
+    assert done.stdout.split("...\n", 1)[-1].splitlines()[-2:] == ["begun", "over"], done.stdout + done.stderr
+    assert done.returncode == 3
+    wait_for(lambda: whole(platform), 60, "the platform is whole")
 
 
 def test_a_push_works_after_all_of_that(alice, platform, app):

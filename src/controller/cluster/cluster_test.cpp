@@ -350,6 +350,20 @@ TEST(Cluster, what_a_command_prints_is_text_whatever_it_prints) {
   });
 }
 
+TEST(Cluster, a_command_outlives_the_connections_of_its_log) {
+  with_scene([](Scene& s) -> Task<> {
+    co_await s.deploy(release(2, {{"web", 1}}));
+    s.cluster.log_cuts = 3;
+    std::string streamed;
+    const auto result =
+        co_await run(s.client, s.settings,
+                     {release(2, {}), "rake db:migrate", [&streamed](std::string_view piece) { streamed += piece; }});
+    EXPECT_EQ(result.output, "boom: cannot connect\n");
+    EXPECT_EQ(streamed, result.output);
+    EXPECT_EQ(result.exit_code, 3);
+  });
+}
+
 TEST(Cluster, runs_a_command_and_takes_its_pod_away) {
   with_scene([](Scene& s) -> Task<> {
     co_await s.deploy(release(2, {{"web", 1}}));

@@ -25,6 +25,7 @@ class FakeCluster {
   std::map<std::string, json::object> objects;  // by path
   std::string log = "boom: cannot connect\n";   // of each container
   std::string log_before;                       // of its instance before
+  std::size_t log_cuts = 0;                     // how often the log's connection breaks, each time a byte later
 
   // What the app's Service would reach now: names of ready pods.
   std::vector<std::string> served(const std::string& app) const {
@@ -43,6 +44,7 @@ class FakeCluster {
     const auto& path = request.path;
     if (request.method != "GET") writes.push_back(request.method + " " + path);
     const auto body = co_await request.text();
+    if (path.ends_with("/log") && cuts_ < log_cuts) co_return broken(log.substr(0, ++cuts_));
     if (path.ends_with("/log"))
       co_return http::Response::text(200, request.query.find("previous") == "true" ? log_before : log);
     const bool is_item = objects.contains(path);
@@ -69,6 +71,16 @@ class FakeCluster {
     std::string type, collection;
     json::object object;
   };
+
+  // A server that ends while it answers.
+  static http::Response broken(std::string begun) {
+    http::Response response;
+    response.body = [begun](http::BodyWriter& out) -> Task<> {
+      co_await out.write(begun);
+      throw Error(ErrorKind::unavailable, "the server ends");
+    };
+    return response;
+  }
 
   static http::Response ok(const json::object& object, int code = 200) {
     return http::Response::json(code, print_json(object));
@@ -274,6 +286,7 @@ class FakeCluster {
   }
 
   std::vector<Event> events_;
+  std::size_t cuts_ = 0;
   std::int64_t version_ = 100;
   int addresses_ = 0;
   Notifier changed_;

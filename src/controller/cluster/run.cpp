@@ -1,3 +1,8 @@
+#include <algorithm>
+#include <functional>
+#include <optional>
+#include <string_view>
+
 #include "controller/cluster/apply.h"
 #include "controller/cluster/cluster.h"
 #include "controller/cluster/release_objects.h"
@@ -84,14 +89,64 @@ class Run {
     }
   }
 
-  Task<> collect(RunResult& result) {
+  using Take = std::function<void(std::string_view)>;
+
+  // Follows the log from its beginning to its end, and takes what comes after the first `told` bytes.
+  Task<> follow(std::size_t& told, Take take) {
     auto body = co_await client_.log(ns_, name_, {.follow = true});
+    std::size_t at = 0;
+    for (auto piece = co_await body->read(); !piece.empty(); piece = co_await body->read()) {
+      const auto known = std::min(piece.size(), told - std::min(told, at));
+      at += piece.size();
+      if (known == piece.size()) continue;
+      told = at;
+      take(std::string_view(piece).substr(known));
+    }
+  }
+
+  // Nothing wrong with the command: the API server restarts, or its node has yet to find the container.
+  bool passes(const Error& error) {
+    const bool still_there = error.kind() == ErrorKind::not_found && informer_.find(ns_, name_) != nullptr;
+    return still_there || error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::timeout;
+  }
+
+  // All of the log. The API server may restart while the command runs; what came before is not taken again.
+  Task<> follow_through(Take take) {
+    std::size_t told = 0;
+    for (auto pause = 100ms;; pause = std::min<std::chrono::milliseconds>(pause * 2, 2s)) {
+      std::optional<Error> cut;
+      try {
+        co_await follow(told, take);
+      } catch (const Error& error) {
+        if (!passes(error)) throw;
+        cut = error;
+      }
+      const auto pod = informer_.find(ns_, name_);
+      if (!cut && (pod == nullptr || kube::is_pod_finished(*pod))) co_return;
+      if (!cut && co_await ends_soon()) co_return;
+      co_await sleep_for(pause);
+    }
+  }
+
+  // Its log ends a moment before its status says so; that of a server that stops ends as well.
+  Task<bool> ends_soon() {
+    try {
+      co_await informer_.wait_for(
+          ns_, name_, [](const auto& p) { return p == nullptr || kube::is_pod_finished(*p); }, 2s, "it goes on");
+      co_return true;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::timeout) throw;
+    }
+    co_return false;
+  }
+
+  Task<> collect(RunResult& result) {
     Utf8Stream text;  // what a program writes may be anything
     auto take = [&](const std::string& piece) {
       if (output_ && !piece.empty()) output_(piece);
       if (result.output.size() < output_limit) result.output += piece;
     };
-    for (auto piece = co_await body->read(); !piece.empty(); piece = co_await body->read()) take(text.add(piece));
+    co_await follow_through([&](std::string_view piece) { take(text.add(piece)); });
     take(text.end());
     const auto pod = co_await informer_.wait_for(
         ns_, name_, [](const auto& p) { return p == nullptr || kube::is_pod_finished(*p); }, limit_,

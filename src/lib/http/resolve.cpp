@@ -169,8 +169,9 @@ Task<std::vector<tcp::endpoint>> resolve(std::string host, std::uint16_t port) {
   const auto address = asio::ip::make_address(host, not_an_address);
   if (!not_an_address) co_return std::vector{tcp::endpoint(address, port)};
   if (is_this_machine(host)) {
-    co_return std::vector{tcp::endpoint(asio::ip::address_v6::loopback(), port),
-                          tcp::endpoint(asio::ip::address_v4::loopback(), port)};
+    // IPv4 first: what the platform serves on [::1] the engine's own process forwards, and an upgrade of it ends that.
+    co_return std::vector{tcp::endpoint(asio::ip::address_v4::loopback(), port),
+                          tcp::endpoint(asio::ip::address_v6::loopback(), port)};
   }
   const auto lookup = std::make_shared<Lookup>(co_await asio::this_coro::executor);
   co_return co_await lookup->run(host, port);
