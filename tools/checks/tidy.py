@@ -15,10 +15,15 @@ import pathlib
 import re
 import shlex
 import subprocess
+import tempfile
 
 CACHE = pathlib.Path(os.environ.get("WORKFLOW_CACHE", pathlib.Path.home() / ".cache" / "workflow")) / "tidy"
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
 WAITS = re.compile(r"\bco_(?:await|return|yield)\b|\bstd::j?thread\b|\boffload\b")
+# What others' headers hold is read once (tidy_headers.h) instead of by each file. It must have been read with the flags of
+# the file: the same for all, since macros that a file does not look at do no harm.
+HEADERS = pathlib.Path(__file__).with_name("tidy_headers.h")
+FLAGS = ["-O0", "-g0", "-DBOOST_CONTAINER_DYN_LINK", "-DBOOST_CONTAINER_NO_LIB", "-DBOOST_JSON_DYN_LINK", "-DBOOST_JSON_NO_LIB"]
 FINDING = re.compile(r"^(/[^:]+):(\d+):\d+: (?:error|warning): (.*)$", re.M)
 
 
@@ -27,7 +32,7 @@ class Digests:
         self.src = root / "src"
         packages = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", "clang-tidy-19", "libboost1.81-dev",
                                    "libstdc++-12-dev", "libgrpc++-dev", "libssl-dev"], text=True, stdout=subprocess.PIPE).stdout
-        self.common = packages + (root / ".clang-tidy").read_text()
+        self.common = packages + (root / ".clang-tidy").read_text() + HEADERS.read_text() + " ".join(FLAGS)
         self.commands = {entry["file"]: entry["command"] for entry in json.loads((folder / "compile_commands.json").read_text())}
         self.root = str(root)
 
@@ -55,10 +60,18 @@ class Digests:
         return digest.hexdigest()
 
 
-def tidy(folder, path):
+def precompiled(folder):
+    """The headers of others, read once, in `folder`."""
+    made = pathlib.Path(folder) / "headers.pch"
+    subprocess.run(["clang++-19", "-std=c++23", *FLAGS, "-x", "c++-header", str(HEADERS), "-o", str(made)], check=True)
+    return made
+
+
+def tidy(folder, headers, path):
     """What clang-tidy says about a file: (line, text) pairs, and its whole output when it could not even read it."""
-    done = subprocess.run(["clang-tidy-19", "--quiet", "-p", str(folder), str(path)], text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE)
+    extra = [f"--extra-arg={flag}" for flag in [*FLAGS, "-include-pch", str(headers)]]
+    done = subprocess.run(["clang-tidy-19", "--quiet", "-p", str(folder), *extra, str(path)], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     found = sorted({f"{file}:{line}: {text}" for file, line, text in FINDING.findall(done.stdout)})
     return found if found or done.returncode == 0 else [f"{path}: {done.stdout}{done.stderr}"]
 
@@ -75,9 +88,12 @@ def check(root):
                    and WAITS.search(path.read_text()))
     todo = {path: digest for path in files if not (CACHE / (digest := digests.of(path))).exists()}
     print(f"tidy: {len(todo)} of {len(files)} files have changed since they were found clean", flush=True)
+    if not todo:
+        return []
     problems = set()
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        running = {pool.submit(tidy, folder, path): path for path in todo}
+    with tempfile.TemporaryDirectory(prefix="tidy-") as temporary, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        headers = precompiled(temporary)
+        running = {pool.submit(tidy, folder, headers, path): path for path in todo}
         for number, done in enumerate(concurrent.futures.as_completed(running), 1):
             found = done.result()
             if not found:

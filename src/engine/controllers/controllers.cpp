@@ -9,6 +9,7 @@
 #include "engine/controllers/loop.h"
 #include "engine/controllers/reconciler.h"
 #include "engine/fields.h"
+#include "engine/store_rules.h"
 #include "lib/async/supervisor.h"
 #include "lib/kube/objects.h"
 
