@@ -10,6 +10,7 @@
 
 #include "engine/fields.h"
 #include "engine/object_bytes.h"
+#include "engine/object_equal.h"
 #include "engine/store_db.h"
 #include "engine/store_rules.h"
 #include "engine/turns.h"
@@ -160,7 +161,7 @@ struct Store::State : std::enable_shared_from_this<Store::State> {
 
   // Stores a changed object, or removes it when its time has come. Equal: nothing is written.
   Task<ObjectPtr> put(const kube::Resource& r, Name name, ObjectPtr before, json::object next, Persist persist) {
-    if (next == *before) co_return before;
+    if (is_same(next, *before)) co_return before;
     if (persist == Persist::dry_run) co_return std::make_shared<const json::object>(std::move(next));
     auto& table = table_of(r);
     const bool goes = is_ready_to_go(r, next);

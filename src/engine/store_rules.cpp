@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/fields.h"
+#include "engine/object_equal.h"
 #include "lib/kube/objects.h"
 
 namespace workflow::engine {
@@ -35,10 +36,10 @@ std::int64_t grace_of(const json::object& pod, const DeleteOptions& options) {
 // Equal but for metadata and status.
 bool same_intent(const json::object& a, const json::object& b) {
   const auto contains_rest = [](const json::object& from, const json::object& in) {
-    return std::all_of(from.begin(), from.end(), [&in](const auto& field) {
+    return std::all_of(from.begin(), from.end(), [&in](const json::key_value_pair& field) {
       if (field.key() == "metadata" || field.key() == "status") return true;
       const auto* other = in.if_contains(field.key());
-      return other != nullptr && *other == field.value();
+      return other != nullptr && is_same(*other, field.value());
     });
   };
   return contains_rest(a, b) && contains_rest(b, a);

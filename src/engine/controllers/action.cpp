@@ -3,6 +3,7 @@
 #include "engine/apiserver/api_error.h"
 #include "engine/apiserver/patch.h"
 #include "engine/fields.h"
+#include "engine/object_equal.h"
 #include "engine/turns.h"
 #include "lib/base/log.h"
 #include "lib/kube/objects.h"
@@ -64,7 +65,7 @@ json::object merge_patch_between(const json::object& before, const json::object&
   json::object patch;
   for (const auto& [name, value] : after) {
     const auto* old = before.if_contains(name);
-    if (old != nullptr && *old == value) continue;
+    if (old != nullptr && is_same(*old, value)) continue;
     if (old != nullptr && old->is_object() && value.is_object()) {
       patch[name] = merge_patch_between(old->get_object(), value.get_object());
     } else {
@@ -79,7 +80,7 @@ json::object merge_patch_between(const json::object& before, const json::object&
 
 void merge_status(Actions& actions, const kube::Resource& r, const json::object& object, const json::object& status) {
   const auto& before = object_at(object, {"status"});
-  if (before == status) return;
+  if (is_same(before, status)) return;
   actions.push_back(Merge{&r, kube::namespace_of(object), kube::name_of(object), kube::uid_of(object),
                           json::object{{"status", merge_patch_between(before, status)}}});
 }

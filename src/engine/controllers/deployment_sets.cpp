@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/fields.h"
+#include "engine/object_equal.h"
 #include "lib/base/text.h"
 #include "lib/kube/objects.h"
 
@@ -28,7 +29,7 @@ json::object plain_template(const json::object& set) {
 bool same_template(const json::object& set, const json::object& deployment) {
   auto wanted = object_at(deployment, {"spec", "template"});
   child(child(wanted, "metadata"), "labels");
-  return plain_template(set) == wanted;
+  return is_same(plain_template(set), wanted);
 }
 
 // Returns when time alone makes the next of them available.
