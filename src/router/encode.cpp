@@ -129,6 +129,12 @@ class Encoder {
   }
 
   std::string finish() {
+    std::vector<table::Challenge> challenges;
+    for (const auto& challenge : model_.challenges) {
+      challenges.push_back(
+          {text(challenge.domain), text(challenge.token), text(challenge.answer), text(challenge.certificate.id)});
+    }
+    header_.challenges = list(challenges);
     header_.host_slots = slots(hosts_);
     header_.backend_slots = slots(backends_);
     header_.regexes = static_cast<std::uint32_t>(regexes_.size());

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lib/base/text.h"
+#include "router/acme/plan.h"
 #include "router/settings.h"
 
 namespace workflow::router {
@@ -40,6 +41,7 @@ struct Wanted {
   std::string entry, host;  // as in `domains`; completed
   bool regex = false, bare = false;
   std::string certificate;  // name of the Secret of a name that is not bare; "": none
+  bool automatic = false;   // has a certificate of ours, or is to have one
 };
 
 // What a service asks for, as its annotations say. What it gets depends on the others.
@@ -71,6 +73,7 @@ class Planner::Work {
     model_.platform_certificate = use_secret({observed_.ns, "deis-router-platform-cert"},
                                              {observed_.ns + "/deis-router-platform-cert", "tls.crt", ""}, problems_);
     model_.dhparam_pem = observed_.dhparam_pem;
+    challenge(std::exchange(observed_.challenges, {}));
     auto services = std::move(observed_.services);
     std::ranges::sort(services, [](const auto& a, const auto& b) {
       return std::tie(a.created, a.ns, a.name) < std::tie(b.created, b.ns, b.name);
@@ -106,6 +109,8 @@ class Planner::Work {
       resolve(place);
     }
     for (const auto place : plug_all()) touch(place, touched);
+    touched.challenges = changes.challenges.has_value();
+    if (changes.challenges) challenge(*changes.challenges);
     if (!changes.certificates.empty() || certificates_dropped_) drop_unused_certificates();
     return touched;
   }
@@ -207,7 +212,8 @@ class Planner::Work {
       const auto at = std::ranges::find_if(claimants, [&](std::size_t other) { return is_older(place, other); });
       if (again && at == claimants.begin()) again->insert(claimants.begin(), claimants.end());
       claimants.insert(at, place);
-      if (!wanted.certificate.empty()) users_of_[service.ns + "/" + wanted.certificate].insert(place);
+      if (const auto secret = secret_of(planned, wanted); !secret.name.empty())
+        users_of_[secret.ns + "/" + secret.name].insert(place);
     }
     for (const auto& secret : planned.users.value_or(std::vector<std::string>()))
       users_of_[service.ns + "/" + secret].insert(place);
@@ -239,8 +245,9 @@ class Planner::Work {
       if (found != claims_.end()) again.insert(found->second.begin(), found->second.end());
       leave(claims_, wanted.host);
       leave(entries_, wanted.entry);
-      if (!wanted.certificate.empty()) release(planned.ns + "/" + wanted.certificate);
+      if (const auto secret = secret_of(planned, wanted); !secret.name.empty()) release(secret.ns + "/" + secret.name);
     }
+    forget_automatic(place);
     for (const auto& secret : planned.users.value_or(std::vector<std::string>())) release(planned.ns + "/" + secret);
     if (!planned.pages.empty()) release(planned.ns + "/" + planned.pages);
     plugs_.erase(place);
@@ -330,6 +337,12 @@ class Planner::Work {
     const auto* text = reader.find("domains");
     if (!text) return;
     const auto certificates = certificate_names(reader);
+    bool automatic = false;
+    reader.read("tls.auto", automatic);
+    if (automatic && !observed_.has_authority) {
+      automatic = false;
+      reader.problem("tls.auto", "needs a certificate authority, which the operator names with ROUTER_ACME_DIRECTORY");
+    }
     const auto items = parse_list(*text);
     for (const auto& item : items) {
       const auto domain = parse_domain(item);
@@ -342,6 +355,9 @@ class Planner::Work {
         wanted.host += model_.settings.platform_domain.empty() ? ".*" : "." + model_.settings.platform_domain;
       else if (const auto found = certificates.find(*domain); found != certificates.end())
         wanted.certificate = found->second + "-cert";
+      // "foo.*" is no name that anybody certifies.
+      wanted.automatic = automatic && wanted.certificate.empty() && !wanted.host.ends_with('*') &&
+                         !(wanted.bare && !model_.platform_certificate.empty());
       planned.wanted.push_back(std::move(wanted));
     }
     want_regex(planned, items, reader);
@@ -407,6 +423,7 @@ class Planner::Work {
     auto& planned = planned_[place];
     auto& app = model_.apps[place];
     for (const auto& host : app.hosts) certificates_dropped_ = certificates_dropped_ || !host.certificate.empty();
+    forget_automatic(place);
     app.hosts.clear();
     planned.refusals.clear();
     const AnnotationReader reader(no_annotations, "", full_name(planned), planned.refusals);
@@ -423,6 +440,7 @@ class Planner::Work {
         continue;
       }
       app.hosts.push_back({.name = wanted.host, .certificate = certificate_of(planned, wanted)});
+      if (wanted.automatic) model_.automatic.insert_or_assign(wanted.host, full_name(planned));
     }
     if (app.hosts.empty()) app.locations.clear();
     const bool has_canonical = std::ranges::find(app.hosts, planned.canonical_host, &Host::name) != app.hosts.end();
@@ -430,11 +448,35 @@ class Planner::Work {
     grant_access(planned, app, reader);
   }
 
+  void forget_automatic(std::size_t place) {
+    for (const auto& host : model_.apps[place].hosts) {
+      const auto found = model_.automatic.find(host.name);
+      if (found != model_.automatic.end() && found->second == full_name(planned_[place])) model_.automatic.erase(found);
+    }
+  }
+
+  // Where a name's certificate is. Those that we get ourselves are in our own namespace, where no tenant reads.
+  struct SecretName {
+    std::string ns, name;
+  };
+  SecretName secret_of(const Planned& planned, const Wanted& wanted) const {
+    if (wanted.automatic) return {observed_.ns, acme::secret_name(wanted.host)};
+    return {planned.ns, wanted.certificate};
+  }
+
   std::string certificate_of(Planned& planned, const Wanted& wanted) {
-    if (wanted.bare) return model_.platform_certificate;
-    if (wanted.certificate.empty()) return "";
-    return use_secret({planned.ns, wanted.certificate}, {full_name(planned), "router.deis.io/certificates", ""},
-                      planned.refusals);
+    const auto secret = secret_of(planned, wanted);
+    if (wanted.automatic && !observed_.certificates.contains(secret.ns + "/" + secret.name)) return "";
+    if (wanted.bare && !wanted.automatic) return model_.platform_certificate;
+    if (secret.name.empty()) return "";
+    const auto key = wanted.automatic ? "router.deis.io/tls.auto" : "router.deis.io/certificates";
+    return use_secret(secret, {full_name(planned), key, ""}, planned.refusals);
+  }
+
+  void challenge(std::vector<Challenge> challenges) {
+    model_.challenges = std::move(challenges);
+    for (const auto& one : model_.challenges) model_.certificates.emplace(one.certificate.id, one.certificate);
+    certificates_dropped_ = true;
   }
 
   // A Secret that is not there lets nobody in.
@@ -460,9 +502,6 @@ class Planner::Work {
   }
 
   // The id of a certificate, or "" with a problem told.
-  struct SecretName {
-    std::string ns, name;
-  };
   std::string use_secret(const SecretName& secret, Problem where, std::vector<Problem>& problems) {
     const auto tell = [&](std::string what) {
       where.what = std::move(what);
@@ -486,6 +525,7 @@ class Planner::Work {
     for (const auto& app : model_.apps) {
       for (const auto& host : app.hosts) used.insert(host.certificate);
     }
+    for (const auto& one : model_.challenges) used.insert(one.certificate.id);
     std::erase_if(model_.certificates, [&](const auto& entry) { return !used.contains(entry.first); });
     certificates_dropped_ = false;
   }

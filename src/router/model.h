@@ -38,6 +38,11 @@ struct ObservedSecret {
   std::int64_t version = 0;  // resourceVersion
 };
 using Pages = std::map<std::string, std::string>;  // HTML by "403", "413", "429", "502", "503", "504", "maintenance"
+// A certificate authority asks for this answer, by HTTP at a path that has the token, or by TLS with the certificate.
+struct Challenge {
+  std::string domain, token, answer;
+  Certificate certificate;
+};
 struct ObservedBuilder {
   Annotations annotations;
   std::vector<std::string> addresses;
@@ -52,6 +57,8 @@ struct Observed {
   std::map<std::string, Pages> pages;                  // by "namespace/name of the config map"
   std::string dhparam_pem;
   std::optional<ObservedBuilder> builder;
+  bool has_authority = false;  // that certificates can be had from
+  std::vector<Challenge> challenges;
 };
 
 // --- what we make of it
@@ -168,6 +175,8 @@ struct Model {
   std::string platform_certificate;                 // id; "": a self-signed one
   std::string dhparam_pem;
   std::optional<BuilderStream> builder;
+  std::map<std::string, std::string> automatic;  // hosts that are to have certificates of their own → "namespace/name"
+  std::vector<Challenge> challenges;
 };
 
 // What came, changed or went of an Observed.
@@ -176,12 +185,14 @@ struct Changes {
   std::map<std::string, std::optional<ObservedSecret>> certificates;  // the same, as are these
   std::map<std::string, std::optional<std::string>> credentials;
   std::map<std::string, std::optional<Pages>> pages;
+  std::optional<std::vector<Challenge>> challenges;  // all of them, if any of them changed
 };
 
 // What an update of the model touched: these places, and names that led somewhere before it.
 struct Touched {
   std::set<std::size_t> places;
   std::set<std::string> hosts, backends;
+  bool challenges = false;
 };
 
 // Makes the model and keeps it current: the cost of a change depends on what it concerns, not on how many services

@@ -88,6 +88,8 @@ void Nginx::keep_certificates(const Model& model, const Touched& touched) {
         keep_file(certificate_file(runtime_, found->first), text_of(found->second));
     }
   }
+  for (const auto& challenge : model.challenges)
+    keep_file(certificate_file(runtime_, challenge.certificate.id), text_of(challenge.certificate));
 }
 
 void Nginx::keep_certificates(const Model& model) {

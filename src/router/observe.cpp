@@ -7,12 +7,15 @@
 #include "lib/base/log.h"
 #include "lib/base/text.h"
 #include "lib/kube/objects.h"
+#include "router/acme/answers.h"
+#include "router/acme/keys.h"
 #include "router/certificate.h"
 
 namespace workflow::router {
 namespace {
 
 constexpr auto certificate_secret = "deis-router-platform-cert", dhparam_secret = "deis-router-dhparam";
+constexpr std::size_t most_answer = 512;
 constexpr std::size_t longest_page = 16 << 10;
 
 const json::array* array_at(const json::object& object, Path path) {
@@ -121,9 +124,10 @@ Pages pages_of(const json::object& config_map) {
   return pages;
 }
 
-Cluster::Cluster(kube::Client& client, std::string ns, std::string platform_domain)
-    : ns_(std::move(ns)),
-      platform_domain_(std::move(platform_domain)),
+Cluster::Cluster(kube::Client& client, Options options)
+    : ns_(std::move(options.ns)),
+      platform_domain_(std::move(options.platform_domain)),
+      has_authority_(options.has_authority),
       changes_(client.executor()),
       services_(client, kube::resources::services, "", {.label_selector = "router.deis.io/routable=true"},
                 when_changed(&Names::services)),
@@ -138,7 +142,8 @@ Cluster::Cluster(kube::Client& client, std::string ns, std::string platform_doma
                             when_everything_changes()),
       dhparam_(client, kube::resources::secrets, ns_, named(dhparam_secret), when_everything_changes()),
       deployment_(client, kube::resources::deployments, ns_, named("deis-router"), when_everything_changes()),
-      builder_(client, kube::resources::services, ns_, named("deis-builder"), when_everything_changes()) {}
+      builder_(client, kube::resources::services, ns_, named("deis-builder"), when_everything_changes()),
+      challenges_(client, kube::resources::config_maps, ns_, named("deis-router-acme"), when_challenges_change()) {}
 
 Cluster::Callbacks Cluster::when_changed(std::set<std::string> Names::* kind) {
   auto tell = [this, kind](const ObjectPtr& object) {
@@ -151,6 +156,14 @@ Cluster::Callbacks Cluster::when_changed(std::set<std::string> Names::* kind) {
 Cluster::Callbacks Cluster::when_everything_changes() {
   auto tell = [this](const ObjectPtr&) {
     changed_.everything = true;
+    changes_.notify_all();
+  };
+  return {.added = tell, .modified = [tell](const auto&, const auto& after) { tell(after); }, .deleted = tell};
+}
+
+Cluster::Callbacks Cluster::when_challenges_change() {
+  auto tell = [this](const ObjectPtr&) {
+    changed_.challenges = true;
     changes_.notify_all();
   };
   return {.added = tell, .modified = [tell](const auto&, const auto& after) { tell(after); }, .deleted = tell};
@@ -204,11 +217,12 @@ void Cluster::watch(Supervisor& supervisor) {
   supervisor.keep("watch the DH parameters", [this] { return dhparam_.run(); });
   supervisor.keep("watch the router's deployment", [this] { return deployment_.run(); });
   supervisor.keep("watch the builder", [this] { return builder_.run(); });
+  supervisor.keep("watch challenges", [this] { return challenges_.run(); });
 }
 
 std::vector<kube::Informer*> Cluster::informers() {
   return {&services_, &slices_,     &certificates_, &credentials_, &pages_, &platform_certificate_,
-          &dhparam_,  &deployment_, &builder_};
+          &dhparam_,  &deployment_, &builder_,      &challenges_};
 }
 
 Task<> Cluster::wait_synced() {
@@ -270,11 +284,37 @@ std::optional<Changes> Cluster::take_changes() {
     auto& change = changes.pages[name];
     if (found != pages_.objects().end()) change = pages_of(*found->second);
   }
+  if (names.challenges) changes.challenges = observe_challenges();
   return changes;
 }
 
+// What the router that orders certificates wants all of us to answer. A key costs a while to make: each is made once.
+std::vector<Challenge> Cluster::observe_challenges() {
+  std::vector<Challenge> challenges;
+  std::map<std::string, Certificate> now;
+  const auto map = challenges_.find(ns_, "deis-router-acme");
+  for (const auto& [token, text] : map ? string_map(find_path(*map, {"data"})) : std::map<std::string, std::string>()) {
+    const auto value = parse_json(text);
+    const auto domain = parse_domain(value ? find_string(*value, {"domain"}).value_or("") : "");
+    const auto answer = value ? find_string(*value, {"answer"}).value_or("") : "";
+    if (!domain || !acme::is_token(token) || !answer.starts_with(token + ".") || answer.size() > most_answer) continue;
+    const auto key = *domain + " " + answer;
+    auto known = challenge_certificates_.find(key);
+    if (known == challenge_certificates_.end()) {
+      const auto made = acme::make_challenge_certificate(*domain, answer);
+      const auto checked = check_certificate(made.certificate_pem, made.key_pem);
+      known = challenge_certificates_.emplace(key, checked.certificate.value()).first;
+    }
+    now.emplace(key, known->second);
+    challenges.push_back({*domain, token, answer, known->second});
+  }
+  challenge_certificates_ = std::move(now);
+  return challenges;
+}
+
 Observed Cluster::observe() {
-  Observed observed{.ns = ns_, .platform_domain = platform_domain_};
+  Observed observed{.ns = ns_, .platform_domain = platform_domain_, .has_authority = has_authority_};
+  observed.challenges = observe_challenges();
   if (const auto deployment = deployment_.find(ns_, "deis-router")) observed.router = annotations_of(*deployment);
   observed.services.reserve(services_.objects().size());
   for (const auto& [name, service] : services_.objects()) observed.services.push_back(observe_service(*service));

@@ -26,7 +26,11 @@ Pages pages_of(const json::object& config_map);
 
 class Cluster {
  public:
-  Cluster(kube::Client& client, std::string ns, std::string platform_domain);
+  struct Options {
+    std::string ns, platform_domain;
+    bool has_authority = false;  // see Observed
+  };
+  Cluster(kube::Client& client, Options options);
   void watch(Supervisor& supervisor);  // until it is stopped
   Task<> wait_synced();
   bool synced();
@@ -43,26 +47,31 @@ class Cluster {
   struct Names {  // "namespace/name"
     bool everything = true;
     std::set<std::string> services, certificates, credentials, pages;
+    bool challenges = false;
   };
   using Callbacks = kube::Informer::Callbacks;
   Callbacks when_changed(std::set<std::string> Names::* kind);
   Callbacks when_everything_changes();
   Callbacks when_slices_change();
+  Callbacks when_challenges_change();
   void index_slice(const ObjectPtr& slice, const ObjectPtr& before);
   std::vector<ObjectPtr> slices_of(const std::string& service) const;
   ObservedService observe_service(const json::object& service) const;
   std::optional<ObservedSecret> find_certificate(const std::string& name);
+  std::vector<Challenge> observe_challenges();
   std::vector<kube::Informer*> informers();
 
   std::string ns_, platform_domain_;
+  bool has_authority_;
   Notifier changes_;
   Names changed_;
   std::map<std::string, std::set<std::string>> slices_by_service_;  // both by "namespace/name"
   kube::Informer services_, slices_;
   // Only what may be needed: Secrets by their type, our own two by their names, pages by their label.
   kube::Informer certificates_, credentials_, pages_, platform_certificate_, dhparam_;
-  kube::Informer deployment_, builder_;
-  std::map<std::string, Checked> checked_;  // by "namespace/name"
+  kube::Informer deployment_, builder_, challenges_;
+  std::map<std::string, Certificate> challenge_certificates_;  // by domain and answer
+  std::map<std::string, Checked> checked_;                     // by "namespace/name"
 };
 
 }  // namespace workflow::router

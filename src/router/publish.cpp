@@ -210,8 +210,9 @@ void Publisher::publish(const Model& model, const Touched& touched) {
   since_base_.places.insert(touched.places.begin(), touched.places.end());
   since_base_.hosts.insert(touched.hosts.begin(), touched.hosts.end());
   since_base_.backends.insert(touched.backends.begin(), touched.backends.end());
+  since_base_.challenges = since_base_.challenges || touched.challenges;
   if (!complete_ || is_much(since_base_, model)) return publish(model);
-  if (since_base_.places.empty()) return;
+  if (since_base_.places.empty() && !since_base_.challenges) return;
   const auto next = generation_ + 1;
   auto bytes = encode_amendment(model, since_base_, base_, {.generation = next, .seed = seed_});
   if (are_equal(bytes, bytes_)) return;

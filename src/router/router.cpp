@@ -71,6 +71,7 @@ class Reconciler {
     Nginx& nginx;
     Routes& routes;
     TaskGroup& events;  // on their way
+    acme::Acme* acme;   // null: no authority
   };
   Reconciler(Parts parts, Runtime runtime)
       : client_(parts.client),
@@ -79,6 +80,7 @@ class Reconciler {
         nginx_(parts.nginx),
         routes_(parts.routes),
         events_(parts.events),
+        acme_(parts.acme),
         runtime_(std::move(runtime)) {}
 
   Task<> run() {
@@ -113,6 +115,9 @@ class Reconciler {
   }
 
   std::string traffic() { return traffic_text(publisher_.traffic(), labels()); }
+
+  // Whether an authority that asks for it is answered by every worker of ours.
+  bool serves_challenge(const std::string& token) const { return challenges_.contains(token); }
 
   void describe(http::Metrics& metrics) {
     metrics.gauge("router_services", "Services that are routed",
@@ -155,6 +160,7 @@ class Reconciler {
     co_await configure(planner_.model());
     nginx_.remove_other_certificates(planner_.model());
     routes_.publish(publisher_.generation(), routes_of(planner_));
+    follow_certificates();
     in_effect_ = true;
     all_ = false;
   }
@@ -179,7 +185,15 @@ class Reconciler {
     publisher_.publish(planner_.model(), touched);
     co_await publisher_.confirm();
     routes_.publish(publisher_.generation(), std::move(routes));
+    follow_certificates();
     all_ = false;
+  }
+
+  // Once the model is in effect.
+  void follow_certificates() {
+    challenges_.clear();
+    for (const auto& challenge : planner_.model().challenges) challenges_.insert(challenge.token);
+    if (acme_) acme_->want(planner_.model().automatic);
   }
 
   // Of all that may be counted, once each.
@@ -242,6 +256,8 @@ class Reconciler {
   Nginx& nginx_;
   Routes& routes_;
   TaskGroup& events_;
+  acme::Acme* acme_;
+  std::set<std::string> challenges_;  // tokens, in effect
   Runtime runtime_;
   Planner planner_{Observed{}};
   bool all_ = true;                                   // the whole model has to be made and brought into effect
@@ -298,6 +314,7 @@ Config Config::from(Env& env) {
   config.status_port = port("ROUTER_STATUS_PORT", 9090);
   config.health_port = port("ROUTER_HEALTH_PORT", 9091);
   config.stop_delay = env.duration("ROUTER_STOP_DELAY", 2s);
+  config.acme = acme::Config::from(env);
   config.environment = env.all();
   // Both become words of nginx's configuration.
   for (const auto& [name, path] :
@@ -318,12 +335,25 @@ Task<> serve(Executor executor, Config config) {
   kube::Client client(executor, kube::Connection::from_env(config.environment));
   Publisher publisher(runtime.folder);
   Nginx nginx(executor, config.nginx, runtime);
-  Cluster cluster(client, config.ns, config.platform_domain);
+  Cluster cluster(client,
+                  {.ns = config.ns, .platform_domain = config.platform_domain, .has_authority = config.acme.enabled()});
   Routes in_effect(executor);
   TaskGroup tasks(executor), nginx_task(executor);
-  Reconciler reconciler({client, cluster, publisher, nginx, in_effect, tasks}, runtime);
+  std::optional<acme::Acme> acme;
+  if (config.acme.enabled()) {
+    auto report = [&](const std::string& service, const std::string& problem) {
+      std::vector<Problem> problems{{service, "router.deis.io/tls.auto", problem}};
+      tasks.spawn("events", record(client, std::move(problems), std::chrono::system_clock::now()));
+    };
+    acme.emplace(acme::Acme::Parts{client, config.ns, config.health_port, report}, config.acme);
+  }
+  Reconciler reconciler({client, cluster, publisher, nginx, in_effect, tasks, acme ? &*acme : nullptr}, runtime);
   http::Metrics metrics;
   reconciler.describe(metrics);
+  if (acme) {
+    metrics.gauge("router_certificates_waited_for", "Names that are to have a certificate and have none",
+                  [&acme] { return static_cast<double>(acme->waiting()); });
+  }
   auto routes = std::make_shared<http::Router>();
   Supervisor supervisor(executor);
   http::add_health(*routes, {.supervisor = supervisor,
@@ -331,12 +361,21 @@ Task<> serve(Executor executor, Config config) {
                              .metrics = [&] { return metrics.text() + reconciler.traffic(); }});
   routes->add("GET", "/v1/routes/{namespace}/{service}",
               [&](http::Request& request) { return in_effect.answer(request); });
+  routes->add("GET", "/v1/challenges/{token}", [&](http::Request& request) -> Task<http::Response> {
+    if (reconciler.serves_challenge(request.params.at("token"))) co_return http::Response{};
+    throw Error(ErrorKind::not_found, "no such challenge is answered here");
+  });
   http::Server health(executor, {.port = config.health_port, .drain_timeout = 1s}, http::handler_of(routes));
   Model nothing;
   nothing.certificates.emplace(fallback.id, fallback);
   nginx.keep_certificates(nothing);
   tasks.spawn("health", health.serve());
   cluster.watch(supervisor);
+  if (acme) {
+    supervisor.keep("watch certificates on demand", [&acme] { return acme->watch(); });
+    supervisor.keep("certificates on demand", [&acme] { return acme->run(); },
+                    {.role = Supervisor::Role::housekeeping});
+  }
   supervisor.keep("keep tables", [&] { return keep_tables(reconciler, in_effect); },
                   {.role = Supervisor::Role::housekeeping});
   nginx_task.spawn("nginx", nginx.run(render(Planner(Observed{}).model(), runtime)));

@@ -10,6 +10,7 @@
 
 #include "lib/async/task.h"
 #include "lib/base/settings.h"
+#include "router/acme/acme.h"
 
 namespace workflow::router {
 
@@ -25,6 +26,7 @@ struct Config {
   std::uint16_t status_port;             // ROUTER_STATUS_PORT: nginx's own /healthz, default 9090
   std::uint16_t health_port;             // ROUTER_HEALTH_PORT: /readiness and /metrics, default 9091
   std::chrono::milliseconds stop_delay;  // ROUTER_STOP_DELAY: how long we serve after SIGTERM, default 2s
+  acme::Config acme;                     // ROUTER_ACME_…
   std::map<std::string, std::string> environment;  // KUBECONFIG or the service account
   static Config from(Env& env);
 };

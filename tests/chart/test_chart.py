@@ -297,7 +297,7 @@ def test_only_those_who_must_reach_a_component_may(rendered):
     assert peers("deis-controller", 8000) == [pods("deis-router", "deis-builder")]
     assert peers("deis-builder", 2223) == [pods("deis-router")]
     assert peers("deis-router", 8080) == ["everybody"]
-    assert peers("deis-router", 9091) == [pods("deis-controller")]
+    assert peers("deis-router", 9091) == [pods("deis-controller", "deis-router")]
     assert peers("deis-objectstore", 9000) == [[{"namespaceSelector": {}}]]
     assert "ingress" not in policies["deis-builds"]
     watched = rendered("networkPolicies: {metricsFrom: [{podSelector: {}}]}\n")

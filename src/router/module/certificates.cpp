@@ -72,6 +72,64 @@ const Certificate* find_certificate(const std::string& id) {
   return &kept.emplace(id, std::move(read)).first->second;
 }
 
+bool use_certificate(SSL* ssl, const std::string& id) {
+  const auto* certificate = find_certificate(id);
+  if (!certificate) return false;
+  SSL_certs_clear(ssl);  // else one of another kind of key would stay beside it
+  return SSL_use_cert_and_key(ssl, certificate->leaf.get(), certificate->key.get(), certificate->chain.get(), 1) == 1;
+}
+
+// --- validation by a certificate authority (RFC 8737): a client that speaks nothing but "acme-tls/1" sees the answer
+// in a certificate, and nobody else does
+
+constexpr std::string_view validation_protocol = "acme-tls/1";
+
+int validation_index() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+bool is_validation(const SSL* ssl) { return SSL_get_ex_data(ssl, validation_index()) != nullptr; }
+
+// The certificate is chosen before the protocol: what the client speaks is seen in its first words.
+int read_hello(SSL* ssl, int*, void*) {
+  static constexpr std::string_view only(
+      "\0\x0b\x0a"
+      "acme-tls/1",
+      13);
+  static char yes = 1;
+  const unsigned char* data = nullptr;
+  std::size_t size = 0;
+  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &data, &size) == 1 &&
+      std::string_view(reinterpret_cast<const char*>(data), size) == only)
+    SSL_set_ex_data(ssl, validation_index(), &yes);
+  return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+// As nginx chooses it, whose own choice this replaces.
+int choose_protocol(SSL* ssl, const unsigned char** out, unsigned char* size, const unsigned char* offered,
+                    unsigned int offered_size, void*) {
+  if (is_validation(ssl)) {
+    *out = offered + 1;
+    *size = validation_protocol.size();
+    return SSL_TLSEXT_ERR_OK;
+  }
+  static constexpr std::string_view with_h2 = "\x02h2\x08http/1.1\x08http/1.0\x08http/0.9";
+  const auto* connection = static_cast<const ngx_connection_t*>(ngx_ssl_get_connection(ssl));
+  const auto* http = static_cast<ngx_http_connection_t*>(connection->data);
+  const auto ours = http->addr_conf->http2 ? with_h2 : with_h2.substr(3);
+  const auto chosen =
+      SSL_select_next_proto(const_cast<unsigned char**>(out), size, reinterpret_cast<const unsigned char*>(ours.data()),
+                            static_cast<unsigned int>(ours.size()), offered, offered_size);
+  return chosen == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+std::string_view validation_certificate(const table::Table& table, std::string_view name) {
+  for (const auto& challenge : table.challenges()) {
+    if (table.text(challenge.domain) == name) return table.text(challenge.certificate);
+  }
+  return {};
+}
+
 // Without one of its own a name has the platform's, and without that the configuration's.
 int choose(SSL* ssl, void*) {
   const auto* table = tables() ? tables()->current() : nullptr;
@@ -81,15 +139,15 @@ int choose(SSL* ssl, void*) {
   std::ranges::transform(name, name.begin(),
                          [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   if (name.ends_with('.')) name.pop_back();
+  if (is_validation(ssl)) {
+    const auto answer = validation_certificate(*table, name);
+    return !answer.empty() && use_certificate(ssl, std::string(answer)) ? 1 : 0;
+  }
   const auto* host = table->find_host(name, regexes());
   auto id = host ? table->text(host->certificate) : std::string_view();
   if (id.empty()) id = table->text(table->settings().platform_certificate);
   if (id.empty()) return 1;
-  const auto* certificate = find_certificate(std::string(id));
-  if (certificate) {
-    SSL_certs_clear(ssl);  // else one of another kind of key would stay beside it
-    SSL_use_cert_and_key(ssl, certificate->leaf.get(), certificate->key.get(), certificate->chain.get(), 1);
-  }
+  use_certificate(ssl, std::string(id));
   return 1;
 }
 
@@ -100,7 +158,10 @@ ngx_int_t choose_certificates_in(ngx_conf_t* conf) {
   auto** servers = static_cast<ngx_http_core_srv_conf_t**>(main->servers.elts);
   for (ngx_uint_t i = 0; i < main->servers.nelts; ++i) {
     auto* ssl = static_cast<ngx_http_ssl_srv_conf_t*>(servers[i]->ctx->srv_conf[ngx_http_ssl_module.ctx_index]);
-    if (ssl && ssl->ssl.ctx) SSL_CTX_set_cert_cb(ssl->ssl.ctx, choose, nullptr);
+    if (!ssl || !ssl->ssl.ctx) continue;
+    SSL_CTX_set_client_hello_cb(ssl->ssl.ctx, read_hello, nullptr);
+    SSL_CTX_set_cert_cb(ssl->ssl.ctx, choose, nullptr);
+    SSL_CTX_set_alpn_select_cb(ssl->ssl.ctx, choose_protocol, nullptr);
   }
   return NGX_OK;
 }

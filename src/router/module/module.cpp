@@ -322,6 +322,20 @@ ngx_int_t refuse(ngx_http_request_t* request, const Decision& decision, const Me
   return NGX_OK;
 }
 
+// What a certificate authority wants to see of a name that we serve (RFC 8555, section 8.3); whitelists and redirects
+// are not for it. Null for all else, which may be the app's own.
+const table::Challenge* find_challenge(ngx_http_request_t* request, const table::Table& table) {
+  static constexpr std::string_view folder = "/.well-known/acme-challenge/";
+  const auto challenges = table.challenges();
+  auto path = view(request->uri);
+  if (challenges.empty() || !path.starts_with(folder)) return nullptr;
+  path.remove_prefix(folder.size());
+  const auto found = std::ranges::find_if(challenges, [&](const table::Challenge& challenge) {
+    return table.text(challenge.token) == path && table.text(challenge.domain) == view(request->headers_in.server);
+  });
+  return found == challenges.end() ? nullptr : &*found;
+}
+
 ngx_int_t decide(ngx_http_request_t* request, Decision& decision) {
   const auto* table = worker_tables ? worker_tables->current() : nullptr;
   if (!table) {
@@ -331,6 +345,8 @@ ngx_int_t decide(ngx_http_request_t* request, Decision& decision) {
     return NGX_HTTP_SERVICE_UNAVAILABLE;
   }
   read_forwarded(request, decision, *table);
+  if (const auto* challenge = find_challenge(request, *table))
+    return answer(request, NGX_HTTP_OK, "application/octet-stream", table->text(challenge->answer));
   const auto* host = table->find_host(view(request->headers_in.server), regexes());
   const auto* app = host ? table->app(*host) : nullptr;
   // A host never belongs to one app by HTTP and to another one by HTTPS: a name without a certificate is unknown there.

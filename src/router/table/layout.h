@@ -11,7 +11,7 @@
 namespace workflow::router::table {
 
 constexpr char magic[8] = {'W', 'F', 'R', 'O', 'U', 'T', 'E', 'S'};
-constexpr std::uint32_t layout_version = 3;
+constexpr std::uint32_t layout_version = 4;
 constexpr std::uint32_t none = 0xffffffff;
 constexpr std::uint32_t amending = 0x80000000;  // marks an offset into, or an index of, the table that amends
 
@@ -87,6 +87,10 @@ struct Host {
 namespace settings_flags {
 constexpr std::uint32_t request_ids = 1;
 }
+struct Challenge {  // of a certificate authority
+  Text domain, token, answer, certificate;
+};
+
 struct Settings {
   std::uint32_t flags = 0;
   std::uint32_t default_backend = none;  // for hosts that nobody has
@@ -109,6 +113,7 @@ struct Header {
   List<Backend> backends;
   List<std::uint32_t> backend_slots;  // the same by the backend's name
   List<App> apps;
+  List<Challenge> challenges;  // all of them, in an amendment as well
 };
 
 std::uint64_t hash_of(std::string_view text, std::uint64_t seed);

@@ -159,6 +159,12 @@ std::string Table::fault_in(const Header& h) const {
             has_list(s.early_methods) && (s.default_backend == none || has_backend(s.default_backend)),
         "a setting points outside");
   for (const auto& method : list(s.early_methods)) check(has_text(method), "a method lies outside");
+  check(has_list(h.challenges), "the challenges lie outside");
+  for (const auto& challenge : list(h.challenges)) {
+    check(has_text(challenge.domain) && has_text(challenge.token) && has_text(challenge.answer) &&
+              has_text(challenge.certificate),
+          "a challenge points outside");
+  }
   check(h.regexes <= h.hosts.count, "there are more regular expressions than hosts");
   for (const auto& [slots, limit] :
        {std::pair(h.host_slots, h.hosts.count), std::pair(h.backend_slots, h.backends.count)}) {

@@ -39,6 +39,7 @@ class Table {
   std::size_t size() const { return bytes_.size() + amendment_.size(); }
   std::size_t backend_count() const { return header().backends.count; }
   const Settings& settings() const { return header().settings; }
+  std::span<const Challenge> challenges() const { return list(newest().challenges); }
 
   std::string_view text(Text text) const;
   template <typename T>
