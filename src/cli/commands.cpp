@@ -28,7 +28,7 @@ const std::vector<Resource>& resources() {
       {"shortcuts", "shortcuts", "the short forms of commands", "list"},
       {"tags", "tags", "which nodes an application may run on", "list"},
       {"timeouts", "timeouts", "how long processes may take to stop", "list"},
-      {"tls", "tls", "whether HTTPS is required", "info"},
+      {"tls", "tls", "whether HTTPS is required, and automatic certificates", "info"},
       {"users", "users", "everybody who has an account", "list"},
       {"version", "version", "the client's version", ""},
       {"whitelist", "whitelist", "addresses that may reach an application", "list"},

@@ -44,6 +44,8 @@ TEST(Dispatch, finds_what_the_words_ask_for) {
       {"apps -h", "list apps"},
       {"apps -l 3 -h", "apps:list -l 3 -h"},
       {"tls -a x", "tls:info -a x"},
+      {"tls:auto -a x", "tls:auto -a x"},
+      {"tls:auto:disable", "tls:auto:disable"},
       {"auth anything", "list auth"},
       {"git", "list git"},
       {"create shop", "apps:create shop"},
@@ -67,7 +69,7 @@ TEST(Dispatch, finds_what_the_words_ask_for) {
 TEST(Commands, are_complete) {
   EXPECT_EQ(resources().size(), 26u);
   EXPECT_EQ(shortcuts().size(), 18u);
-  EXPECT_EQ(commands().size(), 84u);
+  EXPECT_EQ(commands().size(), 86u);
   std::set<std::string_view> names;
   for (const auto& command : commands()) {
     EXPECT_TRUE(names.insert(command.name).second) << command.name;

@@ -200,7 +200,13 @@ std::string render_whitelist(std::string_view app, const json::value& body) {
 
 std::string render_tls(std::string_view app, const json::value& tls) {
   const auto enforced = find_bool(tls, {"https_enforced"});
-  return app_heading(app, "TLS") + "HTTPS Enforced: " + (!enforced ? "not set" : *enforced ? "true" : "false") + "\n";
+  // The line of the original alone, unless there is more to say.
+  const bool automatic = find_bool(tls, {"certs_auto_enabled"}).value_or(false);
+  return app_heading(app, "TLS") + "HTTPS Enforced: " +
+         (!enforced   ? "not set"
+          : *enforced ? "true"
+                      : "false") +
+         "\n" + (automatic ? "Certificates Auto: true\n" : "");
 }
 
 std::string render_releases(std::string_view app, const Page& releases) {

@@ -81,6 +81,8 @@ TEST(Render, shows_what_belongs_to_an_app) {
             "=== p Whitelisted Addresses\n1.2.3.4\n10.0.0.0/8\n");
   EXPECT_EQ(render_tls("p", parsed(R"({"https_enforced":true})")), "=== p TLS\nHTTPS Enforced: true\n");
   EXPECT_EQ(render_tls("p", parsed(R"({"https_enforced":null})")), "=== p TLS\nHTTPS Enforced: not set\n");
+  EXPECT_EQ(render_tls("p", parsed(R"({"https_enforced":false,"certs_auto_enabled":true})")),
+            "=== p TLS\nHTTPS Enforced: false\nCertificates Auto: true\n");
 }
 
 TEST(Render, shows_releases) {

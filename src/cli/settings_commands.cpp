@@ -129,6 +129,16 @@ int tls_disable(Session& session, const Arguments& arguments) {
   return change(session, app, "Disabling https-only requests for " + app, {"tls/", {{"https_enforced", false}}});
 }
 
+int tls_auto(Session& session, const Arguments& arguments) {
+  const auto app = session.app(arguments);
+  return change(session, app, "Enabling automatic certificates for " + app, {"tls/", {{"certs_auto_enabled", true}}});
+}
+
+int tls_auto_disable(Session& session, const Arguments& arguments) {
+  const auto app = session.app(arguments);
+  return change(session, app, "Disabling automatic certificates for " + app, {"tls/", {{"certs_auto_enabled", false}}});
+}
+
 int whitelist_list(Session& session, const Arguments& arguments) {
   const auto app = session.app(arguments);
   session.out(render_whitelist(app, session.controller().get(app_path(app, "whitelist/"))));
@@ -253,6 +263,16 @@ std::vector<Command> settings_commands() {
        .description = "Disables the enforcement of HTTPS for an app.",
        .options = {app_option},
        .run = tls_disable},
+      {.name = "tls:auto",
+       .summary = "get certificates for the domains by themselves",
+       .description = "Lets the router get, and renew, a certificate for each domain of an app that has none.",
+       .options = {app_option},
+       .run = tls_auto},
+      {.name = "tls:auto:disable",
+       .summary = "get no certificates by themselves",
+       .description = "Ends that: certificates that are there are not renewed, nor served, any more.",
+       .options = {app_option},
+       .run = tls_auto_disable},
       {.name = "whitelist:list",
        .summary = "list addresses that may reach an app",
        .description = "Lists the addresses that may reach an application; without any, everybody may.",

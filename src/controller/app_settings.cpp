@@ -23,11 +23,11 @@ constexpr sql::Query insert_settings{
 constexpr sql::Query delete_settings{"delete_settings", "DELETE FROM settings WHERE uuid = $1::uuid"};
 constexpr sql::Query select_tls{
     "select_tls",
-    "SELECT s.uuid, u.username AS owner, s.https_enforced, " WF_TIMES
+    "SELECT s.uuid, u.username AS owner, s.https_enforced, s.certs_auto_enabled, " WF_TIMES
     " FROM tls s JOIN users u ON u.id = s.owner_id WHERE s.app_uuid = $1::uuid ORDER BY s.serial DESC LIMIT 1"};
-constexpr sql::Query insert_tls{
-    "insert_tls",
-    "INSERT INTO tls (app_uuid, owner_id, https_enforced) VALUES ($1::uuid, $2::bigint, $3::boolean) RETURNING uuid"};
+constexpr sql::Query insert_tls{"insert_tls",
+                                "INSERT INTO tls (app_uuid, owner_id, https_enforced, certs_auto_enabled) "
+                                "VALUES ($1::uuid, $2::bigint, $3::boolean, $4::boolean) RETURNING uuid"};
 constexpr sql::Query delete_tls{"delete_tls", "DELETE FROM tls WHERE uuid = $1::uuid"};
 
 struct AppSettings {
@@ -65,6 +65,12 @@ json::object settings_json(sql::Tx& tx, const App& app) {
           {"routable", settings.routable},     {"whitelist", whitelist_json(settings.whitelist)}};
 }
 
+std::optional<bool> find_flag(const sql::Row& row, std::string_view name) {
+  return row.is_null(name) ? std::nullopt : std::optional(row.boolean(name));
+}
+
+json::value or_null(std::optional<bool> flag) { return flag ? json::value(*flag) : json::value(nullptr); }
+
 json::object tls_json(sql::Tx& tx, const App& app) {
   const auto rows = tx.query(select_tls, {app.uuid});
   if (rows.empty()) throw not_found("App");  // destroyed meanwhile
@@ -73,8 +79,8 @@ json::object tls_json(sql::Tx& tx, const App& app) {
           {"owner", rows[0].text("owner")},
           {"created", rows[0].text("created")},
           {"updated", rows[0].text("updated")},
-          {"https_enforced",
-           rows[0].is_null("https_enforced") ? json::value(nullptr) : json::value(rows[0].boolean("https_enforced"))}};
+          {"https_enforced", or_null(find_flag(rows[0], "https_enforced"))},
+          {"certs_auto_enabled", or_null(find_flag(rows[0], "certs_auto_enabled"))}};
 }
 
 // The addresses of a request; problems go to `fields` under `name`.
@@ -231,19 +237,25 @@ Task<http::Response> show_tls(Parts& parts, AppCall& call) {
 
 Task<http::Response> set_tls(Parts& parts, AppCall& call) {
   Fields fields(call.body);
-  const auto enforced = fields.boolean("https_enforced");
+  const auto sent_enforced = fields.boolean("https_enforced"), sent_automatic = fields.boolean("certs_auto_enabled");
   fields.done();
   auto insert = [&](sql::Tx& tx) {
     lock_app(tx, call.app.uuid);
     const auto rows = tx.query(select_tls, {call.app.uuid});
-    const auto before = rows[0].find("https_enforced");
-    if (enforced && before && (*before == "t") == *enforced) {
+    const auto enforced_before = find_flag(rows[0], "https_enforced"),
+               automatic_before = find_flag(rows[0], "certs_auto_enabled");
+    // A request that speaks of certificates alone leaves the other as it is. One that says nothing resets that, as
+    // ever.
+    const auto enforced = sent_enforced || !sent_automatic ? sent_enforced : enforced_before;
+    const auto automatic = sent_automatic ? sent_automatic : automatic_before;
+    const bool says_something = sent_enforced || sent_automatic;
+    if (says_something && enforced == enforced_before && automatic == automatic_before) {
       throw Error(ErrorKind::conflict, call.caller().username + " changed nothing");
     }
     record_event(tx, call.caller().username, call.app, "tls updated",
-                 {{{"https_enforced", before ? json::value(*before == "t") : json::value(nullptr)}},
-                  {{"https_enforced", enforced ? json::value(*enforced) : json::value(nullptr)}}});
-    return tx.query(insert_tls, {call.app.uuid, call.caller().id, enforced})[0].text("uuid");
+                 {{{"https_enforced", or_null(enforced_before)}, {"certs_auto_enabled", or_null(automatic_before)}},
+                  {{"https_enforced", or_null(enforced)}, {"certs_auto_enabled", or_null(automatic)}}});
+    return tx.query(insert_tls, {call.app.uuid, call.caller().id, enforced, automatic})[0].text("uuid");
   };
   const auto uuid = co_await parts.db.transact(insert);
   auto take_back = [&](sql::Tx& tx) {

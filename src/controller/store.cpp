@@ -90,7 +90,8 @@ constexpr sql::Query select_current_settings{"select_current_settings",
                                              "SELECT maintenance, routable, whitelist, autoscale FROM settings WHERE "
                                              "app_uuid = $1::uuid ORDER BY serial DESC LIMIT 1"};
 constexpr sql::Query select_current_tls{"select_current_tls",
-                                        "SELECT coalesce(https_enforced, false) AS enforced FROM tls WHERE app_uuid = "
+                                        "SELECT coalesce(https_enforced, false) AS enforced, "
+                                        "coalesce(certs_auto_enabled, false) AS automatic FROM tls WHERE app_uuid = "
                                         "$1::uuid ORDER BY serial DESC LIMIT 1"};
 constexpr sql::Query select_app_domains{
     "select_app_domains",
@@ -312,6 +313,7 @@ cluster::AppSpec app_spec(sql::Tx& tx, const App& app) {
   }
   const auto tls = tx.query(select_current_tls, {app.uuid});
   spec.tls_enforced = !tls.empty() && tls[0].boolean("enforced");
+  spec.tls_automatic = !tls.empty() && tls[0].boolean("automatic");
   const auto domains = tx.query(select_app_domains, {app.uuid});
   for (int i = 0; i < domains.size(); ++i) {
     const auto domain = domains[i].text("domain");

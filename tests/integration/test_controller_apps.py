@@ -570,13 +570,29 @@ def test_an_address_that_is_none_is_refused(app, alice, addresses):
 def test_tls(app, alice):
     path = f"/v2/apps/{app}/tls/"
     first = alice.get(path).json()
-    assert list(first) == ["uuid", "app", "owner", "created", "updated", "https_enforced"] and first["https_enforced"] is None
+    assert list(first) == ["uuid", "app", "owner", "created", "updated", "https_enforced", "certs_auto_enabled"]
+    assert first["https_enforced"] is None and first["certs_auto_enabled"] is None
     assert alice.post(path, {"https_enforced": True}).json()["https_enforced"] is True
     assert said(alice.post(path, {"https_enforced": True})) == (409, "alice changed nothing")
     assert alice.get(path).json()["https_enforced"] is True
     assert alice.post(path, {"https_enforced": False}).status_code == 201
     assert said(alice.post(path, {"https_enforced": "perhaps"})) == (400, {"https_enforced": ["Must be a valid boolean."]})
     assert alice.post(path, {}).json()["https_enforced"] is None
+
+
+def test_automatic_certificates_and_enforcement_are_told_apart(app, alice):
+    path = f"/v2/apps/{app}/tls/"
+
+    def both(answer):
+        return answer.json()["https_enforced"], answer.json()["certs_auto_enabled"]
+
+    assert both(alice.post(path, {"https_enforced": True})) == (True, None)
+    assert both(alice.post(path, {"certs_auto_enabled": True})) == (True, True)
+    assert said(alice.post(path, {"certs_auto_enabled": True})) == (409, "alice changed nothing")
+    assert both(alice.post(path, {"https_enforced": False})) == (False, True)
+    assert both(alice.post(path, {"https_enforced": True, "certs_auto_enabled": False})) == (True, False)
+    assert said(alice.post(path, {"certs_auto_enabled": "x"})) == (400, {"certs_auto_enabled": ["Must be a valid boolean."]})
+    assert both(alice.get(path)) == (True, False)
 
 
 # --- the builder's hooks about apps

@@ -34,7 +34,8 @@ std::vector<std::pair<std::string, std::string>> router_annotations(const AppSpe
           {"router.deis.io/certificates", join(certificates, ",")},
           {"router.deis.io/maintenance", word(app.maintenance)},
           {"router.deis.io/whitelist", join(app.whitelist, ",")},
-          {"router.deis.io/ssl.enforce", word(app.tls_enforced)}};
+          {"router.deis.io/ssl.enforce", word(app.tls_enforced)},
+          {"router.deis.io/tls.auto", app.tls_automatic ? "true" : ""}};
 }
 
 json::array http_port() { return {{{"name", "http"}, {"port", 80}, {"targetPort", "http"}, {"protocol", "TCP"}}}; }

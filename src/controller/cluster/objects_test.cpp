@@ -30,6 +30,7 @@ TEST(AppObjects, with_everything_the_router_knows) {
   app.domains = {"shop", "www.example.com", "example.com"};
   app.maintenance = true;
   app.tls_enforced = true;
+  app.tls_automatic = true;
   app.whitelist = {"10.0.0.0/8", "192.0.2.7"};
   app.domain_certificates = {{"www.example.com", "example-com"}, {"gone.example.com", "other"}};
   app.certificates = {{"example-com", "CERT\n", Secret("KEY\n")}};

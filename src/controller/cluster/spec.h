@@ -126,6 +126,7 @@ struct AppSpec {
   bool routable = true;
   bool maintenance = false;
   bool tls_enforced = false;
+  bool tls_automatic = false;          // its names get certificates by themselves
   std::vector<std::string> whitelist;  // addresses and networks; empty = everybody
   std::vector<std::string> domains;    // in the order of their addition; the app's own id is one of them
   std::map<std::string, std::string> domain_certificates;  // domain → certificate's name
