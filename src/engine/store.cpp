@@ -133,10 +133,11 @@ struct Store::State : std::enable_shared_from_this<Store::State> {
     write->name = name;
     write->before = before;
     write->version = ++version;
-    json::object next = object ? std::move(*object) : *before;
+    const bool stays = object.has_value();
+    auto next = stays ? *std::move(object) : json::object(*before);
     child(next, "metadata")["resourceVersion"] = std::to_string(write->version);
     auto stored = std::make_shared<const json::object>(std::move(next));
-    if (object) {
+    if (stays) {
       write->object = stored;
       table.latest[name] = stored;
     } else {

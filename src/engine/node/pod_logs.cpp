@@ -113,7 +113,7 @@ namespace {
 // users) it says so every second.
 class LogWatch {
  public:
-  LogWatch(Executor executor, std::filesystem::path log) : log_(std::move(log)), changes_(std::move(executor)) {
+  LogWatch(const Executor& executor, std::filesystem::path log) : log_(std::move(log)), changes_(executor) {
     if (const int fd = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC); fd >= 0) changes_.assign(fd);
     watch(log_.parent_path(), IN_CREATE);
   }

@@ -20,7 +20,7 @@ constexpr auto duration = 15s, renewal = 5s, look = 1s;
 Lease::Lease(kube::Client& client, std::string ns, std::string name)
     : client_(client), ns_(std::move(ns)), name_(std::move(name)), self_("router-" + random_hex(16)) {}
 
-json::object Lease::body(json::object before, std::string holder) const {
+json::object Lease::body(json::object before, const std::string& holder) const {
   if (before.empty()) before = kube::make_object(resources::leases, ns_, name_);
   const auto now = rfc3339_micros(std::chrono::system_clock::now());
   auto& spec = before["spec"].is_object() ? before["spec"].get_object() : before["spec"].emplace_object();
@@ -28,7 +28,7 @@ json::object Lease::body(json::object before, std::string holder) const {
     spec["leaseTransitions"] = find_integer(spec, {"leaseTransitions"}).value_or(0) + 1;
     spec["acquireTime"] = now;
   }
-  spec["holderIdentity"] = std::move(holder);
+  spec["holderIdentity"] = holder;
   spec["leaseDurationSeconds"] = std::chrono::seconds(duration).count();
   spec["renewTime"] = now;
   return before;

@@ -24,7 +24,7 @@ class Lease {
   Task<bool> try_to_acquire();
   Task<> keep();  // returns when the lease is lost
   Task<> release();
-  json::object body(json::object before, std::string holder) const;
+  json::object body(json::object before, const std::string& holder) const;
 
   kube::Client& client_;
   std::string ns_, name_, self_;
