@@ -24,6 +24,12 @@ class Routers;
 struct Place;
 }  // namespace cluster
 
+// A request that nobody works on any more, and of which that could not be written down.
+struct Unanswered {
+  std::int64_t user_id;
+  std::string repeat_key;
+};
+
 // The parts of the running controller; handlers get it by reference.
 struct Parts {
   const Settings& settings;
@@ -35,6 +41,7 @@ struct Parts {
   Clock& clock;
   Feed& feed;
   std::string holder;  // this process, to the others: the name of its connections, and of the leases it holds
+  std::vector<Unanswered> unanswered{};  // to be given back, so that they are done when they are sent again
   cluster::Place place() const;
 };
 

@@ -39,11 +39,16 @@ Leases::Leases(Executor executor, Parts& parts, Adopted adopted)
 
 Task<bool> Leases::renew() {
   try {
-    auto renew_all = [this](sql::Tx& tx) {
+    // Of this moment: more may come while the database works, on another thread.
+    const auto unanswered = parts_.unanswered;
+    auto renew_all = [this, &unanswered](sql::Tx& tx) {
       tx.execute(renew_leases, {parts_.holder, lease});
+      for (const auto& request : unanswered) release_request(tx, request);
       renew_requests(tx, parts_.holder);
     };
     co_await parts_.db.transact(renew_all);
+    auto& all = parts_.unanswered;
+    all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(unanswered.size()));
     co_return true;
   } catch (const Error& error) {
     log::warn("leases could not be renewed", kv("error", error.message()));

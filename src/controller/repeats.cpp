@@ -35,6 +35,9 @@ constexpr sql::Query insert_request_job{
 constexpr sql::Query renew_requests_query{
     "renew_requests",
     "UPDATE requests SET lease_until = now() + $2::interval WHERE lease_holder = $1 AND status IS NULL"};
+constexpr sql::Query release_request_query{"release_request",
+                                           "UPDATE requests SET lease_holder = '', lease_until = now() WHERE "
+                                           "user_id = $1::bigint AND key = $2 AND status IS NULL"};
 constexpr sql::Query release_requests_query{
     "release_requests", "UPDATE requests SET lease_until = now() WHERE lease_holder = $1 AND status IS NULL"};
 
@@ -88,7 +91,25 @@ Task<> remember_answer(Parts& parts, const Call& call, const http::Response& res
   co_await parts.db.transact(store);
 }
 
+// However the work ends: a request without an answer in the database is given back when the database can be reached.
+class UnderWay {
+ public:
+  UnderWay(Parts& parts, const Call& call) : parts_(parts), request_{call.caller().id, *call.repeat_key} {}
+  UnderWay(const UnderWay&) = delete;
+  UnderWay& operator=(const UnderWay&) = delete;
+  ~UnderWay() {
+    if (!answered_) parts_.unanswered.push_back(std::move(request_));
+  }
+  void answered() { answered_ = true; }
+
+ private:
+  Parts& parts_;
+  Unanswered request_;
+  bool answered_ = false;
+};
+
 Task<http::Response> do_it(Parts& parts, Call& call, const std::function<Task<http::Response>(Call&)>& work) {
+  UnderWay under_way(parts, call);
   http::Response response;
   std::optional<Error> failure;
   try {
@@ -98,6 +119,7 @@ Task<http::Response> do_it(Parts& parts, Call& call, const std::function<Task<ht
   }
   if (failure) response = render_error(call.request, *failure);
   co_await remember_answer(parts, call, response);
+  under_way.answered();
   co_return response;
 }
 
@@ -136,6 +158,9 @@ void remember_job(sql::Tx& tx, const Call& call, std::int64_t job) {
   if (call.repeat_key) tx.execute(insert_request_job, {call.caller().id, *call.repeat_key, job});
 }
 void renew_requests(sql::Tx& tx, const std::string& holder) { tx.execute(renew_requests_query, {holder, lease}); }
+void release_request(sql::Tx& tx, const Unanswered& request) {
+  tx.execute(release_request_query, {request.user_id, request.repeat_key});
+}
 void release_requests(sql::Tx& tx, const std::string& holder) { tx.execute(release_requests_query, {holder}); }
 
 }  // namespace workflow::controller

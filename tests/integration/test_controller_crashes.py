@@ -3,6 +3,7 @@
 CONTROLLER_CRASHES says how many kills; CONTROLLER_CRASH_SEED which ones.
 """
 
+import concurrent.futures
 import os
 import pathlib
 import random
@@ -136,6 +137,30 @@ def check(world, user, client):
     last_scale = max((i for i, d in enumerate(client.done) if d[0] == "scale" and d[2] == 204), default=None)
     if scaled and not any(d[0] in ("build", "rollback") for d in client.done[last_scale + 1:]):
         assert {t: shown["structure"].get(t, 0) for t in scaled[-1]} == scaled[-1]
+
+
+def test_a_request_that_the_database_left_in_the_middle_is_done_when_it_is_sent_again(tmp_path):
+    """Its controller lives on, cannot write down that it failed, and must not keep others from it for ever."""
+    world = World(tmp_path)
+    try:
+        first = world.controllers[0]
+        user = first.register("u")
+        app = user.create_app()
+        send = lambda: Api(first.url, user.token).call("POST", f"/v2/apps/{app}/config/", {"values": {"A": "1"}},  # noqa: E731
+                                                       headers={"Idempotency-Key": "k"}, timeout=60)
+        held = world.postgres.hold(first.database, "releases")
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            cut_off = threads.submit(send)
+            wait_for(lambda: first.sql("select count(*) from requests where status is null") == "1", 30, "the request is under way")
+            world.postgres.kill()
+            assert cut_off.result().status_code >= 500
+        held.wait(timeout=30)
+        world.postgres.start()
+        wait_for(lambda: first.sql("select 1") == "1", 30, "the database is back")
+        answer = send()
+        assert answer.status_code == 201 and answer.json()["values"]["A"] == "1", answer.text
+    finally:
+        world.close()
 
 
 @pytest.mark.parametrize("seed", [SEED], ids=["seed"])  # a failure shows it; the name is the same in all of pytest's workers

@@ -94,6 +94,14 @@ class Postgres:
     def psql(self, text, database="postgres", check=True):
         return run("psql", "-X", "-A", "-t", "-h", self.folder, "-U", "postgres", "-d", database, "-c", text, check=check)
 
+    def hold(self, database, table):
+        """A process in whose transaction the table is locked; it ends with the server."""
+        holder = subprocess.Popen(["psql", "-X", "-q", "-h", self.folder, "-U", "postgres", "-d", database, "-c",
+                                   f"begin; lock table {table}; select pg_sleep(600)"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        taken = f"select count(*) from pg_locks where relation = '{table}'::regclass and mode = 'AccessExclusiveLock' and granted"
+        wait_for(lambda: self.psql(taken, database).stdout.strip() == "1", 30, f"{table} is locked")
+        return holder
+
     def new_database(self):
         name = f"test_{next(self.numbers)}"
         self.psql(f"create database {name}")
