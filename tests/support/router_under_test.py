@@ -299,8 +299,9 @@ class Router:
         wait_for(lambda: self.get(host, **more)[0] == status, limit, f"{host} is answered with {status}")
 
     def master(self):
-        """nginx's process; None in the moment in which it writes its number."""
-        text = (self.folder / "router" / "nginx.pid").read_text()
+        """nginx's process; None in the moment in which it writes its number, or has not yet."""
+        number = self.folder / "router" / "nginx.pid"
+        text = number.read_text() if number.exists() else ""
         return int(text) if text else None
 
     def workers(self):
