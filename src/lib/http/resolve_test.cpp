@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <set>
+#include <string>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -61,15 +62,17 @@ struct NameServer {
 
 // This thread has an /etc/resolv.conf and an /etc/hosts of its own.
 struct Resolve : testing::Test {
-  static constexpr const char* first = "127.77.53.1";
-  static constexpr const char* second = "127.77.53.2";
+  // Of this process: tests run side by side, and name servers have one port.
+  static inline const std::string network =
+      "127." + std::to_string(64 + ::getpid() / 256 % 64) + "." + std::to_string(::getpid() % 256) + ".";
+  static inline const std::string first = network + "1", second = network + "2";
   TemporaryFolder folder;
   std::string why_not;
 
   Resolve() {
     write_file_atomically(folder.path() / "hosts", "127.0.0.1 localhost\n10.9.8.7 from-hosts from-hosts.example\n",
                           0644);
-    configure("nameserver " + std::string(first) + "\n");
+    configure("nameserver " + first + "\n");
   }
   void configure(const std::string& resolv_conf) {
     write_file_atomically(folder.path() / "resolv.conf", resolv_conf, 0644);
@@ -140,8 +143,7 @@ TEST_F(Resolve, addresses_and_this_machine_need_no_server) {
 }
 
 TEST_F(Resolve, short_names_go_through_the_search_list) {
-  configure("nameserver " + std::string(first) +
-            "\nsearch deis.svc.cluster.local svc.cluster.local\noptions ndots:5\n");
+  configure("nameserver " + first + "\nsearch deis.svc.cluster.local svc.cluster.local\noptions ndots:5\n");
   run([](NameServer& names, NameServer&) -> Task<> {
     names.names = {{"deis-controller.deis.svc.cluster.local", "10.43.0.9"},
                    {"other.svc.cluster.local", "10.43.0.10"},
@@ -179,7 +181,7 @@ TEST_F(Resolve, a_silent_name_holds_up_nobody_and_goes_with_who_asks) {
 }
 
 TEST_F(Resolve, when_one_server_is_silent_the_next_is_asked_before_a_connections_deadline) {
-  configure("nameserver " + std::string(first) + "\nnameserver " + second + "\n");
+  configure("nameserver " + first + "\nnameserver " + second + "\n");
   run([](NameServer& one, NameServer& two) -> Task<> {
     one.silent = {"*"};
     two.names["app.example"] = "10.1.2.3";
