@@ -42,7 +42,7 @@ TEST(Dump, names_the_line_that_is_wrong) {
       {"\nCOPY t (a) FROM stdin;\n1\n", "line 3: the dump ends within table t"},
       {"COPY t (a, b) FROM stdin;\n1\t2\n3\n\\.\n", "line 3: table t has 2 columns, this row 1"},
       {"COPY t (a) FROM stdin;\n\xff\n\\.\n", "line 2: not UTF-8"},
-      {std::string("COPY t (a) FROM stdin;\na\0b\n\\.\n", 32), "line 2: not UTF-8"},
+      {std::string("COPY t (a) FROM stdin;\na\0b\n\\.\n", 30), "line 2: not UTF-8"},
       {"COPY t (a) FROM stdin;\n\\.\nCOPY x.t (a) FROM stdin;\n\\.\n", "line 4: table t is there twice"},
   };
   for (const auto& [text, problem] : cases) {
