@@ -14,7 +14,8 @@ Task<http::Response> done_once(Parts& parts, Call& call, std::function<Task<http
 
 // In the transaction that begins the work of a call: whoever sends the request again waits for this job.
 void remember_job(sql::Tx& tx, const Call& call, std::int64_t job);
-// Keeps the leases on requests that `holder` works on, or gives them back. An unanswered one is free for whoever sends it.
+// Keeps the leases on requests that `holder` works on, or gives them back. An unanswered one is free for whoever sends
+// it.
 void renew_requests(sql::Tx& tx, const std::string& holder);
 void release_request(sql::Tx& tx, const Unanswered& request);
 void release_requests(sql::Tx& tx, const std::string& holder);
