@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from workflow_testing import WORKFLOW, free_port, open_folder, run, wait_for  # noqa: E402
+from workflow_testing import WORKFLOW, free_port, run, wait_for  # noqa: E402
 
 
 class Database:
@@ -46,14 +45,6 @@ class Database:
         env = dict(os.environ, PGPASSWORD=self.password)
         return run("psql", "-X", "-A", "-t", "-h", "127.0.0.1", "-p", self.port, "-U", user, "-d", "workflow", "-c", text,
                    env=env, check=check)
-
-
-@pytest.fixture
-def open_path():
-    """A folder that the user postgres may reach."""
-    folder = open_folder("workflow-database-")
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import os
 import pathlib
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from controller_under_test import Controller, no_cluster  # noqa: E402, F401
 from faults import NameServer, Shim, SmallDisk, children_of, full_process_table, idle_connections, no_descriptors, stopped  # noqa: E402
 from objectstore_under_test import ObjectStore  # noqa: E402
-from workflow_testing import DEIS, WORKFLOW, free_port, open_folder, run, wait_for  # noqa: E402
+from workflow_testing import DEIS, WORKFLOW, free_port, run, wait_for  # noqa: E402
 
 
 def code_of(call, **arguments):
@@ -200,14 +199,6 @@ class Database:
     def sql(self, text, check=True):
         return run("psql", "-X", "-A", "-t", "-h", "127.0.0.1", "-p", self.port, "-U", "workflow", "-d", "workflow", "-c", text,
                    env=dict(os.environ, PGPASSWORD="secret", PGCONNECT_TIMEOUT="10"), check=check)
-
-
-@pytest.fixture
-def open_path():
-    """A folder that the user postgres may reach."""
-    folder = open_folder("workflow-database-")
-    yield folder
-    shutil.rmtree(folder)
 
 
 def test_a_full_disk_loses_nothing_that_the_database_acknowledged(open_path):

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import pathlib
-import shutil
 import signal
 import socket
 import sys
@@ -21,36 +20,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import faults  # noqa: E402
-from router_under_test import ADDRESS, Api, Backend, Router, der, make_pair  # noqa: E402
-from workflow_testing import open_folder, wait_for  # noqa: E402
-
-@pytest.fixture(scope="module")
-def folder():
-    folder = open_folder("workflow-router-")  # as root, nginx's workers are somebody else
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def api(folder):
-    api = Api(folder)
-    api.namespace("deis")
-    yield api
-    api.stop()
-
-
-@pytest.fixture(scope="module")
-def router(folder, api):
-    router = Router(folder, api).start().ready()
-    yield router
-    router.stop()
-
-
-@pytest.fixture
-def open_path():
-    folder = open_folder("workflow-router-")
-    yield folder
-    shutil.rmtree(folder)
+from router_under_test import ADDRESS, Api, Router, Until, api, backend, der, folder, make_pair, router  # noqa: E402, F401
+from workflow_testing import wait_for  # noqa: E402
 
 
 @pytest.fixture
@@ -61,19 +32,6 @@ def own_router(open_path):
     def make(api):
         made.append(Router(open_path, api))
         return made[-1].start()
-
-    yield make
-    for one in made:
-        one.stop()
-
-
-@pytest.fixture
-def backend():
-    made = []
-
-    def make(name="pod", **more):
-        made.append(Backend(name, **more))
-        return made[-1]
 
     yield make
     for one in made:
@@ -399,13 +357,13 @@ def test_what_is_in_effect_can_be_waited_for(router, api, backend):
     assert router.seen("told.example.com")["pod"] == "told-1"
 
 
-class Load:
+class Load(Until):
     """Requests on new connections, or on a kept one per thread, until the block ends."""
 
     def __init__(self, router, host, threads=4, keep=False):
         self.router, self.host, self.keep = router, host, keep
-        self.sent, self.failures, self.over = 0, [], threading.Event()
-        self.threads = [threading.Thread(target=self.loop) for _ in range(threads)]
+        self.sent, self.failures = 0, []
+        super().__init__([threading.Thread(target=self.loop) for _ in range(threads)])
 
     def loop(self):
         connection = None
@@ -429,16 +387,6 @@ class Load:
                     self.failures.append(repr(error))
             self.sent += 1
             time.sleep(0.002)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -11,32 +11,20 @@ import json
 import os
 import pathlib
 import random
-import shutil
 import socket
 import ssl
 import sys
 import threading
 import time
-import urllib.request
-
-import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from router_under_test import ADDRESS, Api, Backend, Router, make_pair  # noqa: E402
-from workflow_testing import open_folder  # noqa: E402
+from router_under_test import ADDRESS, Api, Backend, Router, Until, make_pair  # noqa: E402
 
 SEED = int(os.environ.get("ROUTER_CHURN_SEED", 1))
 CHANGES = int(os.environ.get("ROUTER_CHURN_CHANGES", 40))
 PAUSE = float(os.environ.get("ROUTER_CHURN_PAUSE", 0.02))
 APPS = [f"churn-{number}" for number in range(4)]
-
-
-@pytest.fixture
-def folder():
-    folder = open_folder("workflow-router-")
-    yield folder
-    shutil.rmtree(folder)
 
 
 class Platform:
@@ -57,9 +45,7 @@ class Platform:
         return self.all[-1]
 
     def wait(self, name, **conditions):
-        query = "&".join(f"{key}={value}" for key, value in conditions.items())
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.router.health}/v1/routes/{name}/{name}?wait=120&{query}", timeout=130) as response:
-            return json.load(response)
+        return self.router.effect(name, wait=120, **conditions)
 
     def become(self, name, pods):
         """Other pods: first the new ones beside the old ones, then without them."""
@@ -116,14 +102,14 @@ class Platform:
         return f"{what.__name__} {name}"
 
 
-class Clients:
+class Clients(Until):
     """Who never try anything twice. What fails is kept, with the change that was under way."""
 
     def __init__(self, router):
-        self.router, self.over, self.lock = router, threading.Event(), threading.Lock()
+        self.router, self.lock = router, threading.Lock()
         self.counts, self.failures, self.change = {}, [], "none"
         kinds = [self.get, self.get, self.post, self.post, self.keep, self.tls, self.events, self.websocket]
-        self.threads = [threading.Thread(target=self.loop, args=(kind, random.Random(SEED * 100 + number))) for number, kind in enumerate(kinds)]
+        super().__init__([threading.Thread(target=self.loop, args=(kind, random.Random(SEED * 100 + number))) for number, kind in enumerate(kinds)])
 
     def loop(self, kind, chance):
         while not self.over.is_set():
@@ -214,23 +200,13 @@ class Clients:
         assert data, "closed"
         return data
 
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
 
-    def __exit__(self, *_):
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
-
-
-def test_no_request_fails_whatever_changes(folder):
+def test_no_request_fails_whatever_changes(open_path):
     chance = random.Random(SEED)
-    api = Api(folder)
+    api = Api(open_path)
     api.namespace("deis")
-    router = Router(folder, api).start().ready()
-    platform = Platform(folder, api, router, chance)
+    router = Router(open_path, api).start().ready()
+    platform = Platform(open_path, api, router, chance)
     try:
         with Clients(router) as clients:
             for _ in range(CHANGES):

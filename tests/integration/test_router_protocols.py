@@ -1,7 +1,6 @@
 """What passes through the router, and how it goes on when parts of it fail: a real nginx and real clients."""
 
 import contextlib
-import json
 import os
 import pathlib
 import shutil
@@ -10,64 +9,11 @@ import socket
 import subprocess
 import sys
 import threading
-import urllib.request
-
-import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from router_under_test import ADDRESS, Api, Backend, Router, make_pair  # noqa: E402
-from workflow_testing import free_port, open_folder, run, wait_for  # noqa: E402
-
-PATIENCE = 30  # seconds until a change is in effect on a machine that has much else to do
-
-
-@pytest.fixture(scope="module")
-def folder():
-    folder = open_folder("workflow-router-")
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def api(folder):
-    api = Api(folder)
-    api.namespace("deis")
-    yield api
-    api.stop()
-
-
-@pytest.fixture(scope="module")
-def router(folder, api):
-    router = Router(folder, api).start().ready()
-    yield router
-    router.stop()
-
-
-@pytest.fixture
-def own_folder():
-    folder = open_folder("workflow-router-")
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def backend():
-    made = []
-
-    def make(name="pod", **more):
-        made.append(Backend(name, **more))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.stop()
-
-
-def effect(router, name, **conditions):
-    query = "&".join(f"{key}={value}" for key, value in conditions.items())
-    with urllib.request.urlopen(f"http://127.0.0.1:{router.health}/v1/routes/{name}/{name}?wait={PATIENCE}&{query}", timeout=PATIENCE + 10) as response:
-        return json.load(response)
+from router_under_test import ADDRESS, PATIENCE, Api, Router, api, backend, folder, make_pair, router  # noqa: E402, F401
+from workflow_testing import free_port, run, wait_for  # noqa: E402
 
 
 def raw(router, head, port=None):
@@ -89,7 +35,7 @@ def test_server_sent_events_come_one_by_one(router, api, backend):
     pod = backend()
     pod.pace = threading.Event()
     api.app("events", [pod])
-    effect(router, "events", serves=f"{ADDRESS}:{pod.port}")
+    router.effect("events", serves=f"{ADDRESS}:{pod.port}")
     sock = raw(router, b"GET /events/3 HTTP/1.1\r\nHost: events.example.com\r\nAccept-Encoding: gzip\r\n\r\n")
     for number in range(3):
         until(sock, f"data: pod {number}".encode())  # the pod sends the next one only now
@@ -101,7 +47,7 @@ def test_server_sent_events_come_one_by_one(router, api, backend):
 def test_a_client_that_waits_for_100_continue_gets_it(router, api, backend):
     pod = backend()
     api.app("patient", [pod])
-    effect(router, "patient", serves=f"{ADDRESS}:{pod.port}")
+    router.effect("patient", serves=f"{ADDRESS}:{pod.port}")
     for size in (1000, 200_000):
         sock = raw(router, f"POST / HTTP/1.1\r\nHost: patient.example.com\r\nExpect: 100-continue\r\nContent-Length: {size}\r\n\r\n".encode())
         until(sock, b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -127,7 +73,7 @@ scgi_temp_path {upstream}/s; server {{ listen {ADDRESS}:{port} http2; location /
         platform = make_pair(folder, "*.example.com")
         api.secret("deis", "deis-router-platform-cert", {"tls.crt": platform[0], "tls.key": platform[1]}, kind="Opaque")
         api.app("grpc", [Pod], nginx__grpc="true")
-        effect(router, "grpc", serves=f"{ADDRESS}:{port}")
+        router.effect("grpc", serves=f"{ADDRESS}:{port}")
 
         def asked():
             answer = subprocess.run(["curl", "-sk", "--http2", "--resolve", f"grpc.example.com:{router.https}:127.0.0.1", "-H", "Content-Type: application/grpc",
@@ -163,7 +109,7 @@ def test_a_pod_that_fails_is_left_alone_for_a_while(router, api, backend):
             port = server.getsockname()[1]
 
         api.app("ejected", [good, Bad])
-        effect(router, "ejected", serves=f"{ADDRESS}:{good.port},{ADDRESS}:{Bad.port}")
+        router.effect("ejected", serves=f"{ADDRESS}:{good.port},{ADDRESS}:{Bad.port}")
         for _ in range(300):
             assert router.seen("ejected.example.com")["pod"] == "good", "an idempotent request is repeated on another pod"
         assert 0 < tries < 75, f"{tries} of 300 requests met the pod that fails: without leaving it alone it would be every other one"
@@ -187,23 +133,23 @@ def test_a_request_that_may_not_be_repeated_is_not(router, api, backend):
             port = server.getsockname()[1]
 
         api.app("once", [Broken])
-        effect(router, "once", serves=f"{ADDRESS}:{Broken.port}")
+        router.effect("once", serves=f"{ADDRESS}:{Broken.port}")
         assert router.get("once.example.com", method="POST", body=b"x")[0] == 502
         assert len(got) == 1 and got[0].startswith(b"POST")
         server.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_killed_router_goes_on_with_what_was_in_effect(own_folder, backend):
+def test_a_killed_router_goes_on_with_what_was_in_effect(open_path, backend):
     """Not with an older table: its pods may be gone."""
-    api = Api(own_folder)
+    api = Api(open_path)
     api.namespace("deis")
-    router = Router(own_folder, api).start().ready()
+    router = Router(open_path, api).start().ready()
     try:
         old, new = backend("old"), backend("new")
         api.app("resumed", [old])
-        effect(router, "resumed", serves=f"{ADDRESS}:{old.port}")
+        router.effect("resumed", serves=f"{ADDRESS}:{old.port}")
         api.endpoints("resumed", [new])
-        effect(router, "resumed", **{"serves": f"{ADDRESS}:{new.port}", "not": f"{ADDRESS}:{old.port}"})
+        router.effect("resumed", **{"serves": f"{ADDRESS}:{new.port}", "not": f"{ADDRESS}:{old.port}"})
         old.stop()
         api.stop()
         os.kill(router.process.pid, signal.SIGKILL)
@@ -229,20 +175,20 @@ def test_a_killed_router_goes_on_with_what_was_in_effect(own_folder, backend):
         api.stop()
 
 
-def test_tables_are_seen_where_nothing_can_be_watched(own_folder, backend):
-    (own_folder / "none.c").write_text("#include <errno.h>\nint inotify_init1(int flags) { (void)flags; errno = EMFILE; return -1; }\n")
-    run(shutil.which("cc") or shutil.which("clang-19"), "-shared", "-fPIC", "-o", own_folder / "none.so", own_folder / "none.c")
-    nginx = own_folder / "nginx"
-    nginx.write_text(f'#!/bin/sh\nLD_PRELOAD={own_folder}/none.so exec {os.environ.get("ROUTER_NGINX", "/usr/sbin/nginx")} "$@"\n')
+def test_tables_are_seen_where_nothing_can_be_watched(open_path, backend):
+    (open_path / "none.c").write_text("#include <errno.h>\nint inotify_init1(int flags) { (void)flags; errno = EMFILE; return -1; }\n")
+    run(shutil.which("cc") or shutil.which("clang-19"), "-shared", "-fPIC", "-o", open_path / "none.so", open_path / "none.c")
+    nginx = open_path / "nginx"
+    nginx.write_text(f'#!/bin/sh\nLD_PRELOAD={open_path}/none.so exec {os.environ.get("ROUTER_NGINX", "/usr/sbin/nginx")} "$@"\n')
     nginx.chmod(0o755)
-    api = Api(own_folder)
+    api = Api(open_path)
     api.namespace("deis")
-    router = Router(own_folder, api).start(ROUTER_NGINX=str(nginx)).ready()
+    router = Router(open_path, api).start(ROUTER_NGINX=str(nginx)).ready()
     try:
         for number in range(3):
             pod = backend(f"unwatched-{number}")
             api.app("unwatched", [pod])
-            effect(router, "unwatched", serves=f"{ADDRESS}:{pod.port}")  # with no request that would make a worker look
+            router.effect("unwatched", serves=f"{ADDRESS}:{pod.port}")  # with no request that would make a worker look
             assert router.seen("unwatched.example.com")["pod"] == f"unwatched-{number}"
         assert "the control page cannot be watched" in router.log()
     finally:
@@ -250,8 +196,8 @@ def test_tables_are_seen_where_nothing_can_be_watched(own_folder, backend):
         api.stop()
 
 
-def test_routers_agree(own_folder, api, router, backend):
-    other = Router(own_folder, api).start().ready()
+def test_routers_agree(open_path, api, router, backend):
+    other = Router(open_path, api).start().ready()
     try:
         first, second = backend("first"), backend("second")
         api.app("agreed", [first])
@@ -259,10 +205,10 @@ def test_routers_agree(own_folder, api, router, backend):
             pod = (first, second)[number % 2]
             api.endpoints("agreed", [pod])
             for one in (router, other):
-                effect(one, "agreed", serves=f"{ADDRESS}:{pod.port}")
+                one.effect("agreed", serves=f"{ADDRESS}:{pod.port}")
                 assert one.seen("agreed.example.com")["pod"] in ("first", "second")
             for one in (router, other):
-                effect(one, "agreed", **{"not": f"{ADDRESS}:{(first, second)[1 - number % 2].port}"})
+                one.effect("agreed", **{"not": f"{ADDRESS}:{(first, second)[1 - number % 2].port}"})
                 assert one.seen("agreed.example.com")["pod"] == pod.name
     finally:
         other.stop()

@@ -3,67 +3,24 @@
 import base64
 import concurrent.futures
 import http.client
-import json
 import os
 import pathlib
 import re
-import shutil
 import signal
-import socket
 import sys
 import time
 import urllib.request
 
-import pytest
-
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from router_under_test import ADDRESS, Api, Backend, Router, make_pair  # noqa: E402
-from workflow_testing import open_folder, wait_for  # noqa: E402
-
-PATIENCE = 30  # seconds until a change is in effect on a machine that has much else to do
-
-
-@pytest.fixture(scope="module")
-def folder():
-    folder = open_folder("workflow-router-")  # as root, nginx's workers are somebody else
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def api(folder):
-    api = Api(folder)
-    api.namespace("deis")
-    yield api
-    api.stop()
-
-
-@pytest.fixture(scope="module")
-def router(folder, api):
-    router = Router(folder, api).start().ready()
-    yield router
-    router.stop()
-
-
-@pytest.fixture
-def backend():
-    made = []
-
-    def make(name="pod", **more):
-        made.append(Backend(name, **more))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.stop()
+from router_under_test import PATIENCE, api, backend, folder, make_pair, router  # noqa: E402, F401
+from workflow_testing import wait_for  # noqa: E402
 
 
 def in_effect(router, api, name):
     """Waits until the Service as it is now is what requests meet."""
     version = api.call("GET", f"/api/v1/namespaces/{name}/services/{name}")["metadata"]["resourceVersion"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{router.health}/v1/routes/{name}/{name}?wait={PATIENCE}&version={version}", timeout=PATIENCE + 10) as response:
-        return json.load(response)
+    return router.effect(name, version=version)
 
 
 def events(api, name):

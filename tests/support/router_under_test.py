@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import pathlib
+import shutil
 import socket
 import ssl
 import subprocess
@@ -15,8 +16,11 @@ import time
 import urllib.error
 import urllib.request
 
+import pytest
 import yaml
-from workflow_testing import WORKFLOW, free_port, run, wait_for
+from workflow_testing import WORKFLOW, free_port, open_folder, run, wait_for
+
+PATIENCE = 30  # seconds until a change is in effect on a machine that has much else to do
 
 
 def own_address():
@@ -260,6 +264,12 @@ class Router:
     def own(self, path):
         return self.plain(self.health, path)
 
+    def effect(self, name, wait=PATIENCE, **conditions):
+        """Waits until all of them hold for an app's requests; what is in effect then."""
+        query = "&".join(f"{key}={value}" for key, value in conditions.items())
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.health}/v1/routes/{name}/{name}?wait={wait}&{query}", timeout=wait + 10) as response:
+            return json.load(response)
+
     def plain(self, port, path):
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
@@ -317,6 +327,23 @@ class Router:
             assert sign not in self.log(), self.log()[self.log().index(sign) - 200:][:5000]
 
 
+class Until:
+    """The threads of a kind of client: they go on until the block ends, which is when `over` is set."""
+
+    def __init__(self, threads):
+        self.over, self.threads = threading.Event(), threads
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+
 def make_pair(folder, name, kind="rsa"):
     """(certificate, key) as PEM, for `name`."""
     algorithm = ["-newkey", "rsa:2048"] if kind == "rsa" else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
@@ -326,3 +353,41 @@ def make_pair(folder, name, kind="rsa"):
 
 def der(pem):
     return ssl.PEM_cert_to_DER_cert(pem)
+
+
+# --- Fixtures: one router for the tests of a file that imports them, and pods for each test ---
+
+
+@pytest.fixture(scope="module")
+def folder():
+    folder = open_folder("workflow-router-")  # as root, nginx's workers are somebody else
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def api(folder):
+    api = Api(folder)
+    api.namespace("deis")
+    yield api
+    api.stop()
+
+
+@pytest.fixture(scope="module")
+def router(folder, api):
+    router = Router(folder, api).start().ready()
+    yield router
+    router.stop()
+
+
+@pytest.fixture
+def backend():
+    made = []
+
+    def make(name="pod", **more):
+        made.append(Backend(name, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
