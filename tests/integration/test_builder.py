@@ -19,7 +19,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from builder_under_test import BuildCluster, Builder, Pusher, skip_without_programs  # noqa: E402
 from controller_under_test import postgres, start_controller  # noqa: E402, F401
-from objectstore_under_test import ACCESS, SECRET, ObjectStore  # noqa: E402
+from objectstore_under_test import ACCESS, SECRET, store  # noqa: E402, F401
 from workflow_testing import WORKFLOW, open_folder, run, wait_for  # noqa: E402
 
 
@@ -29,13 +29,6 @@ def cluster(tmp_path_factory):
     cluster = BuildCluster(tmp_path_factory.mktemp("engine"))
     yield cluster
     cluster.stop()
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    server = ObjectStore(tmp_path_factory.mktemp("objectstore"))
-    yield server
-    assert server.stop() == 0
 
 
 @pytest.fixture(scope="module")

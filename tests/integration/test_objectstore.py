@@ -23,14 +23,8 @@ import botocore.exceptions
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from objectstore_under_test import ACCESS, SECRET, ObjectStore  # noqa: E402
+from objectstore_under_test import ACCESS, SECRET, ObjectStore, store  # noqa: E402, F401
 from workflow_testing import WORKFLOW, run, wait_for  # noqa: E402
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    server = ObjectStore(tmp_path_factory.mktemp("objectstore"))
-    yield server
-    assert server.stop() == 0, server.log.read_text()
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from stack_under_test import App, ObjectStore, Stack  # noqa: E402
+from objectstore_under_test import store  # noqa: E402, F401
+from stack_under_test import App, Stack  # noqa: E402
 from workflow_testing import ROOT, wait_for  # noqa: E402
 
 EXAMPLES = ROOT / "examples"
@@ -18,13 +19,6 @@ def stack():
     stack = Stack()
     yield stack
     stack.close()
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    server = ObjectStore(tmp_path_factory.mktemp("objectstore"))
-    yield server
-    assert server.stop() == 0
 
 
 @pytest.fixture

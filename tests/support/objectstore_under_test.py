@@ -8,6 +8,7 @@ import urllib.request
 
 import boto3
 import botocore.config
+import pytest
 
 from workflow_testing import WORKFLOW, free_port, wait_for
 
@@ -73,3 +74,11 @@ class ObjectStore:
                 retries={"max_attempts": 1}, s3={"addressing_style": "path"}, signature_version="s3v4", **config
             ),
         )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """One store for the tests of a file that imports this."""
+    server = ObjectStore(tmp_path_factory.mktemp("objectstore"))
+    yield server
+    assert server.stop() == 0, server.log.read_text()

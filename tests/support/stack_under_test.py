@@ -14,7 +14,6 @@ import tarfile
 
 import pytest
 
-from objectstore_under_test import ObjectStore
 from workflow_testing import BIN, ROOT, free_port, open_folder, wait_for
 
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -201,4 +200,4 @@ class App:
         shutil.rmtree(self.folder)
 
 
-__all__ = ["App", "ObjectStore", "Stack"]
+__all__ = ["App", "Stack"]
